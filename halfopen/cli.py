@@ -1,0 +1,231 @@
+"""The typer apps: words only, no logic. `halfopen` and the full form of check_tcp_half_open."""
+
+import time
+from typing import Any, Callable, List, NamedTuple, NoReturn, Optional, Sequence, Type
+
+import typer
+
+from halfopen import __version__, settings, sources, within
+from halfopen.check import Means, Report, check, failure
+from halfopen.conventions import CONVENTIONS, Output, output
+from halfopen.drop_in import CONVENTION, TIMEOUT
+from halfopen.errors import HalfopenError, UsageError
+from halfopen.leave import leave
+from halfopen.replay import replay
+from halfopen.target import Target, make, parse_lines, parse_plugin_words, parse_port, parse_targets
+
+# The base class of click's complaints about words. typer exports only a class derived from it, and
+# carries click inside from 0.27 on.
+_WordsError: Type[Exception] = typer.BadParameter.__mro__[2]
+
+
+class _Entry(NamedTuple):
+    """What differs between check_tcp_half_open and `halfopen check`."""
+
+    parse: Callable[[Sequence[str], Optional[int]], List[Target]]
+    convention: str
+
+
+_HOSTNAME = typer.Option(None, "--hostname", "-H", metavar="HOST", help="Host, with --port.")
+_PORT = typer.Option(None, "--port", "-p", metavar="PORT", help="Port or TCP service name.")
+_TARGETS = typer.Option(
+    None, "--targets", metavar="FILE", help="Targets, one a line, # comments; - is stdin."
+)
+_TIMEOUT = typer.Option(
+    str(int(TIMEOUT)), "--timeout", "-t", metavar="S", help="Seconds for everything."
+)
+_EXPECT = typer.Option("open", "--expect", metavar="STATE", help="open, closed or filtered.")
+_EXIT = typer.Option(
+    "",
+    "--exit",
+    metavar="STATE=CODE,...",
+    help="Exit codes of your own; states: open, closed, filtered, error.",
+)
+_WARNING = typer.Option(
+    None, "--warning", "-w", metavar="S", help="WARNING above this round trip, in seconds."
+)
+_CRITICAL = typer.Option(
+    None, "--critical", "-c", metavar="S", help="CRITICAL above this round trip, in seconds."
+)
+_IPV4 = typer.Option(False, "-4", help="IPv4 only.")
+_IPV6 = typer.Option(False, "-6", help="IPv6 only.")
+_AS = typer.Option(
+    None, "--as", metavar="CONVENTION", help="What to print: {}.".format(", ".join(CONVENTIONS))
+)
+_PLUS_ONE = typer.Option(
+    True, "--plus-one/--no-plus-one", help="Scan the next port as well; it decides nothing."
+)
+_NMAP = typer.Option(
+    "nmap", "--nmap", envvar="HALFOPEN_NMAP", metavar="PATH", help="The nmap to run."
+)
+_SUDO = typer.Option(False, "--sudo", help="Run nmap with sudo -n.")
+_VERBOSE = typer.Option(False, "--verbose", "-v", help="Show nmap's command line and messages.")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"halfopen {__version__}")
+        raise typer.Exit
+
+
+_VERSION = typer.Option(
+    False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+)
+
+
+def console() -> NoReturn:
+    """Entry point of the command halfopen."""
+    leave(main, "text")
+
+
+def main(words: Sequence[str]) -> Output:
+    """Return what `halfopen WORDS` prints, and its exit code; raise UsageError for bad words."""
+    return _run(_halfopen, "halfopen", words, _Entry(parse_targets, "text"), help_code=0)
+
+
+def plugin(words: Sequence[str]) -> Output:
+    """Return what `check_tcp_half_open WORDS` prints, and its exit code.
+
+    Help and version are UNKNOWN, as the monitoring plugins guidelines want them.
+    """
+    entry = _Entry(parse_plugin_words, CONVENTION)
+    return _run(_plugin, "check_tcp_half_open", words, entry, help_code=3)
+
+
+def _run(
+    app: typer.Typer, name: str, words: Sequence[str], entry: _Entry, help_code: int
+) -> Output:
+    try:
+        result: Any = app(list(words), prog_name=name, obj=entry, standalone_mode=False)
+    except _WordsError as error:
+        raise UsageError(_complaint(error, words, name)) from None
+    except SystemExit:  # click's, for a closed pipe while it printed help
+        result = None
+    return result if isinstance(result, Output) else Output("", help_code)
+
+
+def _complaint(error: Exception, words: Sequence[str], name: str) -> str:
+    """Return click's complaint as one line that names the whole word, and where to read more."""
+    message: str = getattr(error, "format_message", error.__str__)().replace("\n", " ").rstrip(".")
+    option = getattr(error, "option_name", None)
+    whole = [word for word in words if option and word != option and word.startswith(option)]
+    if whole:
+        message += f" in {whole[0]!r} (no host or port begins with '-')"
+    return f"{message}; see {name} --help"
+
+
+def _targets(  # noqa: PLR0913  the three ways to name targets
+    parse: Callable[[Sequence[str], Optional[int]], List[Target]],
+    words: Sequence[str],
+    hostname: Optional[str],
+    port: Optional[str],
+    file: Optional[str],
+    family: Optional[int],
+) -> List[Target]:
+    """Return the targets from the one place where the user gave them."""
+    by_option = hostname is not None or port is not None
+    if bool(words) + by_option + (file is not None) > 1:
+        raise UsageError("targets given in two ways; give words, or -H and -p, or --targets")
+    if file is not None:
+        lines = sources.read(file).decode("utf-8", "surrogateescape").splitlines()
+        return parse_lines(lines, "standard input" if file == "-" else file, family)
+    if not by_option:
+        return parse(words, family)
+    if hostname is None or port is None:
+        raise UsageError(
+            "-H and -p go together; add {}".format("-p PORT" if hostname else "-H HOST")
+        )
+    return [make(hostname, port, family)]
+
+
+def check_command(  # noqa: PLR0913  one parameter an option: typer reads them from here
+    context: typer.Context,
+    words: List[str] = typer.Argument(None, metavar="TARGET...", show_default=False),
+    hostname: Optional[str] = _HOSTNAME,
+    port: Optional[str] = _PORT,
+    targets: Optional[str] = _TARGETS,
+    timeout: str = _TIMEOUT,
+    expect: str = _EXPECT,
+    exit_codes: str = _EXIT,
+    warning: Optional[str] = _WARNING,
+    critical: Optional[str] = _CRITICAL,
+    ipv4: bool = _IPV4,
+    ipv6: bool = _IPV6,
+    convention: Optional[str] = _AS,
+    plus_one: bool = _PLUS_ONE,
+    nmap: str = _NMAP,
+    sudo: bool = _SUDO,
+    verbose: bool = _VERBOSE,
+    version: bool = _VERSION,  # noqa: ARG001  its callback has done it
+) -> Output:
+    """Check whether TCP ports are open, with a SYN that no server ever logs."""
+    entry: _Entry = context.obj
+    want = settings.wording(convention or entry.convention, expect, exit_codes, warning, critical)
+    deadline = time.monotonic() + settings.seconds("--timeout", timeout)
+    family = settings.family(ipv4, ipv6)
+    try:
+        asked = within.call(
+            lambda: _targets(entry.parse, words or [], hostname, port, targets, family),
+            deadline,
+            "reading the targets",
+        )
+    except HalfopenError as error:
+        found = Report((failure(error),), want.expectation)
+    else:
+        found = check(asked, deadline, Means(nmap or "nmap", sudo, plus_one), want.expectation)
+    return output(want.convention, found, want.exit_map, verbose)
+
+
+def replay_command(  # noqa: PLR0913  one parameter an option: typer reads them from here
+    context: typer.Context,
+    recordings: List[str] = typer.Argument(None, metavar="RUN.xml...", show_default=False),
+    hostname: Optional[str] = _HOSTNAME,
+    port: Optional[str] = _PORT,
+    timeout: str = _TIMEOUT,
+    expect: str = _EXPECT,
+    exit_codes: str = _EXIT,
+    warning: Optional[str] = _WARNING,
+    critical: Optional[str] = _CRITICAL,
+    convention: Optional[str] = _AS,
+    verbose: bool = _VERBOSE,
+) -> Output:
+    """Judge nmap's recorded XML, without nmap; - is standard input.
+
+    Judges the port first named in the recorded command line, or --port.
+    """
+    entry: _Entry = context.obj
+    want = settings.wording(convention or entry.convention, expect, exit_codes, warning, critical)
+    deadline = time.monotonic() + settings.seconds("--timeout", timeout)
+    try:
+        found = within.call(
+            lambda: replay(
+                recordings or [],
+                deadline,
+                hostname,
+                None if port is None else parse_port(port),
+                want.expectation,
+            ),
+            deadline,
+            "reading the recordings",
+        )
+    except HalfopenError as error:
+        found = Report((failure(error),), want.expectation)
+    return output(want.convention, found, want.exit_map, verbose)
+
+
+def _overview(version: bool = _VERSION) -> None:
+    """TCP half-open health check: nmap's SYN scan as a monitoring plugin."""
+
+
+def _app() -> typer.Typer:
+    # Without rich: plain help, and half the start-up. No completion: it writes to dot files.
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+_halfopen = _app()
+_halfopen.callback(no_args_is_help=True)(_overview)
+_halfopen.command("check", no_args_is_help=True)(check_command)
+_halfopen.command("replay", no_args_is_help=True)(replay_command)
+
+_plugin = _app()
+_plugin.command(no_args_is_help=True)(check_command)

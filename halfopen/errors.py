@@ -1,0 +1,13 @@
+"""The two kinds of failure that are ours to report; each one's text is one line for the user."""
+
+
+class HalfopenError(Exception):
+    """The check itself failed; the text says what happened and what to do about it."""
+
+
+class UsageError(HalfopenError):
+    """A word from outside is not what it has to be; raised before nmap starts."""
+
+
+class CheckError(HalfopenError):
+    """No answer about the asked port could be had, through no fault of the target's."""

@@ -1,0 +1,88 @@
+"""The one way out of every command: the exit code is decided, then one thing is printed."""
+
+import os
+import signal
+import sys
+from typing import Callable, NoReturn, Sequence
+
+from halfopen import nmap_run
+from halfopen.check import Report, failure
+from halfopen.conventions import CONVENTIONS, Output, output
+from halfopen.errors import HalfopenError
+
+Main = Callable[[Sequence[str]], Output]
+
+
+def leave(main: Main, convention: str) -> NoReturn:
+    """Run `main` on the command line's words, print what it returns, and end the process.
+
+    Whatever `main` raises becomes UNKNOWN, in the convention that the words name with --as, or
+    else in the given one.
+    """
+    _open_standard_descriptors()
+    _take_signals()
+    words = sys.argv[1:]
+    try:
+        result = main(words)
+    except HalfopenError as error:
+        result = _failed(error, words, convention)
+    except Exception as error:  # noqa: BLE001  a bug of ours is no verdict on a server
+        result = _failed(HalfopenError(_bug(error)), words, convention)
+    nmap_run.kill_all()
+    _print(result)
+    # Not sys.exit: nothing that is left to tidy up may change the code, or take time.
+    os._exit(result.code)
+
+
+def _failed(error: HalfopenError, words: Sequence[str], default: str) -> Output:
+    return output(_convention(words, default), Report((failure(error),)), {}, verbose=False)
+
+
+def _convention(words: Sequence[str], default: str) -> str:
+    """Return the convention that the words ask for: they may not have been parsed."""
+    for word, following in zip(words, [*words[1:], ""]):
+        name = following if word == "--as" else word[5:] if word.startswith("--as=") else ""
+        if name in CONVENTIONS:
+            return name
+    return default
+
+
+def _bug(error: BaseException) -> str:
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        place = f"{os.path.basename(code.co_filename)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return "halfopen itself failed at {} ({}: {}); please report this line".format(
+        place, type(error).__name__, str(error).replace("\n", " ")
+    )
+
+
+def _open_standard_descriptors() -> None:
+    """Put /dev/null where 0, 1 or 2 is closed (HAProxy may): a pipe of ours would land there."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            try:
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
+            except OSError:
+                return
+
+
+def _take_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
+            signal.signal(number, nmap_run.end_by_signal)
+    # An ignored SIGCHLD, inherited, would hide every exit code.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _print(result: Output) -> None:
+    """Write all or what can be written: a closed pipe or a full disk changes no verdict."""
+    data = (result.text + "\n").encode("utf-8", "backslashreplace") if result.text else b""
+    try:
+        while data:
+            data = data[os.write(result.stream, data) :]
+    except OSError:
+        pass

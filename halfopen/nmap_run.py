@@ -1,0 +1,231 @@
+"""The only user of subprocess: runs nmap under a hard deadline and leaves none behind."""
+
+import errno
+import os
+import selectors
+import signal
+import subprocess
+import time
+from typing import IO, Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Set
+
+from halfopen.errors import CheckError
+
+# Where Debian, Red Hat, Alpine and a local build put programs: some monitors empty PATH.
+USUAL_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
+
+MAX_SIDE_BY_SIDE = 16
+
+# nmap prints about 600 bytes a host and 1.5 KB around them; far beyond that it has gone mad.
+MAX_OUTPUT = 1000000
+
+ON_TIME, LATE, FLOOD = "", "late", "flood"
+
+
+class NmapRun(NamedTuple):
+    """What one run of nmap was and gave."""
+
+    argv: Sequence[str]
+    exit_code: int
+    """As subprocess has it: -N if signal N ended the run."""
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+    cut: str = ON_TIME
+    """LATE if we killed it at the deadline, FLOOD because it printed without end, else ON_TIME."""
+
+
+class _Child:
+    """A running nmap and what it has printed so far."""
+
+    def __init__(self, argv: Sequence[str], selector: selectors.BaseSelector) -> None:
+        self.argv = argv
+        self.started = time.monotonic()
+        self.process = _spawn(argv)
+        self.selector = selector
+        self.printed = {"stdout": b"", "stderr": b""}
+        self.open_pipes: List[IO[bytes]] = []
+        self.cut = ON_TIME
+        for name in self.printed:
+            pipe = getattr(self.process, name)
+            self.open_pipes.append(pipe)
+            selector.register(pipe, selectors.EVENT_READ, (self, name))
+
+    def read(self, name: str, pipe: IO[bytes]) -> None:
+        """Take what a pipe has; at its end, close it."""
+        chunk = os.read(pipe.fileno(), 65536)
+        self.printed[name] += chunk
+        if len(self.printed[name]) > MAX_OUTPUT:
+            self.cut = FLOOD
+        if not chunk:
+            self._close(pipe)
+
+    def has_ended(self) -> bool:
+        """Return whether the run was cut or has ended; it may close its pipes long before that."""
+        return bool(self.cut) or (not self.open_pipes and _has_exited(self.process.pid))
+
+    def reap(self) -> NmapRun:
+        """End what is left of the run and its group, and return what it gave."""
+        for pipe in list(self.open_pipes):
+            self._close(pipe)
+        _kill(self.process)
+        return NmapRun(
+            self.argv,
+            self.process.returncode,
+            self.printed["stdout"],
+            self.printed["stderr"],
+            time.monotonic() - self.started,
+            self.cut,
+        )
+
+    def _close(self, pipe: IO[bytes]) -> None:
+        self.selector.unregister(pipe)
+        self.open_pipes.remove(pipe)
+        pipe.close()
+
+
+def _has_exited(pid: int) -> bool:
+    # WNOWAIT leaves the zombie, so that its number, and its group's, can't be another's yet.
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+_alive: Set["subprocess.Popen[bytes]"] = set()
+_spawning = False
+_signal_while_spawning = 0
+
+
+def run_all(
+    commands: Sequence[Sequence[str]],
+    deadline: float,
+    meanwhile: Optional[Callable[[], None]] = None,
+) -> List[NmapRun]:
+    """Run the commands side by side and return what each gave, in order.
+
+    At `deadline` (`time.monotonic` seconds) every run that has not ended is killed with its whole
+    process group; one that could not be started by then is returned as LATE. `meanwhile` is
+    called once after the first start: work that needs no answer costs no time then. Raises
+    CheckError if a command cannot be started.
+    """
+    results: Dict[int, NmapRun] = {}
+    waiting = list(enumerate(commands))
+    running: Dict[int, _Child] = {}
+    with selectors.DefaultSelector() as selector:
+        try:
+            while waiting or running:
+                while waiting and len(running) < MAX_SIDE_BY_SIDE:
+                    index, argv = waiting.pop(0)
+                    running[index] = _Child(argv, selector)
+                if meanwhile is not None:
+                    meanwhile()
+                    meanwhile = None
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                # No event tells that a process has ended, on every Python: ask again soon.
+                ending = any(not child.open_pipes for child in running.values())
+                for key, _ in selector.select(min(left, 0.001) if ending else left):
+                    child, name = key.data
+                    child.read(name, key.fileobj)
+                for index, child in list(running.items()):
+                    if child.has_ended():
+                        results[index] = running.pop(index).reap()
+        finally:
+            for index, child in running.items():
+                child.cut = child.cut or LATE
+                results[index] = child.reap()
+    for index, argv in waiting:
+        results[index] = NmapRun(argv, 0, b"", b"", 0.0, LATE)
+    return [results[index] for index in range(len(commands))]
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    # The group, for nmap may be a script with children; SIGKILL, for nmap has nothing to tidy up
+    # and a SIGTERM can be ignored. Before the wait, which frees the group's number for others.
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except OSError as error:
+        # EPERM: sudo made it root's; nmap's own --host-timeout ends it. ESRCH: all ended.
+        if error.errno not in (errno.EPERM, errno.ESRCH):
+            raise
+    try:
+        process.wait(0.2)
+    except subprocess.TimeoutExpired:  # in an uninterruptible system call, or sudo's
+        process.returncode = -signal.SIGKILL
+    _alive.discard(process)
+
+
+def _spawn(argv: Sequence[str]) -> "subprocess.Popen[bytes]":
+    global _spawning
+    _spawning = True
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # A group of its own, to be killed whole; and Ctrl-C reaches us alone.
+            start_new_session=True,
+        )
+        _alive.add(process)
+        return process
+    except OSError as error:
+        raise CheckError(_cannot_start(argv[0], error)) from error
+    finally:
+        _spawning = False
+        if _signal_while_spawning:
+            end_by_signal(_signal_while_spawning)
+
+
+def _cannot_start(program: str, error: OSError) -> str:
+    advice = {
+        errno.ENOENT: "install nmap, or name it with --nmap",
+        errno.EACCES: "make it executable for this user, or name another with --nmap",
+        errno.ENOEXEC: "it is not a program for this machine; reinstall nmap",
+        errno.EAGAIN: "too many processes; raise the limit (ulimit -u)",
+        errno.ENOMEM: "free some memory",
+        errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+    }.get(error.errno or 0, "check that nmap runs by hand")
+    return f"cannot start {program}: {error.strerror}; {advice}"
+
+
+def kill_all() -> None:
+    """Kill every nmap that still runs, with its group."""
+    for process in list(_alive):
+        _kill(process)
+
+
+def end_by_signal(number: int, _frame: object = None) -> None:
+    """Handle a signal that ends us: take nmap along, and die by that signal.
+
+    The caller then sees what it did to us, never an exit code that means something.
+    """
+    global _signal_while_spawning
+    if _spawning:  # between fork and our knowing the child's pid; _spawn comes back here
+        _signal_while_spawning = number
+        return
+    kill_all()
+    _die(number)
+
+
+def _die(number: int) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)  # never reached, unless the signal is blocked
+
+
+def find_program(name: str) -> str:
+    """Return the path of a program, from PATH's absolute folders, then the usual ones.
+
+    A name with a slash is taken as it is. Raises CheckError if there is none.
+    """
+    if "/" in name:
+        return name
+    folders = [f for f in os.environ.get("PATH", "").split(os.pathsep) if os.path.isabs(f)]
+    for folder in folders + [place for place in USUAL_PLACES if place not in folders]:
+        path = os.path.join(folder, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise CheckError(
+        "{0} not found on PATH, nor in {1}; install {0}, or name it with --{0}".format(
+            name, ", ".join(USUAL_PLACES[:3])
+        )
+    )

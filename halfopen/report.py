@@ -1,0 +1,271 @@
+"""The only importer of python-nmap: what nmap printed to an Observation, or an error."""
+
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from xml.etree import ElementTree as ET
+
+import nmap
+
+from halfopen.errors import CheckError
+from halfopen.nmap_run import FLOOD, LATE, NmapRun
+from halfopen.target import canonical_ip
+
+STATES = ("open", "closed", "filtered")
+
+PRIVILEGES = 'run as root, or see "Privileges" in the README'
+
+# What nmap and sudo say on stderr or as errormsg (7.70 to 7.93, sudo 1.9), and what helps.
+_KNOWN_CAUSES = (
+    ("requires root privileges", "nmap needs root or CAP_NET_RAW; " + PRIVILEGES),
+    (
+        "open a raw socket|dnet: Failed to open|Operation not permitted|permission to capture",
+        "nmap may not open raw sockets: it needs root or CAP_NET_RAW; " + PRIVILEGES,
+    ),
+    ("sudo: .*no new privileges", "sudo is barred by no_new_privs; " + PRIVILEGES),
+    (
+        "sudo: .*(password|tty|askpass)",
+        'sudo wants a password; allow nmap with NOPASSWD, see "Privileges" in the README',
+    ),
+    ("sudo: .*not allowed", 'sudo does not allow this nmap; see "Privileges" in the README'),
+    (
+        "determine route to|Network is unreachable|No route to host",
+        "there is no route to it from here; check the address and the routes (ip route get)",
+    ),
+)
+
+
+_MAX_ROUND_TRIP = 3600.0  # seconds; a larger number is no round trip
+
+_OPTIONS_WITH_ADDRESS = ("-S", "-D", "-sI", "--dns-servers", "--exclude", "--proxies")
+
+
+class Observation(NamedTuple):
+    """What nmap saw of one port."""
+
+    state: str
+    """One of STATES."""
+    reason: str
+    """nmap's word for why: syn-ack, reset, no-response, or an ICMP answer as admin-prohibited."""
+    address: str
+    """The IP address that was scanned, with its zone if it had one."""
+    rtt: Optional[float] = None
+    """Smoothed round-trip time in seconds (nmap's srtt, over both ports); None if it is unknown,
+    or if this port sent no TCP answer, for then it is the other port's alone."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing at all came back: the one state that more patience could change."""
+        return self.reason == "no-response"
+
+
+Outcome = Union[Observation, CheckError]
+
+
+class _Reader(nmap.PortScanner):  # type: ignore[misc]  # python-nmap has no types
+    """python-nmap's XML reader; its own __init__ looks for nmap and runs it."""
+
+    def __init__(self) -> None:  # pylint: disable=super-init-not-called
+        pass
+
+
+def read(run: NmapRun, addresses: Sequence[str], port: int) -> Dict[str, Outcome]:
+    """Return what the run says about `port` of each address; a CheckError where it says nothing."""
+    try:
+        scan = _scan(run)
+    except CheckError as error:
+        return dict.fromkeys(addresses, error)
+    outcomes: Dict[str, Outcome] = {}
+    for address in addresses:
+        try:
+            outcomes[address] = scan.observation(address, port)
+        except CheckError as error:
+            outcomes[address] = error
+    return outcomes
+
+
+class Recorded(NamedTuple):
+    """What a recorded run was asked, by its command line."""
+
+    addresses: Sequence[str]
+    port: Optional[int]
+    """The port first named in its -p, None if there is none."""
+    why_none: str
+    """What the run says of there being no address; "" if there are some."""
+
+
+def recorded(run: NmapRun) -> Recorded:
+    """Return what a recorded run was asked, from its XML; raise CheckError if that is no XML."""
+    scan = _scan(run)
+    args = scan.root.get("args", "")
+    named = re.search(r"(?:^|\s)-p\s*(?:T:)?([0-9]{1,5})(?![0-9])", args)
+    port = int(named.group(1)) if named else None
+    words = args.split()
+    asked = [
+        address
+        for before, address in zip(words, map(canonical_ip, words[1:]))
+        if address and before not in _OPTIONS_WITH_ADDRESS
+    ]
+    for host in scan.root.findall("host"):
+        names = {n.get("name") for n in host.findall("hostnames/hostname[@type='user']")}
+        if _address(host) and names.intersection(words):
+            asked.append(_address(host))
+    unique = list(dict.fromkeys(asked))
+    return Recorded(unique, port, "" if unique else scan.why_no_host("the asked host"))
+
+
+class _Scan:
+    """One well-formed and completed scan."""
+
+    def __init__(self, root: ET.Element, parsed: Dict[str, Any], stderr: str) -> None:
+        self.root = root
+        self.hosts = parsed["scan"]
+        self.stderr = stderr
+
+    def observation(self, address: str, port: int) -> Observation:
+        """Return what was seen of a port; raise CheckError if the scan says nothing certain."""
+        bare = address.split("%", 1)[0]  # nmap prints no zone
+        elements = [host for host in self.root.findall("host") if _address(host) == bare]
+        if not elements:
+            raise CheckError(self.why_no_host(address))
+        if len(elements) > 1:
+            raise CheckError(f"nmap reported {bare} more than once; run it again")
+        element = elements[0]
+        # python-nmap's key is the IPv4 address, or else whichever address came first.
+        host = next(h for h in self.hosts.values() if bare in h["addresses"].values())
+        if host.get("status", {}).get("state") != "up":
+            raise CheckError(self._discovery(address))
+        if element.get("timedout") == "true" or not element.findall("ports"):
+            # 7.93 says timedout; 7.70 and 7.80 leave out the ports without a word.
+            raise CheckError(
+                f"nmap gave up on {bare} before it had looked (--host-timeout); raise --timeout"
+            )
+        if len(element.findall(f"ports/port[@protocol='tcp'][@portid='{port}']")) > 1:
+            raise CheckError(f"nmap reported port {port} more than once; run it again")
+        seen = host.get("tcp", {}).get(port)
+        if seen is None:
+            raise CheckError(f"nmap said nothing about TCP port {port} of {bare}")
+        state, reason = _believed(seen, port)
+        rtt = _round_trip(element) if state != "filtered" else None
+        return Observation(state, reason, address, rtt)
+
+    def why_no_host(self, address: str) -> str:
+        """Return why the scan says nothing about an address."""
+        cause = _known_cause(self.stderr)
+        targets = {target.get("specification") for target in self.root.findall("target")}
+        if address in targets:
+            return "nmap skipped {}: {}".format(
+                address,
+                cause or "there is no route to it from here, or its address family is not nmap's",
+            )
+        totals = self.root.find("runstats/hosts")
+        if totals is not None and totals.get("down", "0") != "0" and not self.hosts:
+            return self._discovery(address)
+        if self.hosts:
+            return f"nmap said nothing about {address}, but about another host"
+        return "nmap scanned no host{}".format(
+            "; " + _first_line(self.stderr) if self.stderr else ""
+        )
+
+    @staticmethod
+    def _discovery(address: str) -> str:
+        return (
+            f"nmap's host discovery had no answer from {address}, so the port was never asked; "
+            "scan with -Pn"
+        )
+
+
+def _believed(seen: Dict[str, str], port: int) -> Tuple[str, str]:
+    """Return state and reason as nmap has them, if a SYN scan can really have found them."""
+    state, reason = seen["state"], seen["reason"]
+    if state not in STATES:
+        raise CheckError(f"nmap called port {port} {state!r}, not open, closed or filtered")
+    if not reason:
+        raise CheckError(f"nmap does not say why port {port} is {state}; use 7.70 or later")
+    if (state == "open") != (reason == "syn-ack"):
+        raise CheckError(
+            f"nmap called port {port} {state} for {reason!r}; only a SYN/ACK means open"
+        )
+    return state, reason
+
+
+def _scan(run: NmapRun) -> _Scan:
+    """Return the completed scan of a run; raise CheckError if it is anything less."""
+    stderr = run.stderr.decode("utf-8", "replace").strip()
+    if run.cut == LATE:
+        raise CheckError("nmap did not end within --timeout, and was killed; raise --timeout")
+    if run.cut == FLOOD:
+        raise CheckError("nmap printed without end, and was killed; check that it is nmap")
+    root = _parsed(run.stdout)
+    finished = None if root is None else root.find("runstats/finished")
+    errormsg = "" if finished is None else finished.get("errormsg", "")
+    failed = run.exit_code != 0 or (finished is not None and finished.get("exit") == "error")
+    if failed or root is None or finished is None or root.find("runstats/hosts") is None:
+        cause = _known_cause(stderr) or _known_cause(errormsg)
+        raise CheckError(cause or _what_broke(run, errormsg or _first_line(stderr)))
+    try:
+        parsed = _Reader().analyse_nmap_xml_scan(run.stdout.decode("utf-8"))
+    except Exception as error:  # whatever python-nmap meets in odd XML: it checks nothing
+        raise CheckError(
+            f"cannot make sense of nmap's XML ({type(error).__name__}); run nmap by hand to see it"
+        ) from error
+    return _Scan(root, parsed, stderr)
+
+
+def _parsed(xml: bytes) -> Optional[ET.Element]:
+    # nmap declares nothing but this. Declarations of others can eat memory, name files, and put
+    # attributes where there are none.
+    if re.search(rb"<!(?!--|DOCTYPE nmaprun>)", xml):
+        return None
+    try:
+        root = ET.fromstring(xml.decode("utf-8"))  # noqa: S314  no entities: see above
+    except (ET.ParseError, ValueError):  # ValueError: not UTF-8, or an encoding unknown
+        return None
+    return root if root.tag == "nmaprun" else None
+
+
+def _what_broke(run: NmapRun, said: str) -> str:
+    if run.exit_code < 0:
+        what = f"nmap was killed by signal {-run.exit_code}"
+    elif run.exit_code > 0:
+        what = f"nmap failed with exit code {run.exit_code}"
+    elif not run.stdout.strip():
+        what = "nmap printed nothing"
+    elif said:
+        what = "nmap failed"
+    else:
+        what = "nmap printed no complete XML"
+    return "{}{}; run it by hand to see why".format(what, f" ({said})" if said else "")
+
+
+def _known_cause(text: str) -> Optional[str]:
+    for pattern, advice in _KNOWN_CAUSES:
+        if re.search(pattern, text):
+            return advice
+    return None
+
+
+def _first_line(text: str) -> str:
+    lines: List[str] = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:200] if lines else ""
+
+
+def _address(host: ET.Element) -> str:
+    addresses = [
+        address.get("addr", "")
+        for address in host.findall("address")
+        if address.get("addrtype") in ("ipv4", "ipv6")
+    ]
+    return addresses[0] if len(addresses) == 1 else ""
+
+
+def _round_trip(host: ET.Element) -> Optional[float]:
+    """Return <times srtt> (microseconds), which python-nmap drops, in seconds.
+
+    None for none (-1), and for the negative ones of nmap before 7.80 with late delivery.
+    """
+    times = host.find("times")
+    try:
+        seconds = float(times.get("srtt", "")) / 1e6 if times is not None else 0.0
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < _MAX_ROUND_TRIP else None

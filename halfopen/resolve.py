@@ -1,0 +1,94 @@
+"""Names to addresses, and ports to service names: everything that asks the system's databases."""
+
+import socket
+from typing import Dict, List, NamedTuple, Sequence, Union
+
+from halfopen import within
+from halfopen.errors import CheckError
+from halfopen.target import Target, ip_version, parse_host
+
+_AF = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+class Address(NamedTuple):
+    """The one IP address that a target is checked at."""
+
+    text: str
+    """Canonical, with a zone if it needs one; IPv4-mapped IPv6 addresses are IPv4 here."""
+    version: int
+    """4 or 6."""
+
+    @property
+    def zone(self) -> str:
+        """The interface of a link-local address, or ""."""
+        return self.text.partition("%")[2]
+
+
+def resolve(targets: Sequence[Target], deadline: float) -> Dict[Target, Union[Address, CheckError]]:
+    """Return the address of each target: the first that the system gives, in RFC 6724's order.
+
+    A name that does not resolve, or not by `deadline` (`time.monotonic` seconds), has a
+    CheckError. An IP address is its own.
+    """
+    found: Dict[Target, Union[Address, CheckError]] = {}
+    named: List[Target] = []
+    for target in targets:
+        version = ip_version(target.host)
+        if version is None:
+            named.append(target)
+        else:
+            found[target] = Address(target.host, version)
+    # Two ports of one name are one question.
+    questions = list({target._replace(port=0) for target in named})
+    answers = dict(
+        zip(
+            questions,
+            within.call_all(
+                [lambda target=question: _look_up(target) for question in questions],  # type: ignore[misc]
+                deadline,
+                "resolving names",
+            ),
+        )
+    )
+    found.update({target: answers[target._replace(port=0)] for target in named})
+    return found
+
+
+def _look_up(target: Target) -> Address:
+    try:
+        info = socket.getaddrinfo(
+            target.host, None, _AF[target.family], socket.SOCK_STREAM, socket.IPPROTO_TCP
+        )
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not a name"
+        raise CheckError(
+            "cannot resolve {}{}: {}; check the name and the resolver (getent hosts {})".format(
+                target.host,
+                "" if target.family is None else f" to IPv{target.family}",
+                why,
+                target.host,
+            )
+        ) from error
+    text = parse_host(str(info[0][4][0]))
+    return Address(text, ip_version(text) or 4)
+
+
+def service_names(ports: Sequence[int], deadline: float) -> Dict[int, str]:
+    """Return the TCP service names that the system knows; a port without one is left out."""
+    unique = sorted(set(ports))
+
+    def look_up() -> Dict[int, str]:
+        # One after the other: getservbyport's answer lies in memory that all threads share.
+        return {port: name for port, name in ((p, _service_name(p)) for p in unique) if name}
+
+    try:
+        return within.call(look_up, deadline, "service names")
+    except CheckError:
+        return {}  # an ornament, not worth a verdict
+
+
+def _service_name(port: int) -> str:
+    try:
+        return socket.getservbyport(port, "tcp")
+    except OSError:
+        return ""

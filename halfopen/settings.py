@@ -1,0 +1,99 @@
+"""Words of options to valid settings, or a clear error."""
+
+import math
+from typing import Dict, NamedTuple, Optional
+
+from halfopen.check import Expectation
+from halfopen.conventions import CONVENTIONS, ExitMap
+from halfopen.errors import UsageError
+
+MAX_SECONDS = 3600.0
+_STATES = ("open", "closed", "filtered")
+_CODES = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
+
+
+class Wording(NamedTuple):
+    """What counts as good, and how the caller wants to be told."""
+
+    convention: str
+    exit_map: ExitMap
+    expectation: Expectation
+
+
+def wording(
+    convention: str,
+    expect: str = "open",
+    exit_codes: str = "",
+    warning: Optional[str] = None,
+    critical: Optional[str] = None,
+) -> Wording:
+    """Return the words of --as, --expect, --exit, --warning and --critical as a Wording.
+
+    Raises UsageError for the first bad one.
+    """
+    if convention not in CONVENTIONS:
+        raise UsageError("--as {!r} is not one of {}".format(convention, ", ".join(CONVENTIONS)))
+    limits = [
+        None if word is None else seconds(option, word)
+        for option, word in (("--warning", warning), ("--critical", critical))
+    ]
+    return Wording(
+        convention,
+        exit_map("--exit", exit_codes) if exit_codes else {},
+        Expectation(state("--expect", expect), *limits),
+    )
+
+
+def seconds(option: str, word: str) -> float:
+    """Return a positive number of seconds, at most 3600; raise UsageError otherwise."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= MAX_SECONDS:  # also false for nan
+        raise UsageError(
+            f"{option} {word!r} is not a number of seconds above 0 and up to {MAX_SECONDS:g}"
+        )
+    return value
+
+
+def state(option: str, word: str) -> str:
+    """Return a port state; raise UsageError for any other word."""
+    if word not in _STATES:
+        raise UsageError("{} {!r} is not one of {}".format(option, word, ", ".join(_STATES)))
+    return word
+
+
+def exit_map(option: str, word: str) -> Dict[str, int]:
+    """Return STATE=CODE,... as a map from state to exit code; raise UsageError if it is none.
+
+    States are open, closed, filtered and error; codes 0 to 255, or ok, warning, critical, unknown.
+    """
+    codes: Dict[str, int] = {}
+    for pair in word.split(","):
+        name, _, code = pair.partition("=")
+        number = _code(code)
+        if name not in (*_STATES, "error") or number is None:
+            raise UsageError(
+                "{} {!r}: {!r} is not STATE=CODE, with a state of {}, error and a code of 0 to "
+                "255 or ok, warning, critical, unknown".format(
+                    option, word, pair, ", ".join(_STATES)
+                )
+            )
+        codes[name] = number
+    return codes
+
+
+def _code(word: str) -> Optional[int]:
+    if word.lower() in _CODES:
+        return _CODES[word.lower()]
+    if word.isdigit() and word.isascii() and len(word) <= 3 and int(word) <= 255:
+        return int(word)
+    return None
+
+
+def family(ipv4: bool, ipv6: bool) -> Optional[int]:
+    """Return 4 for -4, 6 for -6, None for neither; raise UsageError for both."""
+    if ipv4 and ipv6:
+        raise UsageError("-4 and -6 exclude each other; leave out one")
+    return 4 if ipv4 else 6 if ipv6 else None

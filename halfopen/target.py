@@ -1,0 +1,227 @@
+"""Words from outside to a valid Target, or a clear error. Nothing else reaches nmap's argv."""
+
+import re
+import socket
+from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+from halfopen.errors import UsageError
+
+# Patterns are compiled where they are first used: an IP address and a number need none of them.
+# RFC 1123 labels, with the underscore that container networks use in names.
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z"
+_MAX_NAME = 253  # RFC 1035, 2.3.4, as written: 255 octets less the length of the first and last
+_ZONE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}\Z"  # an interface's name, IFNAMSIZ less one
+_SERVICE = r"[A-Za-z0-9][A-Za-z0-9_+.*/-]{0,62}\Z"
+_SEVERAL_PORTS = r"\*\Z|[0-9]+([:,-][0-9]+)+\Z"
+_FAMILIES = ((4, socket.AF_INET), (6, socket.AF_INET6))
+
+
+class Target(NamedTuple):
+    """One TCP port of one host, as asked for: validated, not yet resolved."""
+
+    host: str
+    """A host name, or an IP address in its canonical text form (RFC 5952), with a zone if given."""
+    port: int
+    family: Optional[int] = None
+    """4 or 6 to insist on IPv4 or IPv6; None takes what the name resolves to first."""
+
+    def __str__(self) -> str:
+        return join(self.host, self.port)
+
+
+def join(host: str, port: int) -> str:
+    """Return HOST:PORT, or [HOST]:PORT for an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def ip_version(host: str) -> Optional[int]:
+    """Return 4 or 6 for an IP address, None for a name."""
+    address = host.split("%", 1)[0]
+    for version, family in _FAMILIES:
+        try:
+            socket.inet_pton(family, address)
+        except (OSError, ValueError):  # ValueError: a NUL or a character outside ASCII
+            continue
+        return version
+    return None
+
+
+def canonical_ip(word: str) -> Optional[str]:
+    """Return an IP address in canonical form, with its zone if it has one; None for no address."""
+    version = ip_version(word)
+    if version == 6:
+        address, percent, zone = word.partition("%")
+        packed = socket.inet_pton(socket.AF_INET6, address)
+        return socket.inet_ntop(socket.AF_INET6, packed) + percent + zone
+    return word if version == 4 and "%" not in word else None
+
+
+def parse_host(word: str) -> str:
+    """Return a valid host name, or an IP address in canonical form.
+
+    An IPv4-mapped IPv6 address (::ffff:192.0.2.25, as F5 passes) becomes the IPv4 address.
+    Raises UsageError for everything else: ranges, networks, options, control characters.
+    """
+    address = canonical_ip(word)
+    return _usable_name(word) if address is None else _usable_ip(word, address)
+
+
+def _usable_ip(word: str, address: str) -> str:
+    bare, percent, zone = address.partition("%")
+    if bare.startswith("::ffff:") and "." in bare:
+        if percent:
+            raise UsageError(f"host {word!r}: an IPv4 address has no zone")
+        return bare[len("::ffff:") :]
+    if percent and not re.match(_ZONE, zone):
+        raise UsageError(f"host {word!r}: after '%' goes the name of an interface")
+    if re.match("fe[89ab][0-9a-f]:", bare) and not percent:  # fe80::/10
+        raise UsageError(f"host {word!r} is link-local; name the interface, as {bare}%eth0")
+    return address
+
+
+def _usable_name(word: str) -> str:
+    shown = _shortened(word)
+    if not word:
+        raise UsageError("the host is empty; give a name or an IP address")
+    if word.startswith("-"):
+        raise UsageError(f"host {shown!r} begins with '-'; give a name or an IP address")
+    if "/" in word:
+        raise UsageError(f"host {shown!r} is a network; give one name or IP address")
+    if not word.isascii():
+        raise UsageError(f"host {shown!r} is not ASCII; write an international name as xn--...")
+    labels = (word[:-1] if word.endswith(".") else word).split(".")
+    if len(word.rstrip(".")) > _MAX_NAME or not all(re.match(_LABEL, label) for label in labels):
+        raise UsageError(
+            f"host {shown!r} is neither an IP address nor a name: letters, digits and '-', up to "
+            "63 between dots and 253 in all"
+        )
+    # The C library reads such words as numbers (10.1, 0x7f000001); nmap reads ranges (10.0.0.1-9).
+    if not re.search("[A-Za-z]", labels[-1]) or re.match("0[xX][0-9A-Fa-f]*$", labels[-1]):
+        raise UsageError(
+            f"host {shown!r} is not one IP address; an IPv4 address is four numbers from 0 to "
+            "255, without leading zeros"
+        )
+    return word
+
+
+def parse_port(word: str) -> int:
+    """Return the port's number, 1 to 65535; a name is looked up for tcp in the system's services.
+
+    Raises UsageError otherwise.
+    """
+    if word.isascii() and word.isdigit():
+        number = int(word) if len(word) <= 5 else 65536
+        if 1 <= number <= 65535:
+            return number
+        raise UsageError(f"port {_shortened(word)!r} is out of range; ports are 1 to 65535")
+    if re.match(_SEVERAL_PORTS, word):
+        raise UsageError(
+            f"port {_shortened(word)!r} is not one port (Farmguardian passes this for a farm with "
+            "several ports); write the one port to check in place of PORT"
+        )
+    if not word:
+        raise UsageError("the port is empty; give a number from 1 to 65535")
+    if re.match(_SERVICE, word):
+        try:
+            return socket.getservbyname(word, "tcp")
+        except OSError:
+            pass
+    raise UsageError(
+        f"port {_shortened(word)!r} is neither a number from 1 to 65535 nor a TCP service that "
+        "this system knows"
+    )
+
+
+def make(host: str, port: str, family: Optional[int] = None) -> Target:
+    """Return the Target of two words; raise UsageError if one is bad or not of `family`."""
+    valid_host = parse_host(host)
+    version = ip_version(valid_host)
+    if family is not None and version not in (None, family):
+        raise UsageError(f"host {host!r} is an IPv{version} address, but -{family} was given")
+    return Target(valid_host, parse_port(port), family)
+
+
+def parse_plugin_words(words: Sequence[str], family: Optional[int] = None) -> List[Target]:
+    """Return the target of `HOST PORT`, or of `VIP VPORT RIP RPORT`.
+
+    The four words are HAProxy's and ldirectord's; VIP and VPORT (NOT_USED in a HAProxy backend)
+    say nothing about the server and are not looked at. Raises UsageError for any other number.
+    """
+    if len(words) not in (2, 4):
+        raise UsageError(
+            f"{_counted(words)} given; give HOST PORT, or VIP VPORT RIP RPORT, or -H HOST -p PORT"
+        )
+    return [make(words[-2], words[-1], family)]
+
+
+def parse_targets(words: Sequence[str], family: Optional[int] = None) -> List[Target]:
+    """Return the targets of words: each HOST:PORT, [IPV6]:PORT, or the two words HOST PORT.
+
+    Raises UsageError for a bad word, a host without a port, or no words at all.
+    """
+    targets: List[Target] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        host, port = _split(word)
+        if port is None:
+            if not rest:
+                raise UsageError(
+                    f"{_shortened(word)!r} has no port; write HOST:PORT, [IPV6]:PORT or HOST PORT"
+                )
+            port = rest.pop(0)
+        targets.append(make(host, port, family))
+    if not targets:
+        raise UsageError("no target given; write HOST:PORT, [IPV6]:PORT or HOST PORT")
+    return targets
+
+
+def parse_lines(lines: Iterable[str], source: str, family: Optional[int] = None) -> List[Target]:
+    """Return the targets of a targets file: one a line, `#` begins a comment.
+
+    Raises UsageError, naming `source` and the line's number, for a bad line or an empty file.
+    """
+    targets: List[Target] = []
+    for number, line in enumerate(lines, 1):
+        words = line.split("#", 1)[0].split()
+        if not words:
+            continue
+        try:
+            targets += _only_one(parse_targets(words, family))
+        except UsageError as error:
+            raise UsageError(f"{source}, line {number}: {error}") from None
+    if not targets:
+        raise UsageError(f"{source} names no target; write one a line, as HOST:PORT")
+    return targets
+
+
+def _only_one(targets: List[Target]) -> List[Target]:
+    if len(targets) > 1:
+        raise UsageError("it has more than one target; write one a line")
+    return targets
+
+
+def _split(word: str) -> Tuple[str, Optional[str]]:
+    """Return host and port of HOST:PORT or [IPV6]:PORT; the port is None if the word has none."""
+    if word.startswith("["):
+        host, bracket, rest = word[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")) or ip_version(host) != 6:
+            raise UsageError(
+                f"{_shortened(word)!r}: square brackets go round an IPv6 address, as "
+                "[2001:db8::25]:25"
+            )
+        return host, rest[1:] if rest else None
+    if word.count(":") != 1:
+        if word.count(":") > 1 and ip_version(word) is None:
+            raise UsageError(f"{_shortened(word)!r} is neither HOST:PORT nor an IPv6 address")
+        return word, None
+    host, port = word.split(":")
+    return host, port
+
+
+def _counted(words: Sequence[str]) -> str:
+    return "no words" if not words else "1 word" if len(words) == 1 else f"{len(words)} words"
+
+
+def _shortened(word: str) -> str:
+    return word if len(word) <= 60 else word[:57] + "..."
