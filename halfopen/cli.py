@@ -1,16 +1,15 @@
 """The typer apps: words only, no logic. `halfopen` and the full form of check_tcp_half_open."""
 
 import time
-from typing import Any, Callable, List, NamedTuple, NoReturn, Optional, Sequence, Type
+from typing import Any, List, NamedTuple, Optional, Sequence, Type
 
 import typer
 
 from halfopen import __version__, settings, sources, within
 from halfopen.check import Means, Report, check, failure
 from halfopen.conventions import CONVENTIONS, Output, output
-from halfopen.drop_in import CONVENTION, TIMEOUT
+from halfopen.drop_in import CONVENTION, PLUGIN_CONVENTION, TIMEOUT, Parse
 from halfopen.errors import HalfopenError, UsageError
-from halfopen.leave import leave
 from halfopen.replay import replay
 from halfopen.target import Target, make, parse_lines, parse_plugin_words, parse_port, parse_targets
 
@@ -22,7 +21,7 @@ _WordsError: Type[Exception] = typer.BadParameter.__mro__[2]
 class _Entry(NamedTuple):
     """What differs between check_tcp_half_open and `halfopen check`."""
 
-    parse: Callable[[Sequence[str], Optional[int]], List[Target]]
+    parse: Parse
     convention: str
 
 
@@ -73,14 +72,9 @@ _VERSION = typer.Option(
 )
 
 
-def console() -> NoReturn:
-    """Entry point of the command halfopen."""
-    leave(main, "text")
-
-
 def main(words: Sequence[str]) -> Output:
     """Return what `halfopen WORDS` prints, and its exit code; raise UsageError for bad words."""
-    return _run(_halfopen, "halfopen", words, _Entry(parse_targets, "text"), help_code=0)
+    return _run(_halfopen, "halfopen", words, _Entry(parse_targets, CONVENTION), help_code=0)
 
 
 def plugin(words: Sequence[str]) -> Output:
@@ -88,7 +82,7 @@ def plugin(words: Sequence[str]) -> Output:
 
     Help and version are UNKNOWN, as the monitoring plugins guidelines want them.
     """
-    entry = _Entry(parse_plugin_words, CONVENTION)
+    entry = _Entry(parse_plugin_words, PLUGIN_CONVENTION)
     return _run(_plugin, "check_tcp_half_open", words, entry, help_code=3)
 
 
@@ -115,7 +109,7 @@ def _complaint(error: Exception, words: Sequence[str], name: str) -> str:
 
 
 def _targets(  # noqa: PLR0913  the three ways to name targets
-    parse: Callable[[Sequence[str], Optional[int]], List[Target]],
+    parse: Parse,
     words: Sequence[str],
     hostname: Optional[str],
     port: Optional[str],

@@ -1,23 +1,23 @@
-"""check_tcp_half_open: the article's form goes straight through; anything else to the parser."""
+"""Both commands: words alone go straight through; options go to typer's parser.
+
+typer takes longer to start than nmap to scan.
+"""
 
 import os
 import time
-from typing import NoReturn, Sequence
+from typing import Callable, List, Optional, Sequence
 
 from halfopen import within
 from halfopen.check import Means, check
 from halfopen.conventions import Output, output
-from halfopen.leave import leave
-from halfopen.target import parse_plugin_words
+from halfopen.target import Target, parse_plugin_words, parse_targets
 
-CONVENTION = "nagios"
+Parse = Callable[[Sequence[str], Optional[int]], List[Target]]
+
+PLUGIN_CONVENTION, CONVENTION = "nagios", "text"
+
 TIMEOUT = 10.0
 """Seconds that a check may take by default, as the monitoring plugins guidelines have it."""
-
-
-def console() -> NoReturn:
-    """Entry point of the command check_tcp_half_open."""
-    leave(main, CONVENTION)
 
 
 def main(words: Sequence[str]) -> Output:
@@ -25,25 +25,31 @@ def main(words: Sequence[str]) -> Output:
 
     Raises UsageError for bad words.
     """
-    if not is_plain(words):
-        from halfopen.cli import plugin  # noqa: PLC0415  typer takes longer to start than nmap
+    # A negative number is a bad port, not an option.
+    if len(words) in (2, 4) and not any(_is_option(word) for word in words):
+        return _straight(words, parse_plugin_words, PLUGIN_CONVENTION)
+    from halfopen import cli  # noqa: PLC0415  slow to import
 
-        return plugin(words)
-    deadline = time.monotonic() + TIMEOUT
-    targets = within.call(lambda: parse_plugin_words(words), deadline, "looking up the port")
-    report = check(targets, deadline, Means(nmap=os.environ.get("HALFOPEN_NMAP") or "nmap"))
-    return output(CONVENTION, report, {}, verbose=False)
+    return cli.plugin(words)
 
 
-def is_plain(words: Sequence[str]) -> bool:
-    """Return whether the words are HOST PORT or VIP VPORT RIP RPORT, without options.
+def main_halfopen(words: Sequence[str]) -> Output:
+    """Return what `halfopen WORDS` prints, and its exit code; raise UsageError for bad words."""
+    if words[:1] == ["check"] and words[1:] and not any(_is_option(word) for word in words):
+        return _straight(words[1:], parse_targets, CONVENTION)
+    from halfopen import cli  # noqa: PLC0415  slow to import
 
-    A negative number is a bad port, not an option.
-    """
-    return len(words) in (2, 4) and not any(map(_is_option, words))
+    return cli.main(words)
 
 
 def _is_option(word: str) -> bool:
     if word in ("-4", "-6"):
         return True
-    return word.startswith("-") and len(word) > 1 and not word[1].isdigit()
+    return word.startswith("-") and not word[1:2].isdigit()
+
+
+def _straight(words: Sequence[str], parse: Parse, convention: str) -> Output:
+    deadline = time.monotonic() + TIMEOUT
+    targets = within.call(lambda: parse(words, None), deadline, "looking up the port")
+    report = check(targets, deadline, Means(nmap=os.environ.get("HALFOPEN_NMAP") or "nmap"))
+    return output(convention, report, {}, verbose=False)
