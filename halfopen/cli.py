@@ -152,7 +152,10 @@ def check_command(  # noqa: PLR0913  one parameter an option: typer reads them f
     verbose: bool = _VERBOSE,
     version: bool = _VERSION,  # noqa: ARG001  its callback has done it
 ) -> Output:
-    """Check whether TCP ports are open, with a SYN that no server ever logs."""
+    """Check whether TCP ports are open, with a SYN that no server ever logs.
+
+    A TARGET is HOST:PORT, [IPV6]:PORT, or the two words HOST PORT.
+    """
     entry: _Entry = context.obj
     want = settings.wording(convention or entry.convention, expect, exit_codes, warning, critical)
     deadline = time.monotonic() + settings.seconds("--timeout", timeout)
@@ -211,15 +214,21 @@ def _overview(version: bool = _VERSION) -> None:
     """TCP half-open health check: nmap's SYN scan as a monitoring plugin."""
 
 
+_PLUGIN_HELP = """Check whether a TCP port is open, with a SYN that no server ever logs.
+
+The target is HOST PORT, or VIP VPORT RIP RPORT, or -H HOST -p PORT.
+"""
+
+
 def _app() -> typer.Typer:
     # Without rich: plain help, and half the start-up. No completion: it writes to dot files.
     return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 _halfopen = _app()
-_halfopen.callback(no_args_is_help=True)(_overview)
-_halfopen.command("check", no_args_is_help=True)(check_command)
-_halfopen.command("replay", no_args_is_help=True)(replay_command)
+_halfopen.callback()(_overview)
+_halfopen.command("check")(check_command)
+_halfopen.command("replay")(replay_command)
 
 _plugin = _app()
-_plugin.command(no_args_is_help=True)(check_command)
+_plugin.command(help=_PLUGIN_HELP)(check_command)

@@ -27,10 +27,6 @@ _KNOWN_CAUSES = (
         'sudo wants a password; allow nmap with NOPASSWD, see "Privileges" in the README',
     ),
     ("sudo: .*not allowed", 'sudo does not allow this nmap; see "Privileges" in the README'),
-    (
-        "determine route to|Network is unreachable|No route to host",
-        "there is no route to it from here; check the address and the routes (ip route get)",
-    ),
 )
 
 
@@ -131,7 +127,8 @@ class _Scan:
             raise CheckError(f"nmap reported {bare} more than once; run it again")
         element = elements[0]
         # python-nmap's key is the IPv4 address, or else whichever address came first.
-        host = next(h for h in self.hosts.values() if bare in h["addresses"].values())
+        hosts = [host for host in self.hosts.values() if bare in host["addresses"].values()]
+        host = hosts[0] if hosts else {}
         if host.get("status", {}).get("state") != "up":
             raise CheckError(self._discovery(address))
         if element.get("timedout") == "true" or not element.findall("ports"):
@@ -150,13 +147,11 @@ class _Scan:
 
     def why_no_host(self, address: str) -> str:
         """Return why the scan says nothing about an address."""
-        cause = _known_cause(self.stderr)
-        targets = {target.get("specification") for target in self.root.findall("target")}
-        if address in targets:
-            return "nmap skipped {}: {}".format(
-                address,
-                cause or "there is no route to it from here, or its address family is not nmap's",
-            )
+        skipped = {target.get("specification") for target in self.root.findall("target")}
+        if address in skipped and ":" in address and "-6" not in self.root.get("args", "").split():
+            return f"nmap skipped {address}: an IPv6 address needs -6"
+        if address in skipped:
+            return f"no route to {address}; see ip route get {address}"
         totals = self.root.find("runstats/hosts")
         if totals is not None and totals.get("down", "0") != "0" and not self.hosts:
             return self._discovery(address)

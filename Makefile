@@ -1,0 +1,60 @@
+# PYTHON picks the interpreter of the virtual environment; TARGET what `make run` checks.
+PYTHON ?= python3
+PYTHONS ?= 3.7 3.8 3.9 3.10 3.11 3.12 3.13 3.14
+TARGET ?=
+
+export PYTHON
+# The check's target reaches its script as it was typed: neither make nor a shell expands it.
+unexport TARGET
+export HALFOPEN_TARGET := $(value TARGET)
+# Steps run as root leave no root-owned files behind; tools/setup.sh has compiled the product.
+export PYTHONDONTWRITEBYTECODE := 1
+
+VENV := .venv
+BIN := $(VENV)/bin
+SCRIPTS := .ci/run tools/*.sh
+# Namespaces and raw sockets are root's; without sudo the tests that need them skip, and say so.
+AS_ROOT = $(shell [ "$$(id -u)" != 0 ] && command -v sudo >/dev/null && \
+	{ sudo -n true 2>/dev/null || [ -t 0 ]; } && \
+	echo sudo --preserve-env=HALFOPEN_NO_SKIPS,PYTHONDONTWRITEBYTECODE)
+
+.PHONY: help run test unit test-pythons lint bench fixtures clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: ## check a listener of our own; or TARGET="10.0.0.2 25"
+	@tools/setup.sh run
+	@$(BIN)/python tools/demo.py
+
+test: ## the whole suite, against the real nmap where it can
+	@tools/setup.sh test
+	@$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
+
+unit: ## the tests that need neither nmap nor root
+	@tools/setup.sh unit
+	@$(BIN)/python -m pytest -p no:cacheprovider tests/unit
+
+test-pythons: ## the unit tests on every Python version at hand
+	@tools/test_pythons.sh $(PYTHONS)
+
+lint: ## ruff, mypy, shellcheck, and Python 3.7's limits
+	@tools/setup.sh lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- halfopen tests tools
+	shellcheck $(SCRIPTS)
+
+bench: ## time, CPU and memory against the bash script it replaces
+	@tools/setup.sh test
+	@$(AS_ROOT) $(BIN)/python tools/bench.py
+
+fixtures: ## record the installed nmap's answers again
+	@tools/setup.sh test
+	@$(AS_ROOT) $(BIN)/python tools/record_fixtures.py
+
+clean: ## remove what the other targets made
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,30 @@
+"""HALFOPEN_NO_SKIPS=1 turns every skip into a failure: in CI nothing may be skipped."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Generator
+
+import pytest
+
+NO_SKIPS = os.environ.get("HALFOPEN_NO_SKIPS") == "1"
+
+
+def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
+    # An expected failure is reported as skipped too, and is none.
+    if NO_SKIPS and report.skipped and not hasattr(report, "wasxfail"):
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"may not be skipped here: {why}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, None]:
+    """Skips of a test."""
+    _refuse((yield).get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report() -> Generator[None, Any, None]:
+    """Skips of a whole module."""
+    _refuse((yield).get_result())

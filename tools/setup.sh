@@ -1,0 +1,109 @@
+#!/bin/sh
+# Makes a virtual environment fit for one job, and installs what that job needs of the system.
+#
+#   tools/setup.sh run|unit|test|lint      a job of the Makefile's
+#
+# PYTHON picks the interpreter, VENV the folder. What is there already is left alone: a second call
+# asks neither apt nor pip. Only Debian's and Ubuntu's packages are installed; elsewhere the line
+# that names what is lacking says what to install by hand.
+set -eu
+
+PYTHON=${PYTHON:-python3}
+VENV=${VENV:-.venv}
+# An ordinary user's PATH lacks the folders that nft and tcpdump live in.
+PATH=$PATH:/usr/sbin:/sbin
+# Some of pip's ways of installing would obey it, too.
+unset PYTHONDONTWRITEBYTECODE
+
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$@"; exit 1; }
+
+# What each job needs: the system's commands and files, each with its package, and the project's
+# extras. /etc/services holds the names of ports that the tests expect to read.
+case ${1:-} in
+    run) system='nmap:nmap' extras='' ;;
+    unit) system='' extras='[test]' ;;
+    test)
+        system='nmap:nmap ip:iproute2 nft:nftables setcap:libcap2-bin setpriv:util-linux
+                /etc/services:netbase'
+        extras='[test]'
+        ;;
+    # mypy reads the tests as well, so it needs what they import.
+    lint) system='shellcheck:shellcheck' extras='[lint,test]' ;;
+    *) fail "usage: $0 run|unit|test|lint" ;;
+esac
+
+# Sets $lacking to what is not there and $packages to where it comes from.
+look() {
+    lacking='' packages=''
+    for pair in $system; do
+        { command -v "${pair%%:*}" || [ -e "${pair%%:*}" ]; } >/dev/null && continue
+        lacking="$lacking ${pair%%:*}" packages="$packages ${pair##*:}"
+    done
+    # Debian's Python comes without the part of the library that makes virtual environments.
+    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
+        lacking="$lacking venv" packages="$packages python3-venv"
+}
+
+install_packages() {
+    as_root=''
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null ||
+            fail "lacking:$lacking; have root run: apt-get install$packages"
+        as_root=sudo
+    fi
+    command -v apt-get >/dev/null ||
+        fail "lacking:$lacking; install them with this system's package manager"
+    say "installing$packages"
+    log=$(mktemp)
+    for step in update "install --no-install-recommends$packages"; do
+        # shellcheck disable=SC2086 # words to split: an empty $as_root, several packages
+        $as_root env DEBIAN_FRONTEND=noninteractive timeout 600 \
+            apt-get -y -o DPkg::Lock::Timeout=120 $step </dev/null >"$log" 2>&1 && continue
+        cat "$log" >&2
+        rm -f "$log"
+        fail "apt-get ${step%% *} failed; needed:$packages"
+    done
+    rm -f "$log"
+}
+
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 7))' 2>/dev/null ||
+    fail "$PYTHON is no Python 3.7 or newer; set PYTHON"
+
+look
+if [ -n "$packages" ]; then
+    install_packages
+    look
+    [ -z "$packages" ] || fail "still lacking:$lacking"
+fi
+
+# A stamp holds what its part was made from: an environment, the folder (the scripts in it name it)
+# and the interpreter; what is installed there, the project's requirements too.
+place=$(pwd && "$PYTHON" -c 'import sys; print(sys.version, sys.prefix)')
+made_from=$(printf '%s\n' "$place" && cksum pyproject.toml)
+fresh() { [ "$(cat "$VENV/.stamp$1" 2>/dev/null)" = "$2" ]; }
+stamp() { printf '%s\n' "$2" >"$VENV/.stamp$1"; }
+pip_install() {
+    timeout 900 "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "$@" </dev/null ||
+        fail "pip install $* failed"
+}
+
+if ! fresh '' "$place"; then
+    say "making $VENV with $("$PYTHON" -V)"
+    rm -rf "$VENV"
+    "$PYTHON" -m venv "$VENV"
+    # The first pip that knows --config-settings.
+    pip_install 'pip>=22.1'
+    stamp '' "$place"
+fi
+if ! fresh "-package$extras" "$made_from"; then
+    # This editable mode puts a path into site-packages; the usual one puts an import hook there,
+    # and every start of a check would pay for it.
+    pip_install --config-settings editable_mode=compat --editable ".$extras"
+    stamp "-package$extras" "$made_from"
+fi
+# As an installation has it; otherwise a check compiles its sources at each start, or leaves root's
+# files among them.
+"$VENV/bin/python" -m compileall -q halfopen
