@@ -104,8 +104,8 @@ def check(
     outcomes: Dict[Target, Outcome] = {}
 
     def meanwhile() -> None:
-        # Costs nothing here: nmap is waiting for the network.
-        from halfopen import report  # noqa: F401, PLC0415
+        # What comes next costs nothing here: nmap is waiting for the network.
+        from halfopen import conventions, report  # noqa: F401, PLC0415
 
         services.update(resolve.service_names([target.port for target in targets], deadline))
 
@@ -153,7 +153,7 @@ def _program(means: Means) -> List[str]:
     """Return how to call nmap; raise CheckError if it, or sudo, is not there."""
     nmap = nmap_run.find_program(means.nmap)
     if means.sudo:
-        return [nmap_run.find_program("sudo"), "-n", nmap]
+        return [nmap_run.find_program("sudo", "install sudo, or leave out --sudo"), "-n", nmap]
     return [nmap, "--privileged"] if nmap_needs_telling(nmap) else [nmap]
 
 

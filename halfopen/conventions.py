@@ -1,6 +1,6 @@
 """A registry: for each kind of caller, its exit codes and wording. A new monitor is one entry."""
 
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from halfopen.check import Report, Status, Verdict
 from halfopen.target import join
@@ -32,8 +32,13 @@ class Convention(NamedTuple):
 def output(name: str, report: Report, exit_map: ExitMap, verbose: bool) -> Output:
     """Return what the convention makes of a report: the worst verdict decides the exit code."""
     convention = CONVENTIONS[name]
-    worst = max(report.verdicts, key=lambda v: _status(v, exit_map))
-    code = exit_map.get(worst.state, convention.codes[_status(worst, exit_map)])
+
+    def weight(verdict: Verdict) -> Tuple[Status, int]:
+        status = _status(verdict, exit_map)
+        return status, exit_map.get(verdict.state, convention.codes[status])
+
+    worst = max(report.verdicts, key=weight)
+    _, code = weight(worst)
     stream = convention.failure_stream if worst.target is None else 1
     return Output(printable(convention.render(report, exit_map, verbose)), code, stream)
 

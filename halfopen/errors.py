@@ -4,6 +4,10 @@
 class HalfopenError(Exception):
     """The check itself failed; the text says what happened and what to do about it."""
 
+    def __init__(self, text: str) -> None:
+        # Words from outside may hold line ends; the text is one line.
+        super().__init__(text.replace("\n", "\\n"))
+
 
 class UsageError(HalfopenError):
     """A word from outside is not what it has to be; raised before nmap starts."""

@@ -212,10 +212,10 @@ def _die(number: int) -> NoReturn:
     os._exit(128 + number)  # never reached, unless the signal is blocked
 
 
-def find_program(name: str) -> str:
+def find_program(name: str, advice: str = "install nmap, or name it with --nmap") -> str:
     """Return the path of a program, from PATH's absolute folders, then the usual ones.
 
-    A name with a slash is taken as it is. Raises CheckError if there is none.
+    A name with a slash is taken as it is. Raises CheckError with the advice if there is none.
     """
     if "/" in name:
         return name
@@ -224,8 +224,4 @@ def find_program(name: str) -> str:
         path = os.path.join(folder, name)
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
-    raise CheckError(
-        "{0} not found on PATH, nor in {1}; install {0}, or name it with --{0}".format(
-            name, ", ".join(USUAL_PLACES[:3])
-        )
-    )
+    raise CheckError(f"{name} not found on PATH, nor in {', '.join(USUAL_PLACES[:3])}; {advice}")

@@ -1,14 +1,24 @@
 """The only importer of python-nmap: what nmap printed to an Observation, or an error."""
 
 import re
+import sys
+import types
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 from xml.etree import ElementTree as ET
-
-import nmap
 
 from halfopen.errors import CheckError
 from halfopen.nmap_run import FLOOD, LATE, NmapRun
 from halfopen.target import canonical_ip
+
+if "multiprocessing" in sys.modules:
+    import nmap
+else:
+    # python-nmap 0.7.1 imports multiprocessing for its asynchronous scanner alone, which we have no
+    # use for: a quarter of what reading the XML costs, at every check.
+    sys.modules["multiprocessing"] = types.SimpleNamespace(Process=None)  # type: ignore[assignment]
+    import nmap
+
+    del sys.modules["multiprocessing"]
 
 STATES = ("open", "closed", "filtered")
 
@@ -26,7 +36,10 @@ _KNOWN_CAUSES = (
         "sudo: .*(password|tty|askpass)",
         'sudo wants a password; allow nmap with NOPASSWD, see "Privileges" in the README',
     ),
-    ("sudo: .*not allowed", 'sudo does not allow this nmap; see "Privileges" in the README'),
+    (
+        "sudo: .*not allowed|is not allowed to execute",
+        'sudo does not allow this nmap; see "Privileges" in the README',
+    ),
 )
 
 

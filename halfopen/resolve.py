@@ -4,7 +4,7 @@ import socket
 from typing import Dict, List, NamedTuple, Sequence, Union
 
 from halfopen import within
-from halfopen.errors import CheckError
+from halfopen.errors import CheckError, UsageError
 from halfopen.target import Target, ip_version, parse_host
 
 _AF = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
@@ -69,7 +69,10 @@ def _look_up(target: Target) -> Address:
                 target.host,
             )
         ) from error
-    text = parse_host(str(info[0][4][0]))
+    try:
+        text = parse_host(str(info[0][4][0]))
+    except UsageError as error:  # a link-local address without its zone, from /etc/hosts say
+        raise CheckError(f"{target.host} resolves to an unusable address: {error}") from error
     return Address(text, ip_version(text) or 4)
 
 

@@ -47,7 +47,7 @@ def wording(
 def seconds(option: str, word: str) -> float:
     """Return a positive number of seconds, at most 3600; raise UsageError otherwise."""
     try:
-        value = float(word)
+        value = float(word) if word.isascii() else math.nan
     except ValueError:
         value = math.nan
     if not 0 < value <= MAX_SECONDS:  # also false for nan

@@ -1,0 +1,569 @@
+"""The pipeline: who is asked when, which answer counts, and whose fault a failure is."""
+
+import re
+import socket
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import pytest
+
+from halfopen.check import (
+    Expectation,
+    Means,
+    Report,
+    Status,
+    Verdict,
+    check,
+    failure,
+    judge,
+)
+from halfopen.errors import CheckError, UsageError
+from halfopen.nmap_run import NmapRun
+from halfopen.report import Observation, Outcome
+from halfopen.target import Target
+
+NMAP = "/opt/nmap"
+SERVER = "192.0.2.25"
+MAIL = Target(SERVER, 25)
+
+NAMES = {
+    "mail.example": ["192.0.2.25", "2001:db8::25"],
+    "alias.example": ["192.0.2.25"],
+    "local.example": ["fe80::25"],
+}
+
+PORT = """<port protocol="tcp" portid="{port}"><state state="{state}" reason="{reason}" \
+reason_ttl="64"/><service name="x" method="table" conf="3"/></port>"""
+HOST = """<host starttime="1" endtime="1"><status state="up" reason="user-set" reason_ttl="0"/>
+<address addr="{address}" addrtype="{kind}"/>
+<hostnames>
+</hostnames>
+<ports>{ports}
+</ports>
+<times srtt="{srtt}" rttvar="5000" to="100000"/>
+</host>"""
+RUN = """<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE nmaprun>
+<nmaprun scanner="nmap" args="nmap" start="1" version="7.93" xmloutputversion="1.05">
+{hosts}
+<runstats><finished time="1" elapsed="0.12" exit="success"/>\
+<hosts up="{up}" down="0" total="{up}"/>
+</runstats>
+</nmaprun>
+"""
+
+# What a test says of a port, as nmap says it.
+SAYS = {
+    "open": ("open", "syn-ack"),
+    "closed": ("closed", "reset"),
+    "rejected": ("filtered", "admin-prohibited"),
+    "silent": ("filtered", "no-response"),
+}
+CRASH, UNHEARD = "crash", "unheard"
+
+
+class FakeNmap:
+    """Stands in for running nmap: answers as told, and remembers what it was asked.
+
+    `answers`: for an address what each run that asks about it hears of the asked port; the last
+    one for all further runs too. An address that is not there is open.
+    """
+
+    def __init__(
+        self, answers: Optional[Mapping[str, Sequence[str]]] = None, srtt: int = 65
+    ) -> None:
+        self.answers = answers or {}
+        self.srtt = srtt
+        self.looks: List[List[Sequence[str]]] = []
+        self._runs: Dict[Tuple[str, int], int] = Counter()
+
+    def __call__(
+        self,
+        commands: Sequence[Sequence[str]],
+        _deadline: float,
+        meanwhile: Optional[Callable[[], None]] = None,
+    ) -> List[NmapRun]:
+        self.looks.append(list(commands))
+        if meanwhile is not None:
+            meanwhile()
+        return [self._run(command) for command in commands]
+
+    @property
+    def commands(self) -> List[Sequence[str]]:
+        """All commands of all looks."""
+        return [command for look in self.looks for command in look]
+
+    def _run(self, command: Sequence[str]) -> NmapRun:
+        port = port_of(command)
+        heard = {address: self._answer(address, port) for address in addresses_of(command)}
+        if CRASH in heard.values():
+            return NmapRun(command, 1, b"", b"QUITTING!\n", 0.1)
+        hosts = [self._host(a, port, says) for a, says in heard.items() if says != UNHEARD]
+        xml = RUN.format(hosts="\n".join(hosts), up=len(hosts))
+        return NmapRun(command, 0, xml.encode(), b"", 0.12)
+
+    def _answer(self, address: str, port: int) -> str:
+        answers = self.answers.get(address.partition("%")[0], ["open"])
+        self._runs[address, port] += 1
+        return answers[min(self._runs[address, port], len(answers)) - 1]
+
+    def _host(self, address: str, port: int, says: str) -> str:
+        state, reason = SAYS[says]
+        neighbour = port + 1 if port < 65535 else 65534
+        return HOST.format(
+            address=address.partition("%")[0],  # nmap prints no zone
+            kind="ipv6" if ":" in address else "ipv4",
+            ports=PORT.format(port=port, state=state, reason=reason)
+            + PORT.format(port=neighbour, state="closed", reason="reset"),
+            srtt=self.srtt,
+        )
+
+
+def port_of(command: Sequence[str]) -> int:
+    """Return the port that a command asks about."""
+    asked = re.match("[0-9]+", command[command.index("-p") + 1])
+    assert asked
+    return int(asked.group())
+
+
+def addresses_of(command: Sequence[str]) -> List[str]:
+    """Return the addresses that a command asks about."""
+    return list(command[command.index("-oX") + 2 :])
+
+
+def value_of(command: Sequence[str], option: str) -> str:
+    """Return the word after an option."""
+    return command[command.index(option) + 1]
+
+
+@pytest.fixture(autouse=True)
+def _system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the same names, services and user everywhere."""
+
+    def getaddrinfo(host: str, *_: object) -> List[Any]:
+        if host not in NAMES:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(0, 0, 0, "", (address, 0)) for address in NAMES[host]]
+
+    def getservbyport(port: int, _: str) -> str:
+        if port != 25:
+            raise OSError("port/proto not found")
+        return "smtp"
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getservbyport", getservbyport)
+    monkeypatch.setattr("halfopen.check.nmap_needs_telling", lambda _: False)
+
+
+def checked(
+    nmap: FakeNmap,
+    *targets: Target,
+    seconds: float = 10,
+    means: Means = Means(NMAP),
+    expectation: Expectation = Expectation(),
+) -> Report:
+    """Return what a check gives, and see to it that each target has its verdict."""
+    report = check(targets, time.monotonic() + seconds, means, expectation, nmap)
+    assert [verdict.target for verdict in report.verdicts] == list(targets)
+    assert [run.argv for run in report.runs] == nmap.commands
+    return report
+
+
+def states(report: Report) -> List[str]:
+    """Return the verdicts' states."""
+    return [verdict.state for verdict in report.verdicts]
+
+
+def test_an_open_port_is_asked_once_and_quickly() -> None:
+    nmap = FakeNmap()
+
+    (verdict,) = checked(nmap, MAIL).verdicts
+
+    assert verdict == Verdict(
+        Status.OK, MAIL, Observation("open", "syn-ack", SERVER, 0.000065), None, "smtp"
+    )
+    ((command,),) = nmap.looks
+    assert command[0] == NMAP
+    assert value_of(command, "--max-rtt-timeout") == "150ms"
+    assert value_of(command, "-p") == "25-26"
+    assert addresses_of(command) == [SERVER]
+
+
+@pytest.mark.parametrize(
+    ("says", "state", "status"),
+    [
+        ("open", "open", Status.OK),
+        ("closed", "closed", Status.CRITICAL),
+        ("rejected", "filtered", Status.CRITICAL),
+    ],
+)
+def test_an_answer_is_believed_at_once(says: str, state: str, status: Status) -> None:
+    nmap = FakeNmap({SERVER: [says]})
+
+    (verdict,) = checked(nmap, MAIL).verdicts
+
+    assert (verdict.state, verdict.status) == (state, status)
+    assert len(nmap.commands) == 1
+
+
+def test_a_silent_port_is_asked_again_three_times_side_by_side_and_patiently() -> None:
+    nmap = FakeNmap({SERVER: ["silent"]})
+
+    (verdict,) = checked(nmap, MAIL).verdicts
+
+    assert (verdict.state, verdict.status) == ("filtered", Status.CRITICAL)
+    (quick,), patient = nmap.looks
+    assert value_of(quick, "--max-rtt-timeout") == "150ms"
+    assert [value_of(command, "--max-rtt-timeout") for command in patient] == ["500ms"] * 3
+    assert [addresses_of(command) for command in patient] == [[SERVER]] * 3
+
+
+@pytest.mark.parametrize(
+    ("patient", "state"),
+    [
+        pytest.param(["open", "silent", "silent"], "open", id="first-hears-it"),
+        pytest.param(["silent", "silent", "open"], "open", id="last-hears-it"),
+        pytest.param(["silent", "closed", "silent"], "closed", id="a-reset-is-an-answer"),
+        pytest.param(["crash", "silent", "open"], "open", id="answer-beats-error"),
+        pytest.param(["open", "crash", "crash"], "open", id="answer-beats-errors"),
+        pytest.param(["silent", "crash", "silent"], "error", id="error-beats-silence"),
+        pytest.param(["silent", "silent", "unheard"], "error", id="half-a-report-beats-silence"),
+        pytest.param(["silent", "silent", "silent"], "filtered", id="silence-of-all"),
+    ],
+)
+def test_of_three_patient_runs_the_most_telling_counts(patient: List[str], state: str) -> None:
+    nmap = FakeNmap({SERVER: ["silent", *patient]})
+
+    assert states(checked(nmap, MAIL)) == [state]
+    assert len(nmap.commands) == 4
+
+
+def test_a_failure_is_not_asked_again() -> None:
+    nmap = FakeNmap({SERVER: ["crash", "open"]})
+
+    (verdict,) = checked(nmap, MAIL).verdicts
+
+    assert verdict.status is Status.UNKNOWN
+    assert "nmap failed with exit code 1 (QUITTING!)" in str(verdict.error)
+    assert len(nmap.commands) == 1
+
+
+def test_only_the_silent_ones_of_many_are_asked_again() -> None:
+    targets = [Target(f"192.0.2.{last}", 25) for last in range(1, 7)]
+    says = ["open", "silent", "closed", "silent", "rejected", "unheard"]
+    nmap = FakeNmap({target.host: [answer] for target, answer in zip(targets, says)})
+
+    report = checked(nmap, *targets)
+
+    assert states(report) == ["open", "filtered", "closed", "filtered", "filtered", "error"]
+    assert [addresses_of(c) for c in nmap.looks[1]] == [["192.0.2.2", "192.0.2.4"]] * 3
+
+
+def test_a_failed_run_is_no_other_runs_failure() -> None:
+    other = Target("192.0.2.26", 80)
+    nmap = FakeNmap({SERVER: ["crash"]})
+
+    assert states(checked(nmap, MAIL, other)) == ["error", "open"]
+
+
+def test_each_port_family_and_zone_has_its_run() -> None:
+    nmap = FakeNmap()
+    hosts = ["192.0.2.25", "192.0.2.26", "2001:db8::25", "fe80::25%eth0", "fe80::25%eth1"]
+
+    report = checked(nmap, *[Target(host, port) for host in hosts for port in (25, 80)])
+
+    assert states(report) == ["open"] * 10
+    asked = [("-6" in c, port_of(c), addresses_of(c)) for c in nmap.commands]
+    assert sorted(asked) == [
+        (six, port, addresses)
+        for six, port, addresses in sorted(
+            (":" in group[0], port, group)
+            for port in (25, 80)
+            for group in (hosts[:2], hosts[2:3], hosts[3:4], hosts[4:])
+        )
+    ]
+    seen = [verdict.observation.address for verdict in report.verdicts if verdict.observation]
+    assert seen == [host for host in hosts for _ in range(2)]
+
+
+def test_zones_answers_do_not_mix() -> None:
+    one, two = Target("fe80::25%eth0", 25), Target("fe80::25%eth1", 25)
+    nmap = FakeNmap({"fe80::25": ["open"]})
+    nmap_of_two = FakeNmap({"fe80::25": ["closed"]})
+
+    def run(commands: Sequence[Sequence[str]], *_: object) -> List[NmapRun]:
+        return [
+            (nmap if addresses_of(command) == [one.host] else nmap_of_two)([command], 0)[0]
+            for command in commands
+        ]
+
+    report = check([one, two], time.monotonic() + 10, Means(NMAP), run=run)
+
+    assert states(report) == ["open", "closed"]
+
+
+def test_a_run_asks_at_most_64_hosts() -> None:
+    targets = [Target(f"198.51.100.{last}", 25) for last in range(130)]
+    nmap = FakeNmap()
+
+    assert states(checked(nmap, *targets)) == ["open"] * 130
+    assert [len(addresses_of(command)) for command in nmap.commands] == [64, 64, 2]
+    asked = [address for command in nmap.commands for address in addresses_of(command)]
+    assert asked == [target.host for target in targets]
+
+
+def test_a_target_given_twice_is_asked_once_and_judged_twice() -> None:
+    nmap = FakeNmap({SERVER: ["closed"]})
+
+    assert states(checked(nmap, MAIL, MAIL)) == ["closed", "closed"]
+    assert [addresses_of(command) for command in nmap.commands] == [[SERVER]]
+
+
+def test_two_names_of_one_address_are_asked_once() -> None:
+    nmap = FakeNmap()
+
+    report = checked(nmap, Target("mail.example", 25), Target("alias.example", 25), MAIL)
+
+    assert states(report) == ["open"] * 3
+    assert [addresses_of(command) for command in nmap.commands] == [[SERVER]]
+
+
+def test_a_thousand_targets_all_have_their_verdict() -> None:
+    targets = [Target(f"198.51.100.{n % 250}", 1000 + n // 250) for n in range(1000)]
+    silent = {f"198.51.100.{last}": ["silent", "silent", "open"] for last in range(0, 250, 7)}
+
+    report = checked(FakeNmap(silent), *targets)
+
+    assert states(report) == ["open"] * 1000
+
+
+def test_a_name_that_does_not_resolve_is_that_targets_failure_alone() -> None:
+    unknown = Target("nosuch.example", 25)
+    nmap = FakeNmap()
+
+    report = checked(nmap, unknown, MAIL)
+
+    assert states(report) == ["error", "open"]
+    assert "cannot resolve nosuch.example" in str(report.verdicts[0].error)
+    assert [addresses_of(command) for command in nmap.commands] == [[SERVER]]
+
+
+def test_a_name_of_a_link_local_address_is_that_targets_failure_alone() -> None:
+    local = Target("local.example", 25)
+
+    report = checked(FakeNmap(), local, MAIL)
+
+    assert states(report) == ["error", "open"]
+    assert "fe80::25" in str(report.verdicts[0].error)
+
+
+def test_where_no_name_resolves_nmap_does_not_start() -> None:
+    nmap = FakeNmap()
+
+    assert states(checked(nmap, Target("nosuch.example", 25))) == ["error"]
+    assert nmap.looks == []
+
+
+def test_a_name_is_asked_at_its_first_address() -> None:
+    nmap = FakeNmap()
+
+    (verdict,) = checked(nmap, Target("mail.example", 25)).verdicts
+
+    assert verdict.observation is not None
+    assert verdict.observation.address == SERVER
+    assert [addresses_of(command) for command in nmap.commands] == [[SERVER]]
+
+
+def test_a_missing_nmap_is_every_targets_unknown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("halfopen.nmap_run.USUAL_PLACES", ())
+    nmap = FakeNmap()
+
+    report = checked(nmap, MAIL, Target("192.0.2.26", 80), means=Means())
+
+    assert [verdict.status for verdict in report.verdicts] == [Status.UNKNOWN] * 2
+    assert all("nmap not found" in str(verdict.error) for verdict in report.verdicts)
+    assert all("--nmap" in str(verdict.error) for verdict in report.verdicts)
+    assert nmap.looks == []
+
+
+@pytest.mark.parametrize("means", [Means("nmap7"), Means(NMAP, sudo=True)], ids=["nmap", "sudo"])
+def test_a_missing_program_is_advised_with_options_that_exist(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, means: Means
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("halfopen.nmap_run.USUAL_PLACES", ())
+
+    (verdict,) = checked(FakeNmap(), MAIL, means=means).verdicts
+
+    assert "not found" in str(verdict.error)
+    assert "--nmap7" not in str(verdict.error)
+    assert "name it with --sudo" not in str(verdict.error)
+
+
+def test_an_nmap_that_cannot_start_is_every_targets_unknown() -> None:
+    def run(*_: object) -> List[NmapRun]:
+        raise CheckError("cannot start /opt/nmap: Exec format error")
+
+    report = check([MAIL, Target("192.0.2.26", 80)], time.monotonic() + 10, Means(NMAP), run=run)
+
+    assert [verdict.status for verdict in report.verdicts] == [Status.UNKNOWN] * 2
+    assert all("cannot start" in str(verdict.error) for verdict in report.verdicts)
+
+
+def test_answers_stay_when_nmap_cannot_start_again_and_silence_becomes_unknown() -> None:
+    nmap = FakeNmap({"192.0.2.26": ["silent"], "192.0.2.27": ["closed"]})
+
+    def run(commands: Sequence[Sequence[str]], *_: object) -> List[NmapRun]:
+        if nmap.looks:
+            raise CheckError("cannot start /opt/nmap: too many processes")
+        return nmap(commands, 0)
+
+    targets = [MAIL, Target("192.0.2.26", 25), Target("192.0.2.27", 25)]
+    report = check(targets, time.monotonic() + 10, Means(NMAP), run=run)
+
+    assert states(report) == ["open", "error", "closed"]
+
+
+def test_what_is_no_failure_of_the_check_is_not_hidden() -> None:
+    def run(*_: object) -> List[NmapRun]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        check([MAIL], time.monotonic() + 10, Means(NMAP), run=run)
+
+
+def test_a_tight_budget_is_one_look_of_three_runs() -> None:
+    nmap = FakeNmap({SERVER: ["silent"]})
+
+    assert states(checked(nmap, MAIL, seconds=0.6)) == ["filtered"]
+    (commands,) = nmap.looks
+    assert len(commands) == 3
+
+
+def test_nmap_is_told_to_end_by_the_deadline() -> None:
+    nmap = FakeNmap()
+
+    checked(nmap, MAIL, seconds=5)
+
+    (command,) = nmap.commands
+    told = value_of(command, "--host-timeout")
+    assert told.endswith("ms")
+    assert 3000 < int(told[:-2]) <= 5000
+
+
+def test_without_plus_one_only_the_asked_port_is_scanned() -> None:
+    nmap = FakeNmap()
+
+    checked(nmap, MAIL, means=Means(NMAP, plus_one=False))
+
+    assert value_of(nmap.commands[0], "-p") == "25"
+
+
+def test_nmap_is_told_that_it_may_open_raw_sockets_where_it_would_not_believe_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("halfopen.check.nmap_needs_telling", lambda path: path == NMAP)
+    nmap = FakeNmap()
+
+    checked(nmap, MAIL)
+
+    assert nmap.commands[0][:3] == [NMAP, "--privileged", "-n"]
+
+
+def test_sudo_never_asks_for_a_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sudo = tmp_path / "sudo"
+    sudo.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    nmap = FakeNmap()
+
+    checked(nmap, MAIL, means=Means(NMAP, sudo=True))
+
+    assert nmap.commands[0][:4] == [str(sudo), "-n", NMAP, "-n"]
+
+
+def test_a_missing_sudo_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("halfopen.nmap_run.USUAL_PLACES", ())
+
+    (verdict,) = checked(FakeNmap(), MAIL, means=Means(NMAP, sudo=True)).verdicts
+
+    assert verdict.status is Status.UNKNOWN
+    assert "sudo not found" in str(verdict.error)
+
+
+def test_service_names_are_looked_up_while_nmap_runs() -> None:
+    class Deaf(FakeNmap):
+        def __call__(self, commands: Sequence[Sequence[str]], *_: object) -> List[NmapRun]:
+            return super().__call__(commands, 0)
+
+    services = [
+        [verdict.service for verdict in checked(nmap, MAIL, Target(SERVER, 26)).verdicts]
+        for nmap in (FakeNmap(), Deaf())
+    ]
+
+    assert services == [["smtp", ""], ["", ""]]
+
+
+FAST = Observation("open", "syn-ack", SERVER, 0.05)
+SLOW = Observation("open", "syn-ack", SERVER, 0.3)
+VERY_SLOW = Observation("open", "syn-ack", SERVER, 0.8)
+UNTIMED = Observation("open", "syn-ack", SERVER, None)
+CLOSED = Observation("closed", "reset", SERVER, 0.05)
+SLOWLY_CLOSED = Observation("closed", "reset", SERVER, 0.8)
+FILTERED = Observation("filtered", "no-response", SERVER)
+LIMITS = Expectation("open", 0.1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expectation", "status"),
+    [
+        pytest.param(FAST, Expectation(), Status.OK, id="open"),
+        pytest.param(CLOSED, Expectation(), Status.CRITICAL, id="closed"),
+        pytest.param(FILTERED, Expectation(), Status.CRITICAL, id="filtered"),
+        pytest.param(CheckError("no"), Expectation(), Status.UNKNOWN, id="error"),
+        pytest.param(UsageError("no"), Expectation(), Status.UNKNOWN, id="bad-words"),
+        pytest.param(CLOSED, Expectation("closed"), Status.OK, id="closed-as-expected"),
+        pytest.param(FAST, Expectation("closed"), Status.CRITICAL, id="open-not-expected"),
+        pytest.param(FILTERED, Expectation("filtered"), Status.OK, id="filtered-as-expected"),
+        pytest.param(
+            CheckError("no"), Expectation("closed"), Status.UNKNOWN, id="error-not-closed"
+        ),
+        pytest.param(FAST, LIMITS, Status.OK, id="below-both-limits"),
+        pytest.param(SLOW, LIMITS, Status.WARNING, id="above-warning"),
+        pytest.param(VERY_SLOW, LIMITS, Status.CRITICAL, id="above-critical"),
+        pytest.param(
+            SLOW, Expectation("open", 0.3, 0.5), Status.OK, id="at-the-limit-is-not-above"
+        ),
+        pytest.param(SLOW, Expectation("open", None, 0.2), Status.CRITICAL, id="only-critical-set"),
+        pytest.param(SLOW, Expectation("open", 0.2), Status.WARNING, id="only-warning-set"),
+        pytest.param(UNTIMED, LIMITS, Status.OK, id="round-trip-unknown"),
+        pytest.param(
+            SLOWLY_CLOSED,
+            Expectation("closed", 0.1),
+            Status.WARNING,
+            id="closed-slowly-as-expected",
+        ),
+        pytest.param(CLOSED, LIMITS, Status.CRITICAL, id="fast-but-closed"),
+    ],
+)
+def test_what_was_seen_is_judged_by_what_is_expected(
+    outcome: Outcome, expectation: Expectation, status: Status
+) -> None:
+    # judge takes all our errors, not only the kind that a run can end in.
+    assert judge(MAIL, outcome, expectation).status is status
+
+
+def test_unknown_is_worse_than_warning_and_critical_worse_than_unknown() -> None:
+    assert sorted(Status) == [Status.OK, Status.WARNING, Status.UNKNOWN, Status.CRITICAL]
+
+
+def test_a_failure_is_unknown_with_the_state_error() -> None:
+    error = UsageError("bad word")
+
+    assert failure(error) == Verdict(Status.UNKNOWN, None, None, error)
+    assert failure(error, MAIL).state == "error"

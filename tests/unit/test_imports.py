@@ -1,0 +1,78 @@
+"""What a check without options must not import: typer and its kin take longer than nmap."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import List
+
+import pytest
+
+RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "recorded" / "nmap-7.93"
+SLOW = ["typer", "rich", "pydantic", "click", "dataclasses", "importlib.metadata", "json"]
+
+PROGRAM = """
+import sys
+before = set(sys.modules)
+from halfopen import drop_in
+printed = getattr(drop_in, sys.argv[1])(sys.argv[2:])
+imported = sorted(set(sys.modules) - before)
+import json
+print(json.dumps([printed.text, printed.code, imported]))
+"""
+
+
+@pytest.fixture
+def nmap(tmp_path: Path) -> str:
+    """Return a program that prints a recording, whatever it is asked."""
+    program = tmp_path / "nmap"
+    recording = RECORDED / "v4-open-plus-one" / "nmap.xml"
+    program.write_text(f"#!/bin/sh\nexec cat '{recording}'\n", encoding="utf-8")
+    program.chmod(0o755)
+    return str(program)
+
+
+def imported(nmap: str, main: str, *words: str) -> List[str]:
+    """Return what a command imports for a whole check that finds the port open."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, main, *words],
+        env=dict(os.environ, HALFOPEN_NMAP=nmap),
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
+    )
+    text, code, modules = json.loads(done.stdout.decode())
+    assert "192.0.2.25:25" in text
+    assert "open" in text
+    assert code == 0
+    return [str(module) for module in modules]
+
+
+@pytest.mark.parametrize(
+    ("main", "words"),
+    [
+        pytest.param("main", ["192.0.2.25", "25"], id="plugin-two-words"),
+        pytest.param("main", ["NOT_USED", "NOT_USED", "192.0.2.25", "25"], id="plugin-four-words"),
+        pytest.param("main_halfopen", ["check", "192.0.2.25:25"], id="halfopen-check"),
+    ],
+)
+def test_words_alone_import_nothing_that_is_slow_to_start(
+    nmap: str, main: str, words: List[str]
+) -> None:
+    modules = imported(nmap, main, *words)
+
+    assert "halfopen.report" in modules, "a check has to have been made"
+    assert [module for module in modules if module in SLOW] == []
+
+
+@pytest.mark.parametrize(
+    ("main", "words"), [("main", []), ("main_halfopen", ["check"])], ids=["plugin", "halfopen"]
+)
+def test_options_are_what_imports_typer_and_never_pydantic(
+    nmap: str, main: str, words: List[str]
+) -> None:
+    modules = imported(nmap, main, *words, "-H", "192.0.2.25", "-p", "25")
+
+    assert "typer" in modules
+    assert "pydantic" not in modules

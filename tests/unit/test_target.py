@@ -1,0 +1,377 @@
+"""Words to targets: which are taken, and what the others are told."""
+
+import socket
+from typing import List, NamedTuple, Optional
+
+import pytest
+
+from halfopen.errors import UsageError
+from halfopen.target import (
+    Target,
+    canonical_ip,
+    ip_version,
+    make,
+    parse_host,
+    parse_lines,
+    parse_plugin_words,
+    parse_port,
+    parse_targets,
+)
+
+SERVICES = {"smtp": 25, "http-alt": 8080}
+
+
+class Refused(NamedTuple):
+    """A bad word, how the message names it, and what the message says is right instead."""
+
+    what: str
+    word: str
+    advice: str
+    named: Optional[str] = None
+
+    @property
+    def name(self) -> str:
+        """How the message names the word: as Python would, unless said otherwise."""
+        return repr(self.word) if self.named is None else self.named
+
+
+NOT_A_NAME = "neither an IP address nor a name: letters, digits and '-', up to 63"
+NOT_ONE_IP = "not one IP address; an IPv4 address is four numbers from 0 to 255"
+OUT_OF_RANGE = "out of range; ports are 1 to 65535"
+NOT_A_PORT = "neither a number from 1 to 65535 nor a TCP service that this system knows"
+SEVERAL = "Farmguardian passes this for a farm with several ports); write the one port to check"
+
+REFUSED_HOSTS = [
+    Refused("option", "-iL", "begins with '-'; give a name or an IP address"),
+    Refused("long-option", "--script=x", "begins with '-'; give a name or an IP address"),
+    Refused("network", "10.0.0.0/8", "is a network; give one name or IP address"),
+    Refused("range", "10.0.0.1-9", NOT_ONE_IP),
+    Refused("range-in-the-middle", "10.0.0-9.1", NOT_ONE_IP),
+    Refused("asterisk", "10.0.0.*", NOT_A_NAME),
+    Refused("list", "10.0.0.1,2", NOT_A_NAME),
+    Refused("two-words-in-one", "a b", NOT_A_NAME),
+    Refused("command-substitution", "$(x)", NOT_A_NAME),
+    Refused("backquotes", "`x`", NOT_A_NAME),
+    Refused("semicolon", "a;b", NOT_A_NAME),
+    Refused("quote", "a'b", NOT_A_NAME),
+    Refused("empty", "", "give a name or an IP address", "the host is empty"),
+    Refused("dot", ".", NOT_A_NAME),
+    Refused("two-dots", "a..b", NOT_A_NAME),
+    Refused("dot-first", ".example.org", NOT_A_NAME),
+    Refused("two-trailing-dots", "example.org..", NOT_A_NAME),
+    Refused("hyphen-last", "mail-.example.org", NOT_A_NAME),
+    Refused("hyphen-first-in-a-label", "mail.-example.org", NOT_A_NAME),
+    Refused("label-of-64", "a" * 64 + ".org", NOT_A_NAME, repr("a" * 57 + "...")),
+    Refused("name-of-254", ".".join(["a" * 49] * 5) + ".abcd", NOT_A_NAME, "'aaaaaaaa"),
+    Refused("nul", "a\x00b", NOT_A_NAME),
+    Refused("nul-after-an-address", "192.0.2.25\x00", NOT_A_NAME),
+    Refused("newline", "a\nb", NOT_A_NAME),
+    Refused("newline-at-the-end", "example.org\n", NOT_A_NAME),
+    Refused("escape", "\x1b[31m", NOT_A_NAME),
+    Refused("outside-ascii", "m\u00fcller.example", "write an international name as xn--"),
+    Refused("full-width-digits", "\uff11\uff10.0.0.1", "write an international name as xn--"),
+    Refused("undecodable-byte", "a\udcff", "write an international name as xn--"),
+    Refused("two-numbers", "10.1", NOT_ONE_IP),
+    Refused("one-number", "2130706433", NOT_ONE_IP),
+    Refused("five-numbers", "10.0.0.0.1", NOT_ONE_IP),
+    Refused("hexadecimal", "0x7f000001", NOT_ONE_IP),
+    Refused("hexadecimal-last", "10.0.0.0x1", NOT_ONE_IP),
+    Refused("leading-zero", "010.0.0.1", NOT_ONE_IP),
+    Refused("number-too-large", "10.0.0.256", NOT_ONE_IP),
+    Refused("address-with-a-trailing-dot", "10.0.0.1.", NOT_ONE_IP),
+    Refused("ipv4-with-a-zone", "192.0.2.25%eth0", NOT_A_NAME),
+    Refused("ipv4-mapped-with-a-zone", "::ffff:192.0.2.25%eth0", "an IPv4 address has no zone"),
+    Refused("link-local-without-a-zone", "fe80::25", "name the interface, as fe80::25%eth0"),
+    Refused("zone-empty", "fe80::25%", "after '%' goes the name of an interface"),
+    Refused("zone-of-16", "fe80::25%" + "e" * 16, "after '%' goes the name of an interface"),
+    Refused("zone-like-an-option", "fe80::25%-x", "after '%' goes the name of an interface"),
+    Refused("zone-with-a-newline", "fe80::25%eth0\n", "after '%' goes the name of an interface"),
+]
+
+REFUSED_PORTS = [
+    Refused("zero", "0", OUT_OF_RANGE),
+    Refused("65536", "65536", OUT_OF_RANGE),
+    Refused("very-large", "9" * 5000, OUT_OF_RANGE, repr("9" * 57 + "...")),
+    Refused("negative", "-1", NOT_A_PORT),
+    Refused("plus-sign", "+25", NOT_A_PORT),
+    Refused("name-unknown", "nosuchservice", NOT_A_PORT),
+    Refused("name-in-capitals", "SMTP", NOT_A_PORT),
+    Refused("empty", "", "give a number from 1 to 65535", "the port is empty"),
+    Refused("farmguardian-all", "*", SEVERAL),
+    Refused("farmguardian-range", "80:90", SEVERAL),
+    Refused("farmguardian-list", "80,443", SEVERAL),
+    Refused("nmap-range", "80-90", SEVERAL),
+    Refused("farmguardian-range-and-newline", "80:90\n", NOT_A_PORT),
+    Refused("space-first", " 25", NOT_A_PORT),
+    Refused("space-last", "25 ", NOT_A_PORT),
+    Refused("newline-last", "25\n", NOT_A_PORT),
+    Refused("full-width-digits", "\uff12\uff15", NOT_A_PORT),
+    Refused("superscript", "\u00b2\u2075", NOT_A_PORT),
+    Refused("hexadecimal", "0x19", NOT_A_PORT),
+    Refused("fraction", "25.0", NOT_A_PORT),
+    Refused("nmap-protocol", "T:25", NOT_A_PORT),
+    Refused("nul", "25\x00", NOT_A_PORT),
+    Refused("name-with-a-nul", "smtp\x00", NOT_A_PORT),
+]
+
+
+@pytest.fixture(autouse=True)
+def _services(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getservbyname", service_port)
+
+
+def service_port(name: str, protocol: str) -> int:
+    """Stand in for socket.getservbyname: not every system has a services file."""
+    assert protocol == "tcp"
+    assert "\x00" not in name, "the C library would stop reading there"
+    if name not in SERVICES:
+        raise OSError("service/proto not found")
+    return SERVICES[name]
+
+
+@pytest.mark.parametrize("bad", REFUSED_HOSTS, ids=[bad.what for bad in REFUSED_HOSTS])
+def test_a_bad_host_is_refused_by_name_and_with_advice(bad: Refused) -> None:
+    with pytest.raises(UsageError) as caught:
+        make(bad.word, "25")
+
+    assert bad.name in str(caught.value)
+    assert bad.advice in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("bad", REFUSED_PORTS, ids=[bad.what for bad in REFUSED_PORTS])
+def test_a_bad_port_is_refused_by_name_and_with_advice(bad: Refused) -> None:
+    with pytest.raises(UsageError) as caught:
+        make("192.0.2.25", bad.word)
+
+    assert bad.name in str(caught.value)
+    assert bad.advice in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("word", "host"),
+    [
+        pytest.param("192.0.2.25", "192.0.2.25", id="ipv4"),
+        pytest.param("255.255.255.255", "255.255.255.255", id="ipv4-largest"),
+        pytest.param("2001:db8::25", "2001:db8::25", id="ipv6"),
+        pytest.param("2001:0DB8:0:0::0025", "2001:db8::25", id="ipv6-made-canonical"),
+        pytest.param("::", "::", id="ipv6-shortest"),
+        pytest.param("::ffff:192.0.2.25", "192.0.2.25", id="ipv4-mapped-as-f5-passes-it"),
+        pytest.param("::FFFF:c000:219", "192.0.2.25", id="ipv4-mapped-in-hexadecimal"),
+        pytest.param("fe80::25%eth0", "fe80::25%eth0", id="link-local-with-zone"),
+        pytest.param("FE80:0::25%br-lan.7", "fe80::25%br-lan.7", id="zone-kept-as-it-is"),
+        pytest.param("fe80::25%" + "e" * 15, "fe80::25%" + "e" * 15, id="zone-of-15"),
+        pytest.param("example.org", "example.org", id="name"),
+        pytest.param("example.org.", "example.org.", id="name-with-trailing-dot"),
+        pytest.param("a", "a", id="name-of-one-letter"),
+        pytest.param("my_app_1", "my_app_1", id="name-with-underscores"),
+        pytest.param("_smtp._tcp.example.org", "_smtp._tcp.example.org", id="underscore-first"),
+        pytest.param("xn--mller-kva.example", "xn--mller-kva.example", id="international"),
+        pytest.param("10-0-0-1.example", "10-0-0-1.example", id="name-of-digits-and-hyphens"),
+        pytest.param("0xabc.example", "0xabc.example", id="hexadecimal-but-not-last"),
+        pytest.param("a" * 63 + ".org", "a" * 63 + ".org", id="label-of-63"),
+        pytest.param(
+            ".".join(["a" * 49] * 5) + ".abc.", ".".join(["a" * 49] * 5) + ".abc.", id="name-of-253"
+        ),
+    ],
+)
+def test_a_good_host_is_taken_in_canonical_form(word: str, host: str) -> None:
+    assert parse_host(word) == host
+
+
+@pytest.mark.parametrize(
+    ("word", "port"),
+    [
+        pytest.param("1", 1, id="smallest"),
+        pytest.param("65535", 65535, id="largest"),
+        pytest.param("00025", 25, id="leading-zeros-are-decimal"),
+        pytest.param("smtp", 25, id="service-name"),
+        pytest.param("http-alt", 8080, id="service-name-with-hyphen"),
+    ],
+)
+def test_a_good_port_is_taken_as_its_number(word: str, port: int) -> None:
+    assert parse_port(word) == port
+
+
+@pytest.mark.parametrize(
+    ("words", "targets"),
+    [
+        pytest.param(["192.0.2.25:25"], [Target("192.0.2.25", 25)], id="host-colon-port"),
+        pytest.param(["mail.example:smtp"], [Target("mail.example", 25)], id="service-name"),
+        pytest.param(["[2001:db8::25]:25"], [Target("2001:db8::25", 25)], id="brackets"),
+        pytest.param(["[fe80::25%eth0]:25"], [Target("fe80::25%eth0", 25)], id="brackets-zone"),
+        pytest.param(["192.0.2.25", "25"], [Target("192.0.2.25", 25)], id="two-words"),
+        pytest.param(["2001:db8::25", "25"], [Target("2001:db8::25", 25)], id="two-words-ipv6"),
+        pytest.param(
+            ["[2001:db8::25]", "25"], [Target("2001:db8::25", 25)], id="two-with-brackets"
+        ),
+        pytest.param(
+            ["fe80::25%eth0", "25"], [Target("fe80::25%eth0", 25)], id="two-words-with-zone"
+        ),
+        pytest.param(
+            ["a:1", "b", "2", "[::1]:3", "::1", "4"],
+            [Target("a", 1), Target("b", 2), Target("::1", 3), Target("::1", 4)],
+            id="all-kinds-mixed",
+        ),
+        pytest.param(["a:1", "a:1"], [Target("a", 1), Target("a", 1)], id="twice-the-same"),
+    ],
+)
+def test_words_name_targets_in_every_form(words: List[str], targets: List[Target]) -> None:
+    assert parse_targets(words) == targets
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param([], "no target given; write HOST:PORT", id="none"),
+        pytest.param(["192.0.2.25"], "'192.0.2.25' has no port; write HOST:PORT", id="no-port"),
+        pytest.param(["a:1", "b"], "'b' has no port", id="the-last-has-no-port"),
+        pytest.param(["::1:25"], "'::1:25' has no port; write HOST:PORT, [IPV6]", id="ipv6-bare"),
+        pytest.param(["192.0.2.25:"], "the port is empty", id="port-empty"),
+        pytest.param(["[::1]:"], "the port is empty", id="port-empty-after-brackets"),
+        pytest.param([":25"], "the host is empty", id="host-empty"),
+        pytest.param(["a:b:25"], "'a:b:25' is neither HOST:PORT nor an IPv6", id="two-colons"),
+        pytest.param(["[::1:25"], "'[::1:25': square brackets go round an IPv6", id="unclosed"),
+        pytest.param(["[::1]25"], "'[::1]25': square brackets go round an IPv6", id="no-colon"),
+        pytest.param(["[a]:25"], "'[a]:25': square brackets go round an IPv6", id="name-inside"),
+        pytest.param(["[192.0.2.25]:25"], "square brackets go round an IPv6", id="ipv4-inside"),
+        pytest.param(["x" * 90], "'" + "x" * 57 + "...' has no port", id="long-word-shortened"),
+    ],
+)
+def test_words_that_name_no_target_are_refused(words: List[str], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_targets(words)
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["192.0.2.25", "25"], id="nagios-and-farmguardian"),
+        pytest.param(["192.0.2.1", "80", "192.0.2.25", "25"], id="ldirectord"),
+        pytest.param(["NOT_USED", "NOT_USED", "192.0.2.25", "25"], id="haproxy-backend"),
+        pytest.param(["/run/lb.sock", "NOT_USED", "192.0.2.25", "25"], id="haproxy-unix-socket"),
+        pytest.param(["", "", "::ffff:192.0.2.25", "smtp"], id="first-two-not-looked-at"),
+    ],
+)
+def test_the_plugin_checks_the_last_two_of_two_or_four_words(words: List[str]) -> None:
+    assert parse_plugin_words(words) == [Target("192.0.2.25", 25)]
+
+
+@pytest.mark.parametrize(
+    ("words", "counted"),
+    [([], "no words"), (["a"], "1 word"), (["a"] * 3, "3 words"), (["a"] * 5, "5 words")],
+    ids=["none", "one", "three", "five"],
+)
+def test_the_plugin_refuses_any_other_number_of_words(words: List[str], counted: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_plugin_words(words)
+
+    assert f"{counted} given; give HOST PORT, or VIP VPORT RIP RPORT" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "family", "said"),
+    [
+        ("2001:db8::25", 4, "host '2001:db8::25' is an IPv6 address, but -4 was given"),
+        ("192.0.2.25", 6, "host '192.0.2.25' is an IPv4 address, but -6 was given"),
+        ("::ffff:192.0.2.25", 6, "is an IPv4 address, but -6 was given"),
+    ],
+    ids=["ipv6", "ipv4", "ipv4-mapped"],
+)
+def test_an_address_of_the_other_family_is_refused(host: str, family: int, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        make(host, "25", family)
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "family"), [("192.0.2.25", 4), ("2001:db8::25", 6), ("a.example", 4), ("a.example", 6)]
+)
+def test_a_family_is_kept_for_an_address_of_it_and_for_a_name(host: str, family: int) -> None:
+    assert parse_targets([host, "25"], family) == [Target(host, 25, family)]
+    assert parse_plugin_words([host, "25"], family) == [Target(host, 25, family)]
+    assert parse_lines([f"{host} 25"], "file", family) == [Target(host, 25, family)]
+
+
+def test_a_targets_file_has_one_target_a_line_and_comments() -> None:
+    lines = [
+        "# mail servers",
+        "",
+        "192.0.2.25:25",
+        "  192.0.2.26\t25  # spaces, a tab and a comment",
+        "[2001:db8::25]:smtp#no space before",
+        "   # only a comment",
+        "mail.example 25\r",
+    ]
+
+    assert parse_lines(lines, "file") == [
+        Target("192.0.2.25", 25),
+        Target("192.0.2.26", 25),
+        Target("2001:db8::25", 25),
+        Target("mail.example", 25),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        pytest.param("192.0.2.26:0", "port '0' is out of range", id="bad-port"),
+        pytest.param("-iL:25", "host '-iL' begins with '-'", id="option"),
+        pytest.param("192.0.2.26", "'192.0.2.26' has no port", id="no-port"),
+        pytest.param("a:1 b:2", "more than one target; write one a line", id="two-on-a-line"),
+    ],
+)
+def test_a_bad_line_is_refused_with_file_and_line_number(line: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_lines(["# first", "192.0.2.25:25", line, "also bad"], "my.targets")
+
+    assert str(caught.value).startswith("my.targets, line 3: ")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("lines", [[], ["", "  "], ["# all commented out"]])
+def test_a_targets_file_without_targets_is_refused(lines: List[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_lines(lines, "my.targets")
+
+    assert str(caught.value) == "my.targets names no target; write one a line, as HOST:PORT"
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        (Target("192.0.2.25", 25), "192.0.2.25:25"),
+        (Target("2001:db8::25", 25), "[2001:db8::25]:25"),
+        (Target("mail.example", 25), "mail.example:25"),
+    ],
+    ids=["ipv4", "ipv6", "name"],
+)
+def test_a_target_prints_as_it_can_be_written(target: Target, text: str) -> None:
+    assert str(target) == text
+    assert parse_targets([text]) == [target]
+
+
+@pytest.mark.parametrize(
+    ("word", "version", "canonical"),
+    [
+        ("192.0.2.25", 4, "192.0.2.25"),
+        ("2001:DB8::0", 6, "2001:db8::"),
+        ("fe80::1%eth0", 6, "fe80::1%eth0"),
+        ("mail.example", None, None),
+        ("10.1", None, None),
+        ("192.0.2.25%eth0", 4, None),
+        ("192.0.2.25\x00", None, None),
+        ("", None, None),
+    ],
+)
+def test_an_address_is_told_from_other_words(
+    word: str, version: Optional[int], canonical: Optional[str]
+) -> None:
+    assert ip_version(word) == version
+    assert canonical_ip(word) == canonical

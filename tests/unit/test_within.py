@@ -1,0 +1,152 @@
+"""Calls that can block, bounded by a deadline."""
+
+import functools
+import threading
+import time
+from typing import List
+
+import pytest
+
+from halfopen import within
+from halfopen.errors import CheckError, UsageError
+
+
+def far() -> float:
+    """Return a deadline that is not the point of a test."""
+    return time.monotonic() + 10
+
+
+def test_results_come_in_the_order_of_the_calls() -> None:
+    first_may_go = threading.Event()
+
+    def first() -> str:
+        assert first_may_go.wait(10)
+        return "first"
+
+    def second() -> str:
+        first_may_go.set()
+        return "second"
+
+    assert within.call_all([first, second], far(), "waiting") == ["first", "second"]
+
+
+def test_no_calls_have_no_results() -> None:
+    assert within.call_all([], far(), "nothing") == []
+
+
+def test_a_failed_check_takes_the_place_of_its_result_alone() -> None:
+    error = CheckError("no such name")
+
+    def fail() -> str:
+        raise error
+
+    assert within.call_all([lambda: "one", fail, lambda: "three"], far(), "it") == [
+        "one",
+        error,
+        "three",
+    ]
+
+
+@pytest.mark.parametrize("error", [UsageError("bad word"), ZeroDivisionError("a bug")])
+def test_any_other_error_reaches_the_caller(error: Exception) -> None:
+    def fail() -> str:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        within.call_all([lambda: "one", fail], far(), "it")
+
+    assert caught.value is error
+
+
+def test_what_has_not_returned_at_the_deadline_is_left_behind() -> None:
+    released = threading.Event()
+    returned = threading.Event()
+
+    def hang() -> str:
+        released.wait(30)
+        return "late"
+
+    def answer() -> str:
+        returned.set()
+        return "in time"
+
+    started = time.monotonic()
+    try:
+        late, result = within.call_all([hang, answer], started + 0.2, "asking the oracle")
+    finally:
+        released.set()
+
+    assert time.monotonic() - started < 5
+    assert returned.is_set()
+    assert result == "in time"
+    assert isinstance(late, CheckError)
+    assert str(late) == "no time left for asking the oracle; raise --timeout"
+
+
+def test_a_result_that_comes_late_changes_nothing_that_was_returned() -> None:
+    released = threading.Event()
+    done = threading.Event()
+
+    def hang() -> str:
+        released.wait(30)
+        return "late"
+
+    def note() -> str:
+        released.wait(30)
+        done.set()
+        return "later"
+
+    results = within.call_all([hang, note], time.monotonic() + 0.01, "it")
+    released.set()
+
+    assert done.wait(10)
+    assert all(isinstance(result, CheckError) for result in results)
+
+
+def test_threads_that_hang_do_not_keep_the_process_alive() -> None:
+    daemons: List[bool] = []
+
+    within.call_all([lambda: daemons.append(threading.current_thread().daemon)], far(), "it")
+
+    assert daemons == [True]
+
+
+def test_a_thousand_calls_that_hang_do_not_cost_a_thousand_threads() -> None:
+    before = threading.active_count()
+    released = threading.Event()
+    try:
+        within.call_all([lambda: released.wait(30)] * 1000, time.monotonic() + 0.1, "it")
+        most = threading.active_count() - before
+    finally:
+        released.set()
+
+    assert 1 < most <= within.MAX_THREADS
+
+
+def test_more_calls_than_threads_are_all_made() -> None:
+    numbers = range(3 * within.MAX_THREADS)
+
+    results = within.call_all([functools.partial(int, n) for n in numbers], far(), "it")
+
+    assert results == list(numbers)
+
+
+def test_one_call_returns_its_result() -> None:
+    assert within.call(lambda: 42, far(), "it") == 42
+
+
+def test_one_call_raises_its_failed_check() -> None:
+    def fail() -> int:
+        raise CheckError("no such name")
+
+    with pytest.raises(CheckError, match="no such name"):
+        within.call(fail, far(), "it")
+
+
+def test_one_call_that_is_late_is_a_failed_check() -> None:
+    released = threading.Event()
+    try:
+        with pytest.raises(CheckError, match="no time left for waiting; raise --timeout"):
+            within.call(lambda: released.wait(30), time.monotonic() + 0.02, "waiting")
+    finally:
+        released.set()
