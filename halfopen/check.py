@@ -68,6 +68,8 @@ class Verdict(NamedTuple):
     observation: Optional["Observation"] = None
     error: Optional[HalfopenError] = None
     service: str = ""
+    slow: bool = False
+    """Whether the state is as expected, but the round trip is over a limit."""
 
     @property
     def state(self) -> str:
@@ -107,12 +109,15 @@ def check(
         # What comes next costs nothing here: nmap is waiting for the network.
         from halfopen import conventions, report  # noqa: F401, PLC0415
 
-        services.update(resolve.service_names([target.port for target in targets], deadline))
+        # A services database that hangs must not cost the verdict: the name is an ornament.
+        soon = min(deadline, time.monotonic() + 0.2)
+        services.update(resolve.service_names([target.port for target in targets], soon))
 
     try:
         asker = _Asker(_program(means), means.plus_one, deadline, run, meanwhile)
-        addresses = _sorted_out(resolve.resolve(targets, deadline), outcomes)
-        for look in nmap_command.plan(deadline - time.monotonic()):
+        addresses = _sorted_out(_resolved(targets, deadline), outcomes)
+        questions = len(_questions(addresses)) or 1
+        for look in nmap_command.plan(deadline - time.monotonic(), questions):
             asked = {
                 target: address
                 for target, address in addresses.items()
@@ -135,10 +140,10 @@ def judge(
     """Return the verdict on what was seen of a target."""
     if isinstance(outcome, HalfopenError):
         return failure(outcome, target)
-    status = Status.CRITICAL
-    if outcome.state == expectation.state:
-        status = _by_round_trip(outcome.rtt, expectation)
-    return Verdict(status, target, outcome, service=service)
+    if outcome.state != expectation.state:
+        return Verdict(Status.CRITICAL, target, outcome, service=service)
+    status = _by_round_trip(outcome.rtt, expectation)
+    return Verdict(status, target, outcome, service=service, slow=status is not Status.OK)
 
 
 def _by_round_trip(rtt: Optional[float], expectation: Expectation) -> Status:
@@ -155,6 +160,14 @@ def _program(means: Means) -> List[str]:
     if means.sudo:
         return [nmap_run.find_program("sudo", "install sudo, or leave out --sudo"), "-n", nmap]
     return [nmap, "--privileged"] if nmap_needs_telling(nmap) else [nmap]
+
+
+def _resolved(
+    targets: Sequence[Target], deadline: float
+) -> Dict[Target, Union[Address, CheckError]]:
+    """Resolve names, and leave time to ask: one dead name must not cost the others' verdicts."""
+    left = deadline - time.monotonic()
+    return resolve.resolve(targets, deadline - min(nmap_command.enough(), left / 2))
 
 
 def _sorted_out(
@@ -232,8 +245,16 @@ def _look(
         for address, outcome in report.read(nmap, question.addresses, question.port).items():
             seen.setdefault((question.port, address), []).append(outcome)
     return {
-        target: _most_telling(seen[target.port, address.text]) for target, address in asked.items()
+        target: _conclusion(_most_telling(seen[target.port, address.text]), look)
+        for target, address in asked.items()
     }
+
+
+def _conclusion(outcome: "Outcome", look: nmap_command.Look) -> "Outcome":
+    """Return the outcome, but no verdict from a silence that was too short to mean anything."""
+    if _silent(outcome) and not look.conclusive:
+        return CheckError("no answer yet, and no time left to wait for one; raise --timeout")
+    return outcome
 
 
 def _most_telling(outcomes: Iterable["Outcome"]) -> "Outcome":

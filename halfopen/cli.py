@@ -90,12 +90,22 @@ def _run(
     app: typer.Typer, name: str, words: Sequence[str], entry: _Entry, help_code: int
 ) -> Output:
     try:
-        result: Any = app(list(words), prog_name=name, obj=entry, standalone_mode=False)
+        result: Any = app(
+            list(words),
+            prog_name=name,
+            obj=entry,
+            standalone_mode=False,
+            complete_var="",  # or else _HALFOPEN_COMPLETE in the environment takes over
+        )
     except _WordsError as error:
         raise UsageError(_complaint(error, words, name)) from None
-    except SystemExit:  # click's, for a closed pipe while it printed help
+    except (SystemExit, OSError):  # help went to a full disk, or (click's exit) a closed pipe
         result = None
-    return result if isinstance(result, Output) else Output("", help_code)
+    if isinstance(result, Output):
+        return result
+    if not {"--help", "--version"}.intersection(words):
+        raise UsageError(f"nothing was checked; see {name} --help")
+    return Output("", help_code)
 
 
 def _complaint(error: Exception, words: Sequence[str], name: str) -> str:
@@ -121,7 +131,7 @@ def _targets(  # noqa: PLR0913  the three ways to name targets
     if bool(words) + by_option + (file is not None) > 1:
         raise UsageError("targets given in two ways; give words, or -H and -p, or --targets")
     if file is not None:
-        lines = sources.read(file).decode("utf-8", "surrogateescape").splitlines()
+        lines = sources.read(file).decode("utf-8-sig", "surrogateescape").splitlines()
         return parse_lines(lines, "standard input" if file == "-" else file, family)
     if not by_option:
         return parse(words, family)

@@ -3,6 +3,7 @@
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from halfopen.check import Report, Status, Verdict
+from halfopen.nmap_command import STATES
 from halfopen.target import join
 
 ExitMap = Mapping[str, int]
@@ -35,7 +36,8 @@ def output(name: str, report: Report, exit_map: ExitMap, verbose: bool) -> Outpu
 
     def weight(verdict: Verdict) -> Tuple[Status, int]:
         status = _status(verdict, exit_map)
-        return status, exit_map.get(verdict.state, convention.codes[status])
+        wanted = _wanted(verdict, exit_map)
+        return status, convention.codes[status] if wanted is None else wanted
 
     worst = max(report.verdicts, key=weight)
     _, code = weight(worst)
@@ -43,12 +45,17 @@ def output(name: str, report: Report, exit_map: ExitMap, verbose: bool) -> Outpu
     return Output(printable(convention.render(report, exit_map, verbose)), code, stream)
 
 
+def _wanted(verdict: Verdict, exit_map: ExitMap) -> Optional[int]:
+    """Return the exit code that the user wants for a state; a limit on the round trip stands."""
+    return None if verdict.slow else exit_map.get(verdict.state)
+
+
 def _status(verdict: Verdict, exit_map: ExitMap) -> Status:
     """Return the verdict's status, or what the user's exit map makes of it.
 
     A failed check stays UNKNOWN in words, whatever exit code it is to have.
     """
-    code = exit_map.get(verdict.state)
+    code = _wanted(verdict, exit_map)
     if code is None or verdict.error is not None:
         return verdict.status
     return _PLUGIN_STATUS.get(code, verdict.status)
@@ -171,7 +178,7 @@ def _surprise(verdict: Verdict, report: Report) -> str:
         return ""
     if seen.state != expected.state:
         return "" if expected.state == "open" else f"expected {expected.state}"
-    if verdict.status is Status.OK or seen.rtt is None:
+    if not verdict.slow or seen.rtt is None:
         return "" if expected.state == "open" else "as expected"
     limit = expected.critical if verdict.status is Status.CRITICAL else expected.warning
     return f"round trip {seen.rtt:.6f}s over {_number(limit)}s"
@@ -182,11 +189,8 @@ def _count(report: Report) -> str:
     counts: Dict[str, int] = {}
     for verdict in report.verdicts:
         counts[verdict.state] = counts.get(verdict.state, 0) + 1
-    parts = [f"{counts[s]} {s}" for s in _STATES if s in counts]
+    parts = [f"{counts[s]} {s}" for s in (*STATES, "error") if s in counts]
     return "{} targets: {}".format(len(report.verdicts), ", ".join(parts))
-
-
-_STATES = ("open", "closed", "filtered", "error")
 
 
 def _perfdata(verdict: Verdict, report: Report, several: bool) -> str:
@@ -201,7 +205,7 @@ def _perfdata(verdict: Verdict, report: Report, several: bool) -> str:
 
 
 def _number(value: Optional[float]) -> str:
-    return "" if value is None else f"{value:g}"
+    return "" if value is None else f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _transcript(report: Report, verbose: bool) -> List[str]:

@@ -12,6 +12,17 @@ from halfopen.errors import HalfopenError
 if TYPE_CHECKING:
     from halfopen.conventions import Output
 
+ENDING_SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGALRM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+)
+
 Main = Callable[[Sequence[str]], "Output"]
 
 
@@ -65,7 +76,10 @@ def _bug(error: BaseException) -> str:
 
 
 def _open_standard_descriptors() -> None:
-    """Put /dev/null where 0, 1 or 2 is closed (HAProxy may): a pipe of ours would land there."""
+    """Put /dev/null where 0, 1 or 2 is closed, as HAProxy may leave them.
+
+    Or else a socket of the resolver's lands there, and what we print goes into it.
+    """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -77,7 +91,7 @@ def _open_standard_descriptors() -> None:
 
 
 def _take_signals() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
             signal.signal(number, nmap_run.end_by_signal)
     # An ignored SIGCHLD, inherited, would hide every exit code.

@@ -3,6 +3,9 @@
 import os
 from typing import List, NamedTuple, Sequence, Tuple
 
+STATES = ("open", "closed", "filtered")
+"""What a SYN scan can find a port to be."""
+
 
 class Look(NamedTuple):
     """How patiently to ask once. nmap sends a silent port two probes in each run."""
@@ -11,6 +14,11 @@ class Look(NamedTuple):
     """Seconds that nmap waits for the answer to each of the two probes."""
     runs: int
     """How many nmap ask the same, side by side: 2 probes each against packet loss."""
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether silence means something, rather than that there was no time to wait."""
+        return self.rtt_timeout >= QUICK.rtt_timeout
 
 
 QUICK = Look(rtt_timeout=0.15, runs=1)
@@ -23,6 +31,12 @@ direction an open port stays silent to all of them 0.36**8 = 0.03% of the time."
 START = 0.15
 """Seconds to leave for nmap's own start and end in each look (40 to 60 ms on an idle machine)."""
 
+EACH = 0.01
+"""Seconds to add for each nmap that starts at the same time: its CPU time."""
+
+SIDE_BY_SIDE = 32
+"""How many nmap run at the same time at most."""
+
 MAX_HOSTS = 64
 """Hosts in one nmap run. Packets to hosts that answer no ARP wait in the kernel, charged to
 nmap's raw socket: from about 80 such hosts its send buffer (wmem_default, 208 KiB) is full and
@@ -30,22 +44,35 @@ nmap blocks for 3 s, until the kernel gives up on ARP. Measured on Linux 6.18 wi
 60 dead hosts 0.37 s, 100 dead hosts 3.3 s."""
 
 
-def plan(budget: float) -> Tuple[Look, ...]:
+def plan(budget: float, questions: int = 1) -> Tuple[Look, ...]:
     """Return the looks that fit into `budget` seconds: quick, then patient; or patient alone.
 
-    The patient look is shortened to fit. Where too little would be left of it after a quick
-    one, it is the only one.
+    `questions` are asked by a run of nmap each, side by side as far as SIDE_BY_SIDE goes. The
+    patient look is shortened to fit; where too little would be left of it after a quick one, it
+    is the only one.
     """
-    after_quick = budget - START - 2 * QUICK.rtt_timeout
-    shortened = _fitting(after_quick)
+    runs = max(1, min(PATIENT.runs, SIDE_BY_SIDE // questions))
+    waves = -(-questions // SIDE_BY_SIDE)
+    patient = PATIENT._replace(runs=runs)
+    after_quick = budget / waves - _took(QUICK, questions)
+    shortened = _fitting(patient, after_quick, questions)
     if shortened.rtt_timeout > QUICK.rtt_timeout:
         return (QUICK, shortened)
-    return (_fitting(budget),)
+    return (_fitting(patient, budget / waves, questions),)
 
 
-def _fitting(seconds: float) -> Look:
-    rtt_timeout = (seconds - START) / 2
-    return PATIENT._replace(rtt_timeout=max(0.01, min(PATIENT.rtt_timeout, rtt_timeout)))
+def enough(questions: int = 1) -> float:
+    """Return how many seconds the whole plan takes at most, in one wave."""
+    return _took(QUICK, questions) + _took(PATIENT, questions)
+
+
+def _took(look: Look, questions: int) -> float:
+    return START + EACH * min(SIDE_BY_SIDE, questions * look.runs) + 2 * look.rtt_timeout
+
+
+def _fitting(look: Look, seconds: float, questions: int) -> Look:
+    spare = (seconds - _took(look._replace(rtt_timeout=0), questions)) / 2
+    return look._replace(rtt_timeout=max(0.01, min(look.rtt_timeout, spare)))
 
 
 def second_port(port: int) -> int:

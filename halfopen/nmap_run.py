@@ -9,16 +9,15 @@ import time
 from typing import IO, Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Set
 
 from halfopen.errors import CheckError
+from halfopen.nmap_command import SIDE_BY_SIDE
 
 # Where Debian, Red Hat, Alpine and a local build put programs: some monitors empty PATH.
 USUAL_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
-MAX_SIDE_BY_SIDE = 16
-
 # nmap prints about 600 bytes a host and 1.5 KB around them; far beyond that it has gone mad.
 MAX_OUTPUT = 1000000
 
-ON_TIME, LATE, FLOOD = "", "late", "flood"
+ON_TIME, LATE, FLOOD, UNSTARTED = "", "late", "flood", "unstarted"
 
 
 class NmapRun(NamedTuple):
@@ -31,7 +30,8 @@ class NmapRun(NamedTuple):
     stderr: bytes
     seconds: float
     cut: str = ON_TIME
-    """LATE if we killed it at the deadline, FLOOD because it printed without end, else ON_TIME."""
+    """LATE if we killed it at the deadline, FLOOD because it printed without end, UNSTARTED if the
+    deadline came before its turn, else ON_TIME."""
 
 
 class _Child:
@@ -101,7 +101,7 @@ def run_all(
     """Run the commands side by side and return what each gave, in order.
 
     At `deadline` (`time.monotonic` seconds) every run that has not ended is killed with its whole
-    process group; one that could not be started by then is returned as LATE. `meanwhile` is
+    process group; one whose turn had not come by then is returned as UNSTARTED. `meanwhile` is
     called once after the first start: work that needs no answer costs no time then. Raises
     CheckError if a command cannot be started.
     """
@@ -111,15 +111,13 @@ def run_all(
     with selectors.DefaultSelector() as selector:
         try:
             while waiting or running:
-                while waiting and len(running) < MAX_SIDE_BY_SIDE:
+                while waiting and len(running) < SIDE_BY_SIDE and time.monotonic() < deadline:
                     index, argv = waiting.pop(0)
                     running[index] = _Child(argv, selector)
                 if meanwhile is not None:
                     meanwhile()
                     meanwhile = None
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
+                left = max(0.0, deadline - time.monotonic())
                 # No event tells that a process has ended, on every Python: ask again soon.
                 ending = any(not child.open_pipes for child in running.values())
                 for key, _ in selector.select(min(left, 0.001) if ending else left):
@@ -128,29 +126,37 @@ def run_all(
                 for index, child in list(running.items()):
                     if child.has_ended():
                         results[index] = running.pop(index).reap()
+                if left == 0:  # after a last look at what has been printed
+                    break
         finally:
+            _kill(*(child.process for child in running.values()))
             for index, child in running.items():
                 child.cut = child.cut or LATE
                 results[index] = child.reap()
     for index, argv in waiting:
-        results[index] = NmapRun(argv, 0, b"", b"", 0.0, LATE)
+        results[index] = NmapRun(argv, 0, b"", b"", 0.0, UNSTARTED)
     return [results[index] for index in range(len(commands))]
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    # The group, for nmap may be a script with children; SIGKILL, for nmap has nothing to tidy up
-    # and a SIGTERM can be ignored. Before the wait, which frees the group's number for others.
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except OSError as error:
-        # EPERM: sudo made it root's; nmap's own --host-timeout ends it. ESRCH: all ended.
-        if error.errno not in (errno.EPERM, errno.ESRCH):
-            raise
-    try:
-        process.wait(0.2)
-    except subprocess.TimeoutExpired:  # in an uninterruptible system call, or sudo's
-        process.returncode = -signal.SIGKILL
-    _alive.discard(process)
+def _kill(*processes: "subprocess.Popen[bytes]") -> None:
+    for process in processes:
+        if process.returncode is not None:
+            continue
+        # The group, for nmap may be a script with children; SIGKILL, for nmap has nothing to tidy
+        # up and a SIGTERM can be ignored. Before the wait, which frees the number for others.
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except OSError as error:
+            # EPERM: sudo made it root's; nmap's own --host-timeout ends it. ESRCH: all ended.
+            if error.errno not in (errno.EPERM, errno.ESRCH):
+                raise
+        _alive.discard(process)
+    patience = time.monotonic() + 0.2
+    for process in processes:
+        try:
+            process.wait(max(0.0, patience - time.monotonic()))
+        except subprocess.TimeoutExpired:  # in an uninterruptible system call, or sudo's
+            process.returncode = -signal.SIGKILL
 
 
 def _spawn(argv: Sequence[str]) -> "subprocess.Popen[bytes]":
@@ -180,17 +186,18 @@ def _cannot_start(program: str, error: OSError) -> str:
         errno.ENOENT: "install nmap, or name it with --nmap",
         errno.EACCES: "make it executable for this user, or name another with --nmap",
         errno.ENOEXEC: "it is not a program for this machine; reinstall nmap",
-        errno.EAGAIN: "too many processes; raise the limit (ulimit -u)",
+        errno.EAGAIN: "raise the limit of processes (ulimit -u)",
         errno.ENOMEM: "free some memory",
-        errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+        errno.EMFILE: "raise the limit (ulimit -n)",
     }.get(error.errno or 0, "check that nmap runs by hand")
-    return f"cannot start {program}: {error.strerror}; {advice}"
+    # Not strerror: Python 3.7 puts the path into it.
+    why = os.strerror(error.errno) if error.errno else str(error)
+    return f"cannot start {program}: {why}; {advice}"
 
 
 def kill_all() -> None:
     """Kill every nmap that still runs, with its group."""
-    for process in list(_alive):
-        _kill(process)
+    _kill(*_alive)
 
 
 def end_by_signal(number: int, _frame: object = None) -> None:

@@ -7,7 +7,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 from xml.etree import ElementTree as ET
 
 from halfopen.errors import CheckError
-from halfopen.nmap_run import FLOOD, LATE, NmapRun
+from halfopen.nmap_command import STATES
+from halfopen.nmap_run import FLOOD, LATE, UNSTARTED, NmapRun
 from halfopen.target import canonical_ip
 
 if "multiprocessing" in sys.modules:
@@ -19,8 +20,6 @@ else:
     import nmap
 
     del sys.modules["multiprocessing"]
-
-STATES = ("open", "closed", "filtered")
 
 PRIVILEGES = 'run as root, or see "Privileges" in the README'
 
@@ -107,7 +106,7 @@ def recorded(run: NmapRun) -> Recorded:
     scan = _scan(run)
     args = scan.root.get("args", "")
     named = re.search(r"(?:^|\s)-p\s*(?:T:)?([0-9]{1,5})(?![0-9])", args)
-    port = int(named.group(1)) if named else None
+    port = int(named.group(1)) if named and 1 <= int(named.group(1)) <= 65535 else None
     words = args.split()
     asked = [
         address
@@ -155,8 +154,24 @@ class _Scan:
         if seen is None:
             raise CheckError(f"nmap said nothing about TCP port {port} of {bare}")
         state, reason = _believed(seen, port)
+        if reason == "no-response":
+            self._check_that_it_was_asked(bare, port)
         rtt = _round_trip(element) if state != "filtered" else None
         return Observation(state, reason, address, rtt)
+
+    def _check_that_it_was_asked(self, address: str, port: int) -> None:
+        """Raise CheckError if nmap could not send its SYN: it says so on stderr, and goes on."""
+        failed = rf"=> (.+)\nOffending packet: TCP \S+ > {re.escape(address)}:{port} "
+        causes = re.findall(failed, self.stderr)
+        if "Omitting future" in self.stderr:  # after the tenth, whichever host it was about
+            causes += re.findall(r"^sendto .*=> (.+)", self.stderr, re.M)
+        # No route to host: the kernel had no answer to ARP, which is the target's silence.
+        causes = [cause for cause in causes if cause != "No route to host"]
+        if causes:
+            raise CheckError(
+                f"this machine refused to send to {address} ({causes[0]}); look at its own "
+                "firewall (nft list ruleset)"
+            )
 
     def why_no_host(self, address: str) -> str:
         """Return why the scan says nothing about an address."""
@@ -187,7 +202,7 @@ def _believed(seen: Dict[str, str], port: int) -> Tuple[str, str]:
     state, reason = seen["state"], seen["reason"]
     if state not in STATES:
         raise CheckError(f"nmap called port {port} {state!r}, not open, closed or filtered")
-    if not reason:
+    if not re.match(r"[a-z0-9-]+\Z", reason or ""):
         raise CheckError(f"nmap does not say why port {port} is {state}; use 7.70 or later")
     if (state == "open") != (reason == "syn-ack"):
         raise CheckError(
@@ -201,6 +216,8 @@ def _scan(run: NmapRun) -> _Scan:
     stderr = run.stderr.decode("utf-8", "replace").strip()
     if run.cut == LATE:
         raise CheckError("nmap did not end within --timeout, and was killed; raise --timeout")
+    if run.cut == UNSTARTED:
+        raise CheckError("no time left to ask; raise --timeout, or give fewer targets")
     if run.cut == FLOOD:
         raise CheckError("nmap printed without end, and was killed; check that it is nmap")
     root = _parsed(run.stdout)

@@ -37,7 +37,7 @@ def resolve(targets: Sequence[Target], deadline: float) -> Dict[Target, Union[Ad
         if version is None:
             named.append(target)
         else:
-            found[target] = Address(target.host, version)
+            found[target] = _with_interface(Address(target.host, version))
     # Two ports of one name are one question.
     questions = list({target._replace(port=0) for target in named})
     answers = dict(
@@ -52,6 +52,15 @@ def resolve(targets: Sequence[Target], deadline: float) -> Dict[Target, Union[Ad
     )
     found.update({target: answers[target._replace(port=0)] for target in named})
     return found
+
+
+def _with_interface(address: Address) -> Union[Address, CheckError]:
+    try:
+        if address.zone:
+            socket.if_nametoindex(address.zone)
+    except OSError:
+        return CheckError(f"there is no interface {address.zone!r} here; see ip link")
+    return address
 
 
 def _look_up(target: Target) -> Address:

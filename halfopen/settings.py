@@ -1,14 +1,14 @@
 """Words of options to valid settings, or a clear error."""
 
-import math
+import re
 from typing import Dict, NamedTuple, Optional
 
 from halfopen.check import Expectation
 from halfopen.conventions import CONVENTIONS, ExitMap
 from halfopen.errors import UsageError
+from halfopen.nmap_command import STATES
 
 MAX_SECONDS = 3600.0
-_STATES = ("open", "closed", "filtered")
 _CODES = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 
 
@@ -46,21 +46,18 @@ def wording(
 
 def seconds(option: str, word: str) -> float:
     """Return a positive number of seconds, at most 3600; raise UsageError otherwise."""
-    try:
-        value = float(word) if word.isascii() else math.nan
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= MAX_SECONDS:  # also false for nan
+    number = re.match(r"([0-9]+\.?[0-9]*|\.[0-9]+)\Z", word)
+    if number is None or not 0 < float(word) <= MAX_SECONDS:
         raise UsageError(
             f"{option} {word!r} is not a number of seconds above 0 and up to {MAX_SECONDS:g}"
         )
-    return value
+    return float(word)
 
 
 def state(option: str, word: str) -> str:
     """Return a port state; raise UsageError for any other word."""
-    if word not in _STATES:
-        raise UsageError("{} {!r} is not one of {}".format(option, word, ", ".join(_STATES)))
+    if word not in STATES:
+        raise UsageError("{} {!r} is not one of {}".format(option, word, ", ".join(STATES)))
     return word
 
 
@@ -73,11 +70,11 @@ def exit_map(option: str, word: str) -> Dict[str, int]:
     for pair in word.split(","):
         name, _, code = pair.partition("=")
         number = _code(code)
-        if name not in (*_STATES, "error") or number is None:
+        if name not in (*STATES, "error") or number is None:
             raise UsageError(
                 "{} {!r}: {!r} is not STATE=CODE, with a state of {}, error and a code of 0 to "
                 "255 or ok, warning, critical, unknown".format(
-                    option, word, pair, ", ".join(_STATES)
+                    option, word, pair, ", ".join(STATES)
                 )
             )
         codes[name] = number

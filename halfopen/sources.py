@@ -1,8 +1,12 @@
 """Files that the user names, and standard input as `-`."""
 
 import sys
+from typing import IO
 
 from halfopen.errors import UsageError
+
+MAX_SIZE = 64000000
+"""Bytes; a recording of all hosts that an argv can name is smaller. /dev/zero never ends."""
 
 
 def read(path: str) -> bytes:
@@ -11,9 +15,16 @@ def read(path: str) -> bytes:
         if path == "-":
             if sys.stdin is None:
                 raise UsageError("standard input is closed; name a file instead of -")
-            return sys.stdin.buffer.read()
+            return _all_of(sys.stdin.buffer, path)
         with open(path, "rb") as file:
-            return file.read()
+            return _all_of(file, path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         why = error.strerror if isinstance(error, OSError) else "not a file name"
         raise UsageError(f"cannot read {path!r}: {why}; name a readable file") from None
+
+
+def _all_of(file: IO[bytes], path: str) -> bytes:
+    data = file.read(MAX_SIZE + 1)
+    if len(data) > MAX_SIZE:
+        raise UsageError(f"{path!r} is over {MAX_SIZE // 1000000} MB; name a smaller file")
+    return data

@@ -71,11 +71,23 @@ def _usable_ip(word: str, address: str) -> str:
     if bare.startswith("::ffff:") and "." in bare:
         if percent:
             raise UsageError(f"host {word!r}: an IPv4 address has no zone")
-        return bare[len("::ffff:") :]
+        return _one_host(word, bare[len("::ffff:") :])
     if percent and not re.match(_ZONE, zone):
         raise UsageError(f"host {word!r}: after '%' goes the name of an interface")
-    if re.match("fe[89ab][0-9a-f]:", bare) and not percent:  # fe80::/10
+    link_local = bool(re.match("fe[89ab][0-9a-f]:", bare))  # fe80::/10
+    if link_local and not percent:
         raise UsageError(f"host {word!r} is link-local; name the interface, as {bare}%eth0")
+    if percent and not link_local:
+        raise UsageError(f"host {word!r} is not link-local; leave out the zone, %{zone}")
+    return _one_host(word, bare) + percent + zone
+
+
+def _one_host(word: str, address: str) -> str:
+    """Return the address; raise UsageError if no single host can have it."""
+    first = address.partition(".")[0]
+    several = first == "0" or int(first) >= 224 if first.isdigit() else address.startswith("ff")
+    if several or address == "::":
+        raise UsageError(f"host {word!r} is unspecified, multicast or broadcast; give one host's")
     return address
 
 

@@ -19,7 +19,8 @@ def call_all(
 
     A call that raises CheckError, or that has not returned at `deadline` (`time.monotonic`
     seconds), has a CheckError in its place. The threads are daemons: one that hangs in the C
-    library, as getaddrinfo can for minutes, is left behind and dies with the process.
+    library, as getaddrinfo can for minutes, is left behind and dies with the process. Raises
+    CheckError if the system gives no thread.
     """
     late = CheckError(f"no time left for {doing}; raise --timeout")
     results: List[Union[T, CheckError]] = [late] * len(calls)
@@ -42,13 +43,20 @@ def call_all(
             left.release()
 
     for _ in range(min(len(calls), MAX_THREADS)):
-        threading.Thread(target=work, daemon=True).start()
+        _start(work, doing)
     for _ in calls:
         if not left.acquire(timeout=max(0.0, deadline - time.monotonic())):
             break
         if errors:
             raise errors[0]
     return list(results)
+
+
+def _start(work: Callable[[], None], doing: str) -> None:
+    try:
+        threading.Thread(target=work, daemon=True).start()
+    except RuntimeError as error:
+        raise CheckError(f"no thread for {doing} ({error}); raise the limit (ulimit -u)") from error
 
 
 def call(function: Callable[[], T], deadline: float, doing: str) -> T:

@@ -34,3 +34,23 @@ def test_lost_answers_never_make_a_closed_port_open() -> None:
     with Lab() as lab, lab.drop_fraction(0.2):
         runs = lab.run_many(plugin(TARGET[4], 123), count=16)
     assert {run.returncode for run in runs} == {2}, runs
+
+
+OWN_FIREWALL = """
+table inet own {
+    chain output {
+        type filter hook output priority 0
+        tcp dport 25 drop
+    }
+}
+"""
+
+
+@pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
+def test_syn_that_our_own_firewall_drops_is_not_the_servers_silence(version: int) -> None:
+    with Lab() as lab:
+        assert lab.run(["nft", "-f", "-"], input=OWN_FIREWALL).returncode == 0
+        done = lab.run(plugin(TARGET[version], 25))
+    assert done.returncode == 3
+    assert "this machine refused to send to" in done.stdout
+    assert done.stdout.count("\n") == 1

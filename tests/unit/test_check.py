@@ -64,6 +64,12 @@ SAYS = {
 CRASH, UNHEARD = "crash", "unheard"
 
 
+def hang(*_: object) -> str:
+    """Answer after longer than anybody waits."""
+    time.sleep(30)
+    return "never"
+
+
 class FakeNmap:
     """Stands in for running nmap: answers as told, and remembers what it was asked.
 
@@ -268,6 +274,12 @@ def test_a_failed_run_is_no_other_runs_failure() -> None:
     assert states(checked(nmap, MAIL, other)) == ["error", "open"]
 
 
+@pytest.fixture
+def _two_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.if_nametoindex", {"eth0": 2, "eth1": 3}.__getitem__)
+
+
+@pytest.mark.usefixtures("_two_interfaces")
 def test_each_port_family_and_zone_has_its_run() -> None:
     nmap = FakeNmap()
     hosts = ["192.0.2.25", "192.0.2.26", "2001:db8::25", "fe80::25%eth0", "fe80::25%eth1"]
@@ -288,6 +300,7 @@ def test_each_port_family_and_zone_has_its_run() -> None:
     assert seen == [host for host in hosts for _ in range(2)]
 
 
+@pytest.mark.usefixtures("_two_interfaces")
 def test_zones_answers_do_not_mix() -> None:
     one, two = Target("fe80::25%eth0", 25), Target("fe80::25%eth1", 25)
     nmap = FakeNmap({"fe80::25": ["open"]})
@@ -567,3 +580,43 @@ def test_a_failure_is_unknown_with_the_state_error() -> None:
 
     assert failure(error) == Verdict(Status.UNKNOWN, None, None, error)
     assert failure(error, MAIL).state == "error"
+
+
+def test_a_silence_too_short_to_mean_anything_is_no_verdict() -> None:
+    report = checked(FakeNmap({SERVER: ["silent"]}), MAIL, seconds=0.3)
+
+    assert states(report) == ["error"]
+    assert "no time left to wait" in str(report.verdicts[0].error)
+
+
+def test_an_answer_is_one_however_little_time_there_was() -> None:
+    assert states(checked(FakeNmap({SERVER: ["closed"]}), MAIL, seconds=0.3)) == ["closed"]
+
+
+def test_a_name_that_hangs_leaves_time_to_ask_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    dead = Target("dead.example", 25)
+
+    report = checked(FakeNmap({SERVER: ["silent"]}), dead, MAIL, seconds=1.6)
+
+    assert states(report) == ["error", "filtered"]
+    assert str(report.verdicts[0].error) == "no time left for resolving names; raise --timeout"
+
+
+def test_a_services_database_that_hangs_costs_the_name_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "getservbyport", hang)
+    begin = time.monotonic()
+
+    (verdict,) = checked(FakeNmap(), MAIL).verdicts
+
+    assert (verdict.state, verdict.service) == ("open", "")
+    assert time.monotonic() - begin < 5
+
+
+def test_an_interface_that_is_not_there_is_that_targets_failure_alone() -> None:
+    report = checked(FakeNmap(), Target("fe80::25%nosuch0", 25), MAIL)
+
+    assert states(report) == ["error", "open"]
+    assert str(report.verdicts[0].error) == "there is no interface 'nosuch0' here; see ip link"

@@ -786,3 +786,29 @@ def test_a_recording_without_a_port_needs_one_to_be_named(run: Commands, tmp_pat
     assert ended.code == 3
     assert "names no port; name the one to judge with --port" in ended.stderr
     assert run(HALFOPEN, "replay", str(tmp_path / "run.xml"), "-p", "25").code == 0
+
+
+def test_a_targets_file_may_begin_with_a_byte_order_mark(run: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "targets"
+    file.write_bytes(b"\xef\xbb\xbf192.0.2.25:25\n")
+
+    assert run.check("--targets", str(file)).code == 0
+
+
+@pytest.mark.parametrize("name", ["_HALFOPEN_COMPLETE", "_CHECK_TCP_HALF_OPEN_COMPLETE"])
+@pytest.mark.parametrize("console", [HALFOPEN, PLUGIN])
+def test_no_variable_turns_a_check_into_a_completion(
+    run: Commands, monkeypatch: pytest.MonkeyPatch, console: Callable[[], object], name: str
+) -> None:
+    monkeypatch.setenv(name, "complete_bash")
+    run.nmap.answers = {"192.0.2.25": ["closed"]}
+
+    assert run.full(console, "-H", "192.0.2.25", "-p", "25").code == 2
+
+
+def test_a_line_end_in_a_word_stays_in_its_line(run: Commands) -> None:
+    refused(run, run.check("--targets", "no\nsuch"))
+
+
+def test_a_targets_file_without_an_end_is_refused(run: Commands) -> None:
+    refused(run, run.check("--targets", "/dev/zero"))

@@ -261,7 +261,7 @@ def test_perfdata_is_a_plain_decimal_number_of_seconds(rtt: float) -> None:
 
     perfdata = told("nagios", verdict, expectation=expectation).text.partition(" | ")[2]
 
-    assert re.fullmatch(r"time=[0-9]+\.[0-9]{6}s;1e-05;3600;0", perfdata)
+    assert re.fullmatch(r"time=[0-9]+\.[0-9]{6}s;0\.00001;3600;0", perfdata)
     assert float(perfdata[5:].split("s;")[0]) == pytest.approx(rtt, abs=1e-6)
 
 
@@ -596,3 +596,17 @@ def test_the_schema_misses_every_key_that_is_always_there() -> None:
         assert not VALIDATOR.is_valid(whole), key
         place[key] = value
     VALIDATOR.validate(whole)
+
+
+def test_a_limit_on_the_round_trip_stands_beside_exit_codes_of_ones_own() -> None:
+    expectation = Expectation("open", 0.1, 0.5)
+    slow = seen("open", rtt=0.8, expectation=expectation)
+
+    assert told("nagios", slow, exit_map={"open": 0}, expectation=expectation).code == 2
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_equally_bad_targets_the_higher_exit_code_decides(order: int) -> None:
+    verdicts = [seen("closed"), seen("filtered", "192.0.2.26")][::order]
+
+    assert told("nagios", *verdicts, exit_map={"filtered": 7}).code == 7

@@ -8,7 +8,18 @@ import pytest
 
 import halfopen
 from halfopen import nmap_command
-from halfopen.nmap_command import PATIENT, QUICK, START, Look, argv, plan, ports, second_port
+from halfopen.nmap_command import (
+    EACH,
+    PATIENT,
+    QUICK,
+    SIDE_BY_SIDE,
+    START,
+    Look,
+    argv,
+    plan,
+    ports,
+    second_port,
+)
 
 DATA_FOLDER = os.path.join(os.path.dirname(os.path.abspath(halfopen.__file__)), "nmap_data")
 BUDGETS = [0.3, 0.8, 1, 2, 10, 3600]
@@ -122,6 +133,30 @@ def test_the_default_plan_ends_well_before_other_tools_lose_patience() -> None:
     assert longest(plan(10)) < 2.2
 
 
+def test_silence_means_something_after_the_quick_looks_patience_and_not_before() -> None:
+    assert QUICK.conclusive
+    assert all(look.conclusive for look in plan(0.8))
+    assert not any(look.conclusive for look in plan(0.3))
+
+
+@pytest.mark.parametrize("questions", [1, 4, 16, 32, 33, 50, 200])
+@pytest.mark.parametrize("budget", [2, 10])
+def test_many_questions_share_the_budget(questions: int, budget: float) -> None:
+    waves = -(-questions // SIDE_BY_SIDE)
+    side_by_side = min(questions, SIDE_BY_SIDE)
+
+    looks = plan(budget, questions)
+
+    took = sum(START + EACH * side_by_side * one.runs + 2 * one.rtt_timeout for one in looks)
+    assert waves * took <= budget + 1e-6 or not looks[-1].conclusive
+    assert all(look.runs * side_by_side <= SIDE_BY_SIDE or look.runs == 1 for look in looks)
+
+
+def test_more_questions_than_fit_at_once_are_asked_by_one_run_each() -> None:
+    assert [look.runs for look in plan(10, 50)] == [1, 1]
+    assert [look.runs for look in plan(10, 16)] == [1, 2]
+
+
 def longest(looks: Sequence[Look]) -> float:
     """Return how long the looks take if nothing ever answers."""
-    return sum(START + 2 * look.rtt_timeout for look in looks)
+    return sum(START + EACH * look.runs + 2 * look.rtt_timeout for look in looks)

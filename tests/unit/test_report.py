@@ -6,7 +6,7 @@ import pytest
 from test_check import HOST, PORT, RUN
 
 from halfopen.errors import CheckError
-from halfopen.nmap_run import FLOOD, LATE, NmapRun
+from halfopen.nmap_run import FLOOD, LATE, UNSTARTED, NmapRun
 from halfopen.report import Observation, Recorded, read, recorded
 
 SERVER = "192.0.2.25"
@@ -50,8 +50,9 @@ def why_not(run: NmapRun, address: str = SERVER) -> str:
     [
         (LATE, "nmap did not end within --timeout, and was killed; raise --timeout"),
         (FLOOD, "nmap printed without end, and was killed; check that it is nmap"),
+        (UNSTARTED, "no time left to ask; raise --timeout, or give fewer targets"),
     ],
-    ids=["late", "flood"],
+    ids=["late", "flood", "unstarted"],
 )
 def test_a_run_that_was_cut_is_not_believed_even_if_its_report_is_whole(
     cut: str, said: str
@@ -255,3 +256,66 @@ def test_a_name_in_a_recordings_command_line_is_the_host_that_nmap_found_for_it(
     run = ended(named, host("192.0.2.26"), command="nmap -p 25 mail.example")
 
     assert recorded(run) == Recorded([SERVER], 25, "")
+
+
+def refused_to_send(address: str, port: int, why: str = "Operation not permitted") -> bytes:
+    """Return what nmap 7.93 says on stderr of a packet that the kernel did not take."""
+    return (
+        f"sendto in send_ip_packet_sd: sendto(4, packet, 44, 0, {address}, 16) => {why}\n"
+        f"Offending packet: TCP 192.0.2.1:63910 > {address}:{port} S ttl=43 id=54156 iplen=44\n"
+    ).encode()
+
+
+def silent(address: str) -> str:
+    """Return a host of nmap's XML that did not answer."""
+    return host(address, "filtered", "no-response")
+
+
+@pytest.mark.parametrize("address", [SERVER, "2001:db8::25"])
+def test_silence_after_a_syn_that_could_not_be_sent_is_this_machines_doing(address: str) -> None:
+    run = ended(silent(address), stderr=refused_to_send(address, 25))
+
+    assert why_not(run, address) == (
+        f"this machine refused to send to {address} (Operation not permitted); look at its own "
+        "firewall (nft list ruleset)"
+    )
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    [
+        refused_to_send(SERVER, 26),
+        refused_to_send(SERVER, 252),
+        refused_to_send("192.0.2.255", 25),
+        refused_to_send(SERVER, 25, "No route to host"),
+    ],
+    ids=["second-port", "longer-port", "longer-address", "no-answer-to-arp"],
+)
+def test_silence_is_the_servers_where_its_own_syn_was_sent(stderr: bytes) -> None:
+    outcome = read(ended(silent(SERVER), stderr=stderr), [SERVER], 25)[SERVER]
+
+    assert isinstance(outcome, Observation)
+    assert outcome.silent
+
+
+def test_an_answer_counts_even_where_a_packet_could_not_be_sent() -> None:
+    outcome = read(ended(host(SERVER), stderr=refused_to_send(SERVER, 25)), [SERVER], 25)[SERVER]
+
+    assert isinstance(outcome, Observation)
+    assert outcome.state == "open"
+
+
+def test_silence_is_in_doubt_once_nmap_has_stopped_naming_what_it_could_not_send() -> None:
+    complaints = refused_to_send("192.0.2.26", 25) + b"Omitting future Sendto error messages now\n"
+
+    assert "refused to send" in why_not(ended(silent(SERVER), stderr=complaints))
+
+
+def test_a_recording_of_an_impossible_port_names_no_port() -> None:
+    assert recorded(ended(host(SERVER), command=f"nmap -p 99999 {SERVER}")).port is None
+
+
+def test_a_reason_with_a_line_end_in_it_is_none() -> None:
+    odd = host(SERVER).replace('reason="syn-ack"', 'reason="syn-ack&#10;OK - all fine"')
+
+    assert "does not say why" in why_not(ended(odd))

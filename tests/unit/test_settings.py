@@ -11,7 +11,7 @@ from halfopen.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    ("word", "value"), [("10", 10.0), ("0.8", 0.8), ("1e-3", 0.001), ("3600", 3600.0)]
+    ("word", "value"), [("10", 10.0), ("0.8", 0.8), (".5", 0.5), ("1.", 1.0), ("3600", 3600.0)]
 )
 def test_seconds_are_a_positive_number(word: str, value: float) -> None:
     assert settings.seconds("--timeout", word) == value

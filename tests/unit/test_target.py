@@ -44,6 +44,12 @@ SEVERAL = "Farmguardian passes this for a farm with several ports); write the on
 REFUSED_HOSTS = [
     Refused("option", "-iL", "begins with '-'; give a name or an IP address"),
     Refused("long-option", "--script=x", "begins with '-'; give a name or an IP address"),
+    Refused("unspecified", "0.0.0.0", "give one host's"),  # noqa: S104  to be refused
+    Refused("unspecified-ipv6", "::", "give one host's"),
+    Refused("multicast", "224.0.0.1", "give one host's"),
+    Refused("multicast-ipv6", "ff02::1", "give one host's"),
+    Refused("broadcast", "255.255.255.255", "give one host's"),
+    Refused("zone-of-a-global-address", "2001:db8::25%eth0", "leave out the zone"),
     Refused("network", "10.0.0.0/8", "is a network; give one name or IP address"),
     Refused("range", "10.0.0.1-9", NOT_ONE_IP),
     Refused("range-in-the-middle", "10.0.0-9.1", NOT_ONE_IP),
@@ -155,10 +161,10 @@ def test_a_bad_port_is_refused_by_name_and_with_advice(bad: Refused) -> None:
     ("word", "host"),
     [
         pytest.param("192.0.2.25", "192.0.2.25", id="ipv4"),
-        pytest.param("255.255.255.255", "255.255.255.255", id="ipv4-largest"),
+        pytest.param("223.255.255.255", "223.255.255.255", id="ipv4-largest"),
         pytest.param("2001:db8::25", "2001:db8::25", id="ipv6"),
         pytest.param("2001:0DB8:0:0::0025", "2001:db8::25", id="ipv6-made-canonical"),
-        pytest.param("::", "::", id="ipv6-shortest"),
+        pytest.param("::1", "::1", id="ipv6-shortest"),
         pytest.param("::ffff:192.0.2.25", "192.0.2.25", id="ipv4-mapped-as-f5-passes-it"),
         pytest.param("::FFFF:c000:219", "192.0.2.25", id="ipv4-mapped-in-hexadecimal"),
         pytest.param("fe80::25%eth0", "fe80::25%eth0", id="link-local-with-zone"),

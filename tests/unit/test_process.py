@@ -1,0 +1,709 @@
+"""The commands as processes of their own, with fake nmaps: whatever happens, they end well.
+
+"Well" is: in time, by the right exit code, with one line and no traceback, and no nmap left.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any, Callable, Iterator, Mapping, NamedTuple, Sequence
+
+import fakes
+import pytest
+from fakes import CLOSED, CLOSED_PORT, HOST, OPEN, OPEN_PORT, recording
+
+PLUGIN = "check_tcp_half_open"
+HALFOPEN = "halfopen"
+ENTRY_POINTS = (PLUGIN, HALFOPEN)
+
+OK, CRITICAL, UNKNOWN = 0, 2, 3
+TIMEOUT = 0.5
+"""What --timeout is where nmap does not end."""
+SLACK = 6.0
+"""Seconds of grace for start-up on a busy machine; less than the default of --timeout."""
+HUNG = 20.0
+"""Seconds after which a command has failed to end."""
+SIDE_BY_SIDE = 6
+
+PLAIN = (HOST, OPEN_PORT)
+WITHIN = ("--timeout", TIMEOUT, "-H", HOST, "-p", OPEN_PORT)
+OPEN_LINE = f"TCP HALF-OPEN OK - {HOST}:{OPEN_PORT} open (syn-ack)"
+CLOSED_LINE = f"TCP HALF-OPEN CRITICAL - {HOST}:{CLOSED_PORT} closed (reset)"
+
+PRINTS_OPEN = recording(OPEN)
+HANGS = 'sleep 60 & echo $! >>"$FAKE_NMAP_FOLDER/started"; wait'
+
+
+class Ending(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+    left: list[int]
+    """Processes of its fake that still ran a moment after it."""
+    started: int
+    """Processes of its fake that had started."""
+
+
+class Command:
+    """A command to run, its folder, and the state of the world that it finds."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *words: object,
+        entry: str = PLUGIN,
+        nmap: object | None = None,
+        env: Mapping[str, str | None] | None = None,
+        before: str = "",
+        via: str = 'exec "$@"',
+        **streams: IO[bytes] | int,
+    ) -> None:
+        """Prepare `entry` with `words`.
+
+        nmap: what HALFOPEN_NMAP is; env: variables to set, or to unset (None); before: Python to
+        run in the process first; via: a script that gets the command line as "$@".
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.streams = streams
+        self.env = {k: v for k, v in os.environ.items() if k != "HALFOPEN_NMAP"}
+        self.env[fakes.FOLDER] = str(folder)
+        if nmap is not None:
+            self.env["HALFOPEN_NMAP"] = str(nmap)
+        for name, value in (env or {}).items():
+            self.env.pop(name, None)
+            if value is not None:
+                self.env[name] = value
+        start = f"{before}\nfrom halfopen.entry import {entry}\n{entry}()"
+        program = [sys.executable, "-c", start]
+        mapped = [word if isinstance(word, bytes) else str(word) for word in words]
+        self.argv = ["/bin/sh", "-c", via, "sh", *program, *mapped]
+
+    def start(self) -> Running:
+        """Start it."""
+        return Running(self)
+
+    def run(self, send: int = 0, at: float = 0.0) -> Ending:
+        """Run it to its end; send it a signal so many seconds after its start."""
+        return run_all({"": self}, {"": (send, at)} if send else {})[""]
+
+
+class Running:
+    """A command that runs."""
+
+    def __init__(self, command: Command) -> None:
+        self.folder = command.folder
+        self.output: dict[str, IO[bytes]] = {}
+        for name in ("stdout", "stderr"):
+            self.output[name] = (self.folder / name).open("w+b")
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, **self.output, **command.streams}
+        # Elsewhere than in the source tree: Python would take the package from there.
+        streams["cwd"] = str(self.folder)
+        self.begin = time.monotonic()
+        self.process = subprocess.Popen(command.argv, env=command.env, **streams)
+
+    def wait(self) -> Ending:
+        """Wait for its end."""
+        fakes.until(self.has_ended, HUNG)
+        return self.ending()
+
+    def send_once_started(self, number: int) -> None:
+        """Send it a signal once a fake nmap and its child run."""
+        assert fakes.until(lambda: len(fakes.started(self.folder)) >= 2), "no fake has started"
+        self.process.send_signal(number)
+
+    def has_ended(self) -> bool:
+        """Return whether it has ended."""
+        return self.process.poll() is not None
+
+    def ending(self) -> Ending:
+        """Return how it ended; end it if it has not."""
+        seconds = time.monotonic() - self.begin
+        self.process.kill()
+        code = self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+        said = {}
+        for name, file in self.output.items():
+            file.seek(0)
+            said[name] = file.read().decode("utf-8")
+            file.close()
+        # A fake whose parent was killed outright lives on: no need to wait for its end.
+        left = (fakes.alive if code == -signal.SIGKILL else fakes.left_behind)(self.folder)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        begun = len(fakes.started(self.folder))
+        return Ending(code, said["stdout"], said["stderr"], seconds, left, begun)
+
+
+def run_all(
+    commands: dict[str, Command], signals: Mapping[str, tuple[int, float]] | None = None
+) -> dict[str, Ending]:
+    """Run the commands to their ends, several at a time; send those in `signals` theirs."""
+    waiting, to_send = dict(commands), dict(signals or {})
+    running: dict[str, Running] = {}
+    endings: dict[str, Ending] = {}
+    while waiting or running:
+        while waiting and len(running) < SIDE_BY_SIDE:
+            name = next(iter(waiting))
+            running[name] = waiting.pop(name).start()
+        time.sleep(0.001)
+        for name, one in list(running.items()):
+            lasted = time.monotonic() - one.begin
+            if name in to_send and lasted >= to_send[name][1] and not one.has_ended():
+                one.process.send_signal(to_send.pop(name)[0])
+            if one.has_ended() or lasted > HUNG:
+                endings[name] = running.pop(name).ending()
+    return endings
+
+
+def assert_well(ending: Ending, code: int, line: str, timeout: float = 10.0) -> None:
+    """Assert that a plugin printed one line only, ended by that code in time, and left nothing."""
+    assert ending.stderr == ""
+    assert line in ending.stdout
+    assert ending.stdout.count("\n") == 1
+    assert ending.stdout.endswith("\n")
+    assert ending.code == code
+    assert ending.seconds <= timeout + SLACK
+    assert ending.left == []
+
+
+def assert_unknown(ending: Ending, why: str, timeout: float = 10.0) -> None:
+    """Assert that a plugin blamed the check, not the server."""
+    assert_well(ending, UNKNOWN, why, timeout)
+    assert ending.stdout.startswith("TCP HALF-OPEN UNKNOWN - ")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _signals_are_as_usual() -> Iterator[None]:
+    """Undo what whoever started pytest had ignored: it would be ignored in the commands, too."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
+# --- nmaps that fail ---
+
+
+class Bad(NamedTuple):
+    """An nmap that gives no answer to be believed."""
+
+    body: str
+    why: str
+    """What the one line has to say."""
+
+
+FAILING = {
+    "exits-1": Bad("exit 1", "nmap failed with exit code 1"),
+    "exits-127": Bad("exit 127", "nmap failed with exit code 127"),
+    "exits-137": Bad("exit 137", "nmap failed with exit code 137"),
+    "says-why": Bad("echo 'no luck' >&2; exit 1", "nmap failed with exit code 1 (no luck)"),
+    "exits-1-after-all": Bad(f"{PRINTS_OPEN}; exit 1", "nmap failed with exit code 1"),
+    "crashes": Bad("kill -s SEGV $$", "nmap was killed by signal 11"),
+    "crashes-after-all": Bad(f"{PRINTS_OPEN}; kill -s SEGV $$", "nmap was killed by signal 11"),
+    "is-killed": Bad("kill -s KILL $$", "nmap was killed by signal 9"),
+    "prints-nothing": Bad("exit 0", "nmap printed nothing"),
+    "prints-blanks": Bad("echo; echo ' '", "nmap printed nothing"),
+    "prints-garbage": Bad("echo 'not XML'", "nmap printed no complete XML"),
+    "prints-bytes": Bad("head -c 5000 /dev/urandom", "nmap printed no complete XML"),
+    "prints-zeros": Bad("head -c 5000 /dev/zero", "nmap printed no complete XML"),
+    "is-cut-short": Bad(f"head -c 1500 '{OPEN}'", "nmap printed no complete XML"),
+    "lacks-last-line": Bad(f"sed '$d' '{OPEN}'", "nmap printed no complete XML"),
+    "prints-twice": Bad(f"{PRINTS_OPEN}; {PRINTS_OPEN}", "nmap printed no complete XML"),
+    "floods-stdout": Bad("yes flood", "nmap printed without end"),
+    "floods-stderr": Bad("yes flood >&2", "nmap printed without end"),
+    "floods-after-all": Bad(f"{PRINTS_OPEN}; exec yes", "nmap printed without end"),
+}
+
+LATE = "nmap did not end within --timeout, and was killed"
+NOT_ENDING = {
+    "hangs": Bad("exec sleep 60", LATE),
+    "hangs-after-all": Bad(f"{PRINTS_OPEN}; exec sleep 60", LATE),
+    "hangs-in-a-child": Bad(HANGS, LATE),
+    "ignores-signals": Bad(f"trap '' TERM INT HUP PIPE; {HANGS}", LATE),
+    "closes-stdout": Bad(f"{PRINTS_OPEN}; exec >&-; sleep 60", LATE),
+    "closes-both-outputs": Bad(f"{PRINTS_OPEN}; exec >&- 2>&-; sleep 60", LATE),
+    "orphan-holds-stdout": Bad(f"{PRINTS_OPEN}; (sleep 60 2>&- &); exit 0", LATE),
+    "stops-itself": Bad("kill -s STOP $$", LATE),
+    "trickles": Bad("while :; do echo '<'; sleep 0.02; done", LATE),
+}
+
+
+@pytest.fixture(scope="module")
+def bad_nmaps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ending]:
+    """Return how the plugin ended with each of the bad nmaps, run side by side."""
+    commands = {}
+    for name, bad in {**NOT_ENDING, **FAILING}.items():
+        folder = tmp_path_factory.mktemp(name)
+        words = WITHIN if name in NOT_ENDING else PLAIN
+        commands[name] = Command(folder, *words, nmap=fakes.fake(folder, bad.body))
+    return run_all(commands)
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_failing_nmap_is_unknown(bad_nmaps: dict[str, Ending], name: str) -> None:
+    assert_unknown(bad_nmaps[name], FAILING[name].why, timeout=0)
+    assert bad_nmaps[name].started == 1
+
+
+@pytest.mark.parametrize("name", NOT_ENDING)
+def test_an_nmap_that_does_not_end_is_unknown_in_time(
+    bad_nmaps: dict[str, Ending], name: str
+) -> None:
+    assert_unknown(bad_nmaps[name], NOT_ENDING[name].why, TIMEOUT)
+    assert bad_nmaps[name].started >= 1
+    assert bad_nmaps[name].seconds >= TIMEOUT
+
+
+def missing(folder: Path) -> Path:
+    return folder / "no-such-nmap"
+
+
+def not_executable(folder: Path) -> Path:
+    path = fakes.fake(folder, PRINTS_OPEN)
+    path.chmod(0o644)
+    return path
+
+
+def garbage(folder: Path) -> Path:
+    path = folder / "garbage"
+    path.write_bytes(b"\x7fELF and then \0 nonsense\n")
+    path.chmod(0o755)
+    return path
+
+
+def empty(folder: Path) -> Path:
+    path = folder / "empty"
+    path.touch(0o755)
+    return path
+
+
+def without_interpreter(folder: Path) -> Path:
+    path = folder / "no-interpreter"
+    path.write_text("#!/nowhere/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def link_to_itself(folder: Path) -> Path:
+    path = folder / "loop"
+    path.symlink_to(path)
+    return path
+
+
+NO_PROGRAMS: dict[Callable[[Path], Path], str] = {
+    missing: "No such file or directory",
+    not_executable: "Permission denied",
+    garbage: "Exec format error",
+    empty: "Exec format error",
+    without_interpreter: "No such file or directory",
+    link_to_itself: "Too many levels of symbolic links",
+    Path: "Permission denied",
+}
+
+
+@pytest.mark.parametrize(
+    "make", NO_PROGRAMS, ids=lambda make: "folder" if make is Path else make.__name__
+)
+def test_an_nmap_that_is_no_program_is_unknown(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    nmap = make(tmp_path)
+    ending = Command(tmp_path, *PLAIN, nmap=nmap).run()
+    assert_unknown(ending, f"cannot start {nmap}: {NO_PROGRAMS[make]}; ", timeout=0)
+
+
+def test_the_option_names_the_nmap_and_wins_over_the_environment(tmp_path: Path) -> None:
+    wrong = fakes.fake(tmp_path / "wrong", "exit 1")
+    right = fakes.fake(tmp_path / "right", PRINTS_OPEN)
+    assert_well(Command(tmp_path, "--nmap", right, *WITHIN, nmap=wrong).run(), OK, OPEN_LINE)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"), [("exit 1", ()), (HANGS, ("-t", TIMEOUT))], ids=["fails", "hangs"]
+)
+def test_halfopen_check_ends_as_well_as_the_plugin(
+    tmp_path: Path, body: str, words: Sequence[object]
+) -> None:
+    nmap = fakes.fake(tmp_path, body)
+    ending = Command(tmp_path, "check", *PLAIN, *words, entry=HALFOPEN, nmap=nmap).run()
+    assert ending.stdout.startswith(f"{HOST}:{OPEN_PORT}  unknown  nmap ")
+    assert (ending.code, ending.stderr, ending.left) == (UNKNOWN, "", [])
+    assert ending.started >= 1
+    assert ending.seconds < TIMEOUT + SLACK
+
+
+# --- what the caller leaves to us ---
+
+CLOSINGS = ["", "<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"]
+VERDICTS = {
+    "open": (OPEN, OPEN_PORT, OK, OPEN_LINE),
+    "closed": (CLOSED, CLOSED_PORT, CRITICAL, CLOSED_LINE),
+}
+
+
+@pytest.mark.parametrize("state", VERDICTS)
+def test_closed_standard_descriptors_change_no_exit_code(tmp_path: Path, state: str) -> None:
+    xml, port, code, line = VERDICTS[state]
+    # A lot on stderr: it must reach none of the descriptors that lie where ours was.
+    nmap = fakes.fake(tmp_path, f"{recording(xml)}; head -c 50000 /dev/zero >&2")
+    commands = {}
+    for closed in CLOSINGS:
+        folder = tmp_path / closed.replace(" ", "")
+        commands[closed] = Command(folder, HOST, port, nmap=nmap, via=f'exec "$@" {closed}')
+    for closed, ending in run_all(commands).items():
+        printed = ending.stdout if ">&-" not in closed.replace("2>&-", "") else line + "\n"
+        assert_well(ending._replace(stdout=printed), code, line)
+        assert ending.started == 1
+
+
+def test_closed_standard_descriptors_spare_no_late_nmap(tmp_path: Path) -> None:
+    nmap = fakes.fake(tmp_path, HANGS)
+    commands = {
+        closed: Command(
+            tmp_path / closed.replace(" ", ""), *WITHIN, nmap=nmap, via=f'exec "$@" {closed}'
+        )
+        for closed in CLOSINGS
+    }
+    for ending in run_all(commands).values():
+        assert (ending.code, ending.stderr, ending.left) == (UNKNOWN, "", [])
+        assert ending.seconds < TIMEOUT + SLACK
+        assert ending.started >= 1
+
+
+def test_stdout_that_nobody_reads_changes_no_exit_code(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    nmap = fakes.fake(tmp_path, PRINTS_OPEN)
+    try:
+        for number, words in enumerate((PLAIN, ("-H", HOST, "-p", OPEN_PORT))):
+            ending = Command(tmp_path / str(number), *words, nmap=nmap, stdout=writing).run()
+            assert (ending.code, ending.stderr, ending.started) == (OK, "", 1)
+    finally:
+        os.close(writing)
+
+
+def test_a_full_disk_changes_no_exit_code(tmp_path: Path) -> None:
+    nmap = fakes.fake(tmp_path, PRINTS_OPEN)
+    with open("/dev/full", "wb") as full:
+        for number, words in enumerate((PLAIN, ("-H", HOST, "-p", OPEN_PORT))):
+            ending = Command(tmp_path / str(number), *words, nmap=nmap, stdout=full).run()
+            assert (ending.code, ending.stderr, ending.started) == (OK, "", 1)
+
+
+@pytest.mark.parametrize("closing", [">&-", ">/dev/full"])
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_help_and_version_that_cannot_be_printed_are_still_no_verdict(
+    tmp_path: Path, word: str, closing: str
+) -> None:
+    ending = Command(tmp_path, word, via=f'exec "$@" {closing}').run()
+    assert ending.code == UNKNOWN
+    assert "Traceback" not in ending.stderr
+
+
+IGNORING = "import os, signal, sys; signal.signal(signal.{}, signal.SIG_IGN)"
+BLOCKING = (
+    "import os, signal, sys; "
+    "signal.pthread_sigmask(signal.SIG_BLOCK, set(range(1, signal.NSIG)) - {32, 33})"
+)
+
+
+def first(python: str) -> str:
+    """Return a shell script that runs some Python, and in its place the command."""
+    return f"exec {sys.executable} -c '{python}; os.execv(sys.argv[1], sys.argv[1:])' \"$@\""
+
+
+KEPT = f'{fakes.FOLDER}="${fakes.FOLDER}"'
+INSIDE = f'"${fakes.FOLDER}/inside"'
+WORLDS: dict[str, dict[str, Any]] = {
+    "as-usual": {},
+    "path-empty": {"env": {"PATH": ""}},
+    "path-unset": {"env": {"PATH": None}},
+    "home-unset": {"env": {"HOME": None}},
+    "environment-empty": {"via": f'exec env -i HALFOPEN_NMAP="$HALFOPEN_NMAP" {KEPT} "$@"'},
+    "umask-0177": {"via": 'umask 0177; exec "$@"'},
+    "LANG-C": {"env": {"LANG": "C", "LC_ALL": None}},
+    "LC_ALL-C": {"env": {"LC_ALL": "C"}},
+    "LC_ALL-unknown": {"env": {"LC_ALL": "xx_XX.nonsense"}},
+    "ascii-only": {"env": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}},
+    "folder-deleted": {"via": f'mkdir {INSIDE}; cd {INSIDE}; rmdir {INSIDE}; exec "$@"'},
+    "SIGCHLD-ignored": {"via": first(IGNORING.format("SIGCHLD"))},
+    "SIGPIPE-ignored": {"via": first(IGNORING.format("SIGPIPE"))},
+    "signals-blocked": {"via": first(BLOCKING)},
+    "descriptors-are-few": {"via": 'ulimit -n 20; exec "$@"'},
+    "descriptors-are-open": {"via": 'exec 3</dev/null 4>/dev/null 5</dev/zero; exec "$@"'},
+    "stdin-never-ends": {"stdin": subprocess.PIPE},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ending]:
+    """Return how the plugin ends in each world: with a good nmap and two bad ones."""
+    commands = {}
+    # Without cat: PATH may be empty.
+    cat = 'while IFS= read -r line; do printf "%s\\n" "$line"; done <'
+    for name, world in WORLDS.items():
+        for state, words, body in (
+            ("open", PLAIN, f"{cat}'{OPEN}'"),
+            ("crash", PLAIN, f"{cat}'{OPEN}'; exit 7"),
+            ("hanging", WITHIN, "PATH=/usr/bin:/bin; " + HANGS),
+        ):
+            folder = tmp_path_factory.mktemp(f"{name}-{state}")
+            nmap = fakes.fake(folder, body)
+            commands[f"{name}-{state}"] = Command(folder, *words, nmap=nmap, **world)
+    return run_all(commands)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_verdict_is_the_same_in_a_strange_world(worlds: dict[str, Ending], world: str) -> None:
+    assert_well(worlds[f"{world}-open"], OK, OPEN_LINE, timeout=0)
+    assert_unknown(worlds[f"{world}-crash"], "nmap failed with exit code 7", timeout=0)
+    assert [worlds[f"{world}-{state}"].started for state in ("open", "crash")] == [1, 1]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_late_nmap_is_killed_in_a_strange_world(worlds: dict[str, Ending], world: str) -> None:
+    assert_unknown(worlds[f"{world}-hanging"], LATE, TIMEOUT)
+    assert worlds[f"{world}-hanging"].started >= 2
+
+
+@pytest.mark.parametrize("host", ["münchen.example", b"m\xfcnchen.example", "ⓐ\n\x1b"])
+def test_a_word_outside_ascii_is_a_bad_word_in_any_locale(tmp_path: Path, host: object) -> None:
+    nmap = fakes.fake(tmp_path, PRINTS_OPEN)
+    commands = {
+        locale: Command(tmp_path / locale, host, OPEN_PORT, nmap=nmap, env={"LC_ALL": locale})
+        for locale in ("C", "C.UTF-8")
+    }
+    for ending in run_all(commands).values():
+        assert_unknown(ending, "is not ASCII; write an international name as xn--...", timeout=0)
+        assert ending.started == 0
+
+
+@pytest.mark.parametrize("path", ["", None, ".", ":", ":bin:", "./bin"])
+def test_an_nmap_in_the_current_folder_is_never_run(tmp_path: Path, path: str | None) -> None:
+    for place in (tmp_path, tmp_path / "bin"):
+        fakes.fake(place, PRINTS_OPEN).rename(place / "nmap")
+    ending = Command(
+        tmp_path,
+        *PLAIN,
+        env={"PATH": path},
+        before="from halfopen import nmap_run; nmap_run.USUAL_PLACES = ('/nowhere',)",
+    ).run()
+    assert_unknown(ending, "nmap not found on PATH, nor in /nowhere; install nmap", timeout=0)
+    assert ending.started == 0
+
+
+def test_without_path_nmap_is_found_in_the_usual_places(tmp_path: Path) -> None:
+    fakes.fake(tmp_path, PRINTS_OPEN).rename(tmp_path / "nmap")
+    before = f"from halfopen import nmap_run; nmap_run.USUAL_PLACES = ({str(tmp_path)!r},)"
+    env: dict[str, str | None] = {"PATH": ""}
+    env_of_fake = 'PATH=/usr/bin:/bin; export PATH; exec "$0".with-path'
+    with_path = fakes.fake(tmp_path / "other", PRINTS_OPEN)
+    with_path.rename(tmp_path / "nmap.with-path")
+    (tmp_path / "nmap").write_text(f"#!/bin/sh\n# A fake nmap.\n{env_of_fake}\n")
+    ending = Command(tmp_path, *PLAIN, env=env, before=before).run()
+    assert_well(ending, OK, OPEN_LINE)
+
+
+def test_environment_reaches_nmap_untouched(tmp_path: Path) -> None:
+    nmap = fakes.fake(tmp_path, f'cat /proc/$$/environ >"${fakes.FOLDER}/environ"; {PRINTS_OPEN}')
+    # LC_ALL: without a locale, Python itself sets LC_CTYPE.
+    env: dict[str, str | None] = {
+        "LC_ALL": "C.UTF-8",
+        "LD_PRELOAD_LOOKALIKE": "/opt/a b.so:/opt/c.so",
+        "EMPTY": "",
+        "LINES_OF_TEXT": "one\ntwo",
+        "NMAPDIR": "/opt/nmap",
+        "NMAP_PRIVILEGED": "",
+    }
+    command = Command(tmp_path, *PLAIN, nmap=nmap, env=env)
+    assert_well(command.run(), OK, OPEN_LINE)
+    lines = (tmp_path / "environ").read_bytes().rstrip(b"\0").split(b"\0")
+    seen = dict(line.decode().split("=", 1) for line in lines)
+    # The shell's own, on the way to us.
+    for name in ("PWD", "OLDPWD", "SHLVL", "_"):
+        seen.pop(name, None)
+        command.env.pop(name, None)
+    assert seen == command.env
+
+
+# --- reading and resolving without end ---
+
+
+def test_targets_from_a_pipe_that_never_ends_are_unknown_in_time(tmp_path: Path) -> None:
+    nmap = fakes.fake(tmp_path, PRINTS_OPEN)
+    words = ("--targets", "-", "--timeout", TIMEOUT)
+    ending = Command(tmp_path, *words, nmap=nmap, stdin=subprocess.PIPE).run()
+    assert_unknown(ending, "no time left for reading the targets", TIMEOUT)
+    assert ending.started == 0
+
+
+def test_targets_from_a_fifo_without_a_writer_are_unknown_in_time(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(str(fifo))
+    nmap = fakes.fake(tmp_path, PRINTS_OPEN)
+    ending = Command(tmp_path, "--targets", fifo, "--timeout", TIMEOUT, nmap=nmap).run()
+    assert_unknown(ending, "no time left for reading the targets", TIMEOUT)
+    assert ending.started == 0
+
+
+def test_targets_from_closed_stdin_are_unknown(tmp_path: Path) -> None:
+    nmap = fakes.fake(tmp_path, PRINTS_OPEN)
+    ending = Command(tmp_path, "--targets", "-", nmap=nmap, via='exec "$@" <&-').run()
+    assert_unknown(ending, "", timeout=0)
+    assert ending.started == 0
+
+
+SLOW_LOOK_UPS = {
+    "getaddrinfo": ("name.example", OPEN_PORT),
+    "getservbyname": (HOST, "smtp"),
+    "getservbyport": (HOST, OPEN_PORT),
+}
+
+
+def test_system_databases_that_hang_cost_no_more_than_the_timeout(tmp_path: Path) -> None:
+    nmap = fakes.fake(tmp_path, PRINTS_OPEN)
+    commands = {}
+    for function, (host, port) in SLOW_LOOK_UPS.items():
+        words = ("--timeout", TIMEOUT, "--as", "nagios", "-H", host, "-p", port)
+        for entry in ENTRY_POINTS:
+            commands[f"{function} {entry}"] = Command(
+                tmp_path / f"{function}-{entry}",
+                *(("check", *words) if entry == HALFOPEN else words),
+                entry=entry,
+                nmap=nmap,
+                before=f"import socket, time; socket.{function} = lambda *_: time.sleep(60)",
+            )
+    for name, ending in run_all(commands).items():
+        if name.startswith("getservbyport"):
+            # The service's name is an ornament; nmap's answer is lost if it was not read by then.
+            assert ending.code in (OK, UNKNOWN)
+            assert (ending.stderr, ending.left) == ("", [])
+            assert ending.seconds < TIMEOUT + SLACK
+        else:
+            assert_unknown(ending, "no time left for", TIMEOUT)
+            assert ending.started == 0
+
+
+# --- signals ---
+
+ENDING_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("entry", ENTRY_POINTS)
+@pytest.mark.parametrize("number", ENDING_SIGNALS)
+def test_a_signal_during_a_run_ends_us_by_that_signal_and_nmap_with_us(
+    tmp_path: Path, number: signal.Signals, entry: str
+) -> None:
+    nmap = fakes.fake(tmp_path, HANGS)
+    words = ("check", *PLAIN) if entry == HALFOPEN else PLAIN
+    running = Command(tmp_path, *words, entry=entry, nmap=nmap).start()
+    running.send_once_started(number)
+    ending = running.wait()
+    assert (ending.code, ending.stdout, ending.stderr) == (-number, "", "")
+    assert ending.left == []
+    assert ending.seconds < SLACK
+
+
+def test_a_signal_while_names_are_resolved_ends_us_by_that_signal(tmp_path: Path) -> None:
+    mark = tmp_path / "resolving"
+    before = (
+        "import pathlib, socket, time\n"
+        f"socket.getaddrinfo = lambda *_: (pathlib.Path({str(mark)!r}).touch(), time.sleep(60))"
+    )
+    running = Command(
+        tmp_path, "name.example", OPEN_PORT, nmap="/nowhere/nmap", before=before
+    ).start()
+    resolving = fakes.until(mark.exists)
+    running.process.send_signal(signal.SIGTERM)
+    ending = running.wait()
+    assert resolving
+    assert (ending.code, ending.stdout, ending.stderr) == (-signal.SIGTERM, "", "")
+
+
+def test_a_signal_between_the_start_of_nmap_and_our_knowing_it_leaves_no_nmap(
+    tmp_path: Path,
+) -> None:
+    before = """
+import os, signal, subprocess
+class Popen(subprocess.Popen):
+    def __init__(self, *words, **options):
+        super().__init__(*words, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+subprocess.Popen = Popen
+"""
+    ending = Command(tmp_path, *PLAIN, nmap=fakes.fake(tmp_path, HANGS), before=before).run()
+    assert (ending.code, ending.stdout, ending.stderr) == (-signal.SIGTERM, "", "")
+    assert ending.left == []
+    assert ending.seconds < SLACK
+
+
+def test_a_signal_at_any_time_is_no_verdict_and_leaves_no_nmap(tmp_path: Path) -> None:
+    nmap = fakes.fake(tmp_path, HANGS)
+    commands: dict[str, Command] = {}
+    signals: dict[str, tuple[int, float]] = {}
+    for count, ms in enumerate(range(0, 165, 5)):
+        name = str(ms)
+        commands[name] = Command(tmp_path / name, *PLAIN, nmap=nmap)
+        signals[name] = (ENDING_SIGNALS[count % 3], ms / 1000)
+    for name, ending in run_all(commands, signals).items():
+        number = signals[name][0]
+        if number == signal.SIGINT and ending.started == 0:
+            # Before our first line Python's handler is in place, and the traceback is Python's.
+            assert ending.code in (-number, 1)
+            assert ending.stdout == ""
+        else:
+            assert (ending.code, ending.stdout, ending.stderr) == (-number, "", "")
+        assert ending.left == []
+        assert ending.seconds < SLACK
+
+
+def test_nohup_stays_in_force(tmp_path: Path) -> None:
+    nmap = fakes.fake(tmp_path, HANGS)
+    command = Command(tmp_path, *WITHIN, nmap=nmap, via="trap '' HUP; exec \"$@\"")
+    running = command.start()
+    running.send_once_started(signal.SIGHUP)
+    ending = running.wait()
+    assert_unknown(ending, LATE, TIMEOUT)
+
+
+def test_a_blocked_signal_waits_but_the_deadline_does_not(tmp_path: Path) -> None:
+    nmap = fakes.fake(tmp_path, HANGS)
+    running = Command(tmp_path, *WITHIN, nmap=nmap, via=first(BLOCKING)).start()
+    running.send_once_started(signal.SIGTERM)
+    ending = running.wait()
+    assert_unknown(ending, LATE, TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("words", "timeout"),
+    [(PLAIN, 10.0), (WITHIN, TIMEOUT)],
+    ids=["default-timeout", "short-timeout"],
+)
+def test_should_we_be_killed_nmap_ends_by_itself_within_the_timeout(
+    tmp_path: Path, words: Sequence[object], timeout: float
+) -> None:
+    nmap = fakes.fake(tmp_path, f'printf "%s\\n" "$@" >"${fakes.FOLDER}/argv"; {HANGS}')
+    running = Command(tmp_path, *words, nmap=nmap).start()
+    running.send_once_started(signal.SIGKILL)
+    ending = running.wait()
+    assert (ending.code, ending.stdout, ending.stderr) == (-signal.SIGKILL, "", "")
+    # The fake does live on: nothing of ours is there to end it. nmap obeys this option.
+    assert len(ending.left) >= 2
+    argv = (tmp_path / "argv").read_text().split("\n")
+    limit = argv[argv.index("--host-timeout") + 1]
+    assert limit.endswith("ms")
+    assert 0 < float(limit[:-2]) / 1000 <= timeout
