@@ -60,7 +60,7 @@ def test_every_message_of_the_troubleshooting_table_is_the_products() -> None:
     table = README.split("## Troubleshooting by message")[1].split("\n## ")[0]
     messages = re.findall(r"^\| `([^`(]+)", table, re.M)
     sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "halfopen").glob("*.py"))
-    joined = re.sub(r'"\s*\n\s*f?"', "", sources).replace("{0}", "nmap")
+    joined = re.sub(r'"\s*\n\s*f?"', "", sources).replace("{name}", "nmap")
 
     assert len(messages) > 8
     assert [message for message in messages if message.strip() not in joined] == []
