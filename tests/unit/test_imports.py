@@ -76,3 +76,19 @@ def test_options_are_what_imports_typer_and_never_pydantic(
 
     assert "typer" in modules
     assert "pydantic" not in modules
+
+
+@pytest.mark.parametrize("entry", ["check_tcp_half_open", "halfopen"])
+@pytest.mark.parametrize("module", ["subprocess", "socket"])
+def test_modules_that_cannot_be_loaded_are_unknown_in_one_line(entry: str, module: str) -> None:
+    broken = f"import sys; sys.modules[{module!r}] = None\n"
+    code = f"{broken}from halfopen.entry import {entry}\n{entry}()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=-1, stderr=-1, check=False, timeout=60
+    )
+
+    assert done.returncode == 3
+    assert done.stdout.startswith(b"TCP HALF-OPEN UNKNOWN - cannot load halfopen (")
+    assert done.stdout.count(b"\n") == 1
+    assert done.stderr == b""

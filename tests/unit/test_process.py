@@ -82,8 +82,11 @@ class Command:
             self.env.pop(name, None)
             if value is not None:
                 self.env[name] = value
-        start = f"{before}\nfrom halfopen.entry import {entry}\n{entry}()"
-        program = [sys.executable, "-c", start]
+        # A file, as the installed commands are: with -c, Python looks for modules in the current
+        # folder, and 3.13.0 fails in it once that is gone.
+        start = folder / "start.py"
+        start.write_text(f"{before}\nfrom halfopen.entry import {entry}\n{entry}()\n")
+        program = [sys.executable, str(start)]
         mapped = [word if isinstance(word, bytes) else str(word) for word in words]
         self.argv = ["/bin/sh", "-c", via, "sh", *program, *mapped]
 
