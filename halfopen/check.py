@@ -19,7 +19,7 @@ from typing import (
     Union,
 )
 
-from halfopen import nmap_command, nmap_run, resolve
+from halfopen import nmap_command, nmap_run, plan, programs, resolve
 from halfopen.errors import CheckError, HalfopenError
 from halfopen.nmap_run import NmapRun
 from halfopen.privileges import nmap_needs_telling
@@ -117,7 +117,7 @@ def check(
         asker = _Asker(_program(means), means.plus_one, deadline, run, meanwhile)
         addresses = _sorted_out(_resolved(targets, deadline), outcomes)
         questions = len(_questions(addresses)) or 1
-        for look in nmap_command.plan(deadline - time.monotonic(), questions):
+        for look in plan.plan(deadline - time.monotonic(), questions):
             asked = {
                 target: address
                 for target, address in addresses.items()
@@ -156,9 +156,9 @@ def _by_round_trip(rtt: Optional[float], expectation: Expectation) -> Status:
 
 def _program(means: Means) -> List[str]:
     """Return how to call nmap; raise CheckError if it, or sudo, is not there."""
-    nmap = nmap_run.find_program(means.nmap)
+    nmap = programs.find_program(means.nmap)
     if means.sudo:
-        return [nmap_run.find_program("sudo", "install sudo, or leave out --sudo"), "-n", nmap]
+        return [programs.find_program("sudo", "install sudo, or leave out --sudo"), "-n", nmap]
     return [nmap, "--privileged"] if nmap_needs_telling(nmap) else [nmap]
 
 
@@ -167,7 +167,7 @@ def _resolved(
 ) -> Dict[Target, Union[Address, CheckError]]:
     """Resolve names, and leave time to ask: one dead name must not cost the others' verdicts."""
     left = deadline - time.monotonic()
-    return resolve.resolve(targets, deadline - min(nmap_command.enough(), left / 2))
+    return resolve.resolve(targets, deadline - min(plan.enough(), left / 2))
 
 
 def _sorted_out(
@@ -217,7 +217,7 @@ class _Asker(NamedTuple):
 def _look(
     asker: _Asker,
     asked: Mapping[Target, Address],
-    look: nmap_command.Look,
+    look: plan.Look,
     runs: List[NmapRun],
 ) -> Dict[Target, "Outcome"]:
     """Ask once about all targets, side by side; return what was seen of each."""
@@ -229,7 +229,7 @@ def _look(
             question.addresses,
             question.port,
             version=question.version,
-            look=look,
+            rtt_timeout=look.rtt_timeout,
             time_left=time_left,
             plus_one=asker.plus_one,
         )
@@ -250,7 +250,7 @@ def _look(
     }
 
 
-def _conclusion(outcome: "Outcome", look: nmap_command.Look) -> "Outcome":
+def _conclusion(outcome: "Outcome", look: plan.Look) -> "Outcome":
     """Return the outcome, but no verdict from a silence that was too short to mean anything."""
     if _silent(outcome) and not look.conclusive:
         return CheckError("no answer yet, and no time left to wait for one; raise --timeout")

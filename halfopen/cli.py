@@ -8,8 +8,9 @@ import typer
 from halfopen import __version__, settings, sources, within
 from halfopen.check import Means, Report, check, failure
 from halfopen.conventions import CONVENTIONS, Output, output
-from halfopen.drop_in import CONVENTION, PLUGIN_CONVENTION, TIMEOUT, Parse
+from halfopen.drop_in import CONVENTION, PLUGIN_CONVENTION, Parse
 from halfopen.errors import HalfopenError, UsageError
+from halfopen.head_start import TIMEOUT
 from halfopen.replay import replay
 from halfopen.target import Target, make, parse_lines, parse_plugin_words, parse_port, parse_targets
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Callable, List, Optional, Sequence
 
 from halfopen import within
 from halfopen.check import Means, check
+from halfopen.head_start import TIMEOUT
 from halfopen.target import Target, parse_plugin_words, parse_targets
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 Parse = Callable[[Sequence[str], Optional[int]], List[Target]]
 
 PLUGIN_CONVENTION, CONVENTION = "nagios", "text"
-
-TIMEOUT = 10.0
-"""Seconds that a check may take by default, as the monitoring plugins guidelines have it."""
 
 
 def main(words: Sequence[str]) -> "Output":

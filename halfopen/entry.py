@@ -1,17 +1,23 @@
-"""The entry points of both commands. Imports come late: they are what _prepare() is for."""
+"""The entry points of both commands. Imports come late: nmap gets a head start on them."""
 
-import contextlib
 import gc
 import os
 import signal
-from typing import NoReturn
+import sys
+
+from halfopen import head_start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 UNKNOWN = 3
 
 
-def check_tcp_half_open() -> NoReturn:
+def check_tcp_half_open() -> "NoReturn":
     """Run the command check_tcp_half_open; never returns."""
     _prepare()
+    head_start.start(sys.argv[1:])
     try:
         from halfopen import drop_in, leave  # noqa: PLC0415
     except Exception as error:  # noqa: BLE001  whatever it is, the server is not to blame
@@ -19,9 +25,11 @@ def check_tcp_half_open() -> NoReturn:
     leave.leave(drop_in.main, drop_in.PLUGIN_CONVENTION)
 
 
-def halfopen() -> NoReturn:
+def halfopen() -> "NoReturn":
     """Run the command halfopen; never returns."""
     _prepare()
+    if sys.argv[1:2] == ["check"] and len(sys.argv) == 4:
+        head_start.start(sys.argv[2:])
     try:
         from halfopen import drop_in, leave  # noqa: PLC0415
     except Exception as error:  # noqa: BLE001
@@ -33,13 +41,34 @@ def _prepare() -> None:
     # Until leave.py takes the signals: Ctrl-C ends us, without a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # An ignored SIGCHLD, inherited, would hide every exit code.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # A check ends before its garbage could matter; looking for it is 4% of the CPU time.
     gc.disable()
+    _open_standard_descriptors()
 
 
-def _give_up(error: Exception) -> NoReturn:
+def _open_standard_descriptors() -> None:
+    """Put /dev/null where 0, 1 or 2 is closed, as HAProxy may leave them.
+
+    Or else a socket of the resolver's lands there, and what we print goes into it.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            try:
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
+            except OSError:
+                return
+
+
+def _give_up(error: Exception) -> "NoReturn":
     """Say that not even our own modules can be loaded, by means that need none of them."""
+    head_start.abandon()
     line = f"TCP HALF-OPEN UNKNOWN - cannot load halfopen ({error!r}); install it again\n"
-    with contextlib.suppress(OSError):
+    try:  # noqa: SIM105  contextlib takes longer to load
         os.write(1, line.encode("ascii", "backslashreplace"))
+    except OSError:
+        pass
     os._exit(UNKNOWN)

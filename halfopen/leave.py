@@ -5,23 +5,12 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Callable, NoReturn, Sequence
 
-from halfopen import nmap_run
+from halfopen import head_start, nmap_run
 from halfopen.check import Report, failure
 from halfopen.errors import HalfopenError
 
 if TYPE_CHECKING:
     from halfopen.conventions import Output
-
-ENDING_SIGNALS = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGALRM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGXCPU,
-)
 
 Main = Callable[[Sequence[str]], "Output"]
 
@@ -32,7 +21,6 @@ def leave(main: Main, convention: str) -> NoReturn:
     Whatever `main` raises becomes UNKNOWN, in the convention that the words name with --as, or
     else in the given one.
     """
-    _open_standard_descriptors()
     _take_signals()
     words = sys.argv[1:]
     try:
@@ -75,27 +63,11 @@ def _bug(error: BaseException) -> str:
     )
 
 
-def _open_standard_descriptors() -> None:
-    """Put /dev/null where 0, 1 or 2 is closed, as HAProxy may leave them.
-
-    Or else a socket of the resolver's lands there, and what we print goes into it.
-    """
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            try:
-                os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
-            except OSError:
-                return
-
-
 def _take_signals() -> None:
-    for number in ENDING_SIGNALS:
+    for number in head_start.ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
             signal.signal(number, nmap_run.end_by_signal)
-    # An ignored SIGCHLD, inherited, would hide every exit code.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    head_start.let_signals_in()
 
 
 def _print(result: "Output") -> None:

@@ -1,4 +1,7 @@
-"""The only user of subprocess: runs nmap under a hard deadline and leaves none behind."""
+"""The only user of subprocess: runs nmap under a hard deadline and leaves none behind.
+
+One nmap may run before this is loaded: head_start.py's.
+"""
 
 import errno
 import os
@@ -6,13 +9,12 @@ import selectors
 import signal
 import subprocess
 import time
-from typing import IO, Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Set
+from typing import IO, Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Set, Union
 
+from halfopen import head_start
 from halfopen.errors import CheckError
-from halfopen.nmap_command import SIDE_BY_SIDE
-
-# Where Debian, Red Hat, Alpine and a local build put programs: some monitors empty PATH.
-USUAL_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
+from halfopen.head_start import HeadStart
+from halfopen.plan import SIDE_BY_SIDE
 
 # nmap prints about 600 bytes a host and 1.5 KB around them; far beyond that it has gone mad.
 MAX_OUTPUT = 1000000
@@ -70,7 +72,7 @@ class _Child:
         _kill(self.process)
         return NmapRun(
             self.argv,
-            self.process.returncode,
+            int(self.process.returncode or 0),
             self.printed["stdout"],
             self.printed["stderr"],
             time.monotonic() - self.started,
@@ -88,7 +90,34 @@ def _has_exited(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-_alive: Set["subprocess.Popen[bytes]"] = set()
+class _Adopted:
+    """What is needed here of a Popen, for the nmap that head_start.py has started."""
+
+    def __init__(self, early: HeadStart) -> None:
+        self.args = early.argv
+        self.pid = early.pid
+        self.returncode: Optional[int] = None
+        self.stdout = os.fdopen(early.stdout, "rb", 0)
+        self.stderr = os.fdopen(early.stderr, "rb", 0)
+
+    def wait(self, timeout: float) -> None:
+        """Wait for its end, as Popen.wait does."""
+        end = time.monotonic() + timeout
+        while self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid and os.WIFSIGNALED(status):
+                self.returncode = -os.WTERMSIG(status)
+            elif pid:
+                self.returncode = os.WEXITSTATUS(status)
+            elif time.monotonic() >= end:
+                raise subprocess.TimeoutExpired("nmap", timeout)
+            else:
+                time.sleep(0.001)
+
+
+_Process = Union["subprocess.Popen[bytes]", _Adopted]
+
+_alive: Set[_Process] = set()
 _spawning = False
 _signal_while_spawning = 0
 
@@ -138,7 +167,7 @@ def run_all(
     return [results[index] for index in range(len(commands))]
 
 
-def _kill(*processes: "subprocess.Popen[bytes]") -> None:
+def _kill(*processes: _Process) -> None:
     for process in processes:
         if process.returncode is not None:
             continue
@@ -159,10 +188,15 @@ def _kill(*processes: "subprocess.Popen[bytes]") -> None:
             process.returncode = -signal.SIGKILL
 
 
-def _spawn(argv: Sequence[str]) -> "subprocess.Popen[bytes]":
+def _spawn(argv: Sequence[str]) -> _Process:
     global _spawning
     _spawning = True
     try:
+        early = _adopt()
+        if early is not None and list(early.args) == list(argv):
+            return early
+        if early is not None:
+            _dismiss(early)
         process = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
@@ -181,6 +215,22 @@ def _spawn(argv: Sequence[str]) -> "subprocess.Popen[bytes]":
             end_by_signal(_signal_while_spawning)
 
 
+def _adopt() -> Optional[_Adopted]:
+    """Return the nmap that head_start.py has started, if there is one that nobody has taken."""
+    early = head_start.take()
+    if early is None:
+        return None
+    process = _Adopted(early)
+    _alive.add(process)
+    return process
+
+
+def _dismiss(early: _Adopted) -> None:
+    early.stdout.close()
+    early.stderr.close()
+    _kill(early)
+
+
 def _cannot_start(program: str, error: OSError) -> str:
     advice = {
         errno.ENOENT: "install nmap, or name it with --nmap",
@@ -197,6 +247,9 @@ def _cannot_start(program: str, error: OSError) -> str:
 
 def kill_all() -> None:
     """Kill every nmap that still runs, with its group."""
+    early = _adopt()
+    if early is not None:
+        _dismiss(early)
     _kill(*_alive)
 
 
@@ -217,18 +270,3 @@ def _die(number: int) -> NoReturn:
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     os._exit(128 + number)  # never reached, unless the signal is blocked
-
-
-def find_program(name: str, advice: str = "install nmap, or name it with --nmap") -> str:
-    """Return the path of a program, from PATH's absolute folders, then the usual ones.
-
-    A name with a slash is taken as it is. Raises CheckError with the advice if there is none.
-    """
-    if "/" in name:
-        return name
-    folders = [f for f in os.environ.get("PATH", "").split(os.pathsep) if os.path.isabs(f)]
-    for folder in folders + [place for place in USUAL_PLACES if place not in folders]:
-        path = os.path.join(folder, name)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    raise CheckError(f"{name} not found on PATH, nor in {', '.join(USUAL_PLACES[:3])}; {advice}")

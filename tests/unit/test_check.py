@@ -393,7 +393,7 @@ def test_a_missing_nmap_is_every_targets_unknown(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.nmap_run.USUAL_PLACES", ())
+    monkeypatch.setattr("halfopen.programs.USUAL_PLACES", ())
     nmap = FakeNmap()
 
     report = checked(nmap, MAIL, Target("192.0.2.26", 80), means=Means())
@@ -409,7 +409,7 @@ def test_a_missing_program_is_advised_with_options_that_exist(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, means: Means
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.nmap_run.USUAL_PLACES", ())
+    monkeypatch.setattr("halfopen.programs.USUAL_PLACES", ())
 
     (verdict,) = checked(FakeNmap(), MAIL, means=means).verdicts
 
@@ -501,7 +501,7 @@ def test_sudo_never_asks_for_a_password(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_a_missing_sudo_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.nmap_run.USUAL_PLACES", ())
+    monkeypatch.setattr("halfopen.programs.USUAL_PLACES", ())
 
     (verdict,) = checked(FakeNmap(), MAIL, means=Means(NMAP, sudo=True)).verdicts
 

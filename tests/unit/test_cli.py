@@ -580,7 +580,7 @@ def test_a_missing_nmap_is_unknown(
 ) -> None:
     monkeypatch.delenv("HALFOPEN_NMAP")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.nmap_run.USUAL_PLACES", ())
+    monkeypatch.setattr("halfopen.programs.USUAL_PLACES", ())
 
     ended = run.plugin("192.0.2.25", "25")
 

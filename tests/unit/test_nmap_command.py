@@ -8,18 +8,8 @@ import pytest
 
 import halfopen
 from halfopen import nmap_command
-from halfopen.nmap_command import (
-    EACH,
-    PATIENT,
-    QUICK,
-    SIDE_BY_SIDE,
-    START,
-    Look,
-    argv,
-    plan,
-    ports,
-    second_port,
-)
+from halfopen.nmap_command import QUICK_RTT_TIMEOUT, argv, ports, second_port
+from halfopen.plan import EACH, PATIENT, QUICK, SIDE_BY_SIDE, START, Look, plan
 
 DATA_FOLDER = os.path.join(os.path.dirname(os.path.abspath(halfopen.__file__)), "nmap_data")
 BUDGETS = [0.3, 0.8, 1, 2, 10, 3600]
@@ -31,7 +21,9 @@ def words(command: str) -> List[str]:
 
 
 def test_the_ipv4_command_is_exactly_this() -> None:
-    assert argv(["192.0.2.25"], 25, version=4, look=QUICK, time_left=10) == words(
+    assert argv(
+        ["192.0.2.25"], 25, version=4, rtt_timeout=QUICK_RTT_TIMEOUT, time_left=10
+    ) == words(
         "-n -sS -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate 20 "
         "--initial-rtt-timeout 150ms --min-rtt-timeout 150ms --max-rtt-timeout 150ms "
         "--host-timeout 10000ms -p 25-26 -oX - 192.0.2.25"
@@ -42,16 +34,23 @@ def test_the_ipv6_command_is_exactly_this() -> None:
     addresses = ["2001:db8::25", "fe80::25%eth0"]
 
     assert argv(
-        addresses, 65535, version=6, look=PATIENT, time_left=9.5604, plus_one=True
+        addresses,
+        65535,
+        version=6,
+        rtt_timeout=PATIENT.rtt_timeout,
+        time_left=9.5604,
+        plus_one=True,
     ) == words(
         "-n -sS -6 -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate 40 "
         "--initial-rtt-timeout 500ms --min-rtt-timeout 500ms --max-rtt-timeout 500ms "
-        "--host-timeout 9560ms -p 65535,65534 -oX - 2001:db8::25 fe80::25%eth0"
+        "--host-timeout 9500ms -p 65535,65534 -oX - 2001:db8::25 fe80::25%eth0"
     )
 
 
 def test_without_plus_one_only_the_asked_port_is_scanned() -> None:
-    command = argv(["192.0.2.25"], 25, version=4, look=QUICK, time_left=10, plus_one=False)
+    command = argv(
+        ["192.0.2.25"], 25, version=4, rtt_timeout=QUICK_RTT_TIMEOUT, time_left=10, plus_one=False
+    )
 
     assert command[command.index("-p") + 1] == "25"
 
@@ -62,7 +61,9 @@ def test_without_a_real_data_folder_nmap_reads_its_own_tables(
     inside_a_zip = tmp_path / "halfopen.pyz" / "halfopen" / "nmap_command.py"
     monkeypatch.setattr(nmap_command, "__file__", str(inside_a_zip))
 
-    assert "--datadir" not in argv(["192.0.2.25"], 25, version=4, look=QUICK, time_left=10)
+    assert "--datadir" not in argv(
+        ["192.0.2.25"], 25, version=4, rtt_timeout=QUICK_RTT_TIMEOUT, time_left=10
+    )
 
 
 def test_the_data_folder_has_the_tables_that_nmap_reads_at_its_start() -> None:
@@ -71,7 +72,9 @@ def test_the_data_folder_has_the_tables_that_nmap_reads_at_its_start() -> None:
 
 @pytest.mark.parametrize("time_left", [0.0004, 0.0, -3.0])
 def test_nmap_is_never_given_a_host_timeout_of_zero_which_means_none(time_left: float) -> None:
-    command = argv(["192.0.2.25"], 25, version=4, look=QUICK, time_left=time_left)
+    command = argv(
+        ["192.0.2.25"], 25, version=4, rtt_timeout=QUICK_RTT_TIMEOUT, time_left=time_left
+    )
 
     assert command[command.index("--host-timeout") + 1] == "1ms"
 

@@ -13,10 +13,10 @@ from typing import Iterator
 import fakes
 import pytest
 
-from halfopen import nmap_run
+from halfopen import nmap_run, programs
 from halfopen.errors import CheckError
-from halfopen.nmap_command import SIDE_BY_SIDE
 from halfopen.nmap_run import FLOOD, LATE, ON_TIME, UNSTARTED, NmapRun, run_all
+from halfopen.plan import SIDE_BY_SIDE
 
 AMPLE = 20.0
 """Seconds that no test needs."""
@@ -319,9 +319,9 @@ def test_a_program_in_the_current_folder_is_never_found(
         fakes.fake(place, "exit 0").rename(place / "nmap")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PATH", path)
-    monkeypatch.setattr(nmap_run, "USUAL_PLACES", ("/nowhere",))
+    monkeypatch.setattr(programs, "USUAL_PLACES", ("/nowhere",))
     with pytest.raises(CheckError, match="nmap not found on PATH, nor in /nowhere; install nmap"):
-        nmap_run.find_program("nmap")
+        programs.find_program("nmap")
 
 
 def test_a_program_is_found_on_path_first_and_passes_over_what_cannot_be_run(
@@ -332,13 +332,13 @@ def test_a_program_is_found_on_path_first_and_passes_over_what_cannot_be_run(
     (folder / "b" / "nmap").write_text("not executable")
     for name in ("c", "d", "usual"):
         fakes.fake(folder / name, "exit 0").rename(folder / name / "nmap")
-    monkeypatch.setattr(nmap_run, "USUAL_PLACES", (str(folder / "usual"),))
+    monkeypatch.setattr(programs, "USUAL_PLACES", (str(folder / "usual"),))
     monkeypatch.setenv("PATH", ":".join(str(folder / name) for name in "abcd"))
-    assert nmap_run.find_program("nmap") == str(folder / "c" / "nmap")
+    assert programs.find_program("nmap") == str(folder / "c" / "nmap")
     monkeypatch.delenv("PATH")
-    assert nmap_run.find_program("nmap") == str(folder / "usual" / "nmap")
+    assert programs.find_program("nmap") == str(folder / "usual" / "nmap")
 
 
 @pytest.mark.parametrize("name", ["./nmap", "/nowhere/nmap", "folder/nmap"])
 def test_a_name_with_a_slash_is_taken_as_it_is(name: str) -> None:
-    assert nmap_run.find_program(name) == name
+    assert programs.find_program(name) == name

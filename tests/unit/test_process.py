@@ -503,7 +503,7 @@ def test_an_nmap_in_the_current_folder_is_never_run(tmp_path: Path, path: str | 
         tmp_path,
         *PLAIN,
         env={"PATH": path},
-        before="from halfopen import nmap_run; nmap_run.USUAL_PLACES = ('/nowhere',)",
+        before="from halfopen import programs; programs.USUAL_PLACES = ('/nowhere',)",
     ).run()
     assert_unknown(ending, "nmap not found on PATH, nor in /nowhere; install nmap", timeout=0)
     assert ending.started == 0
@@ -511,7 +511,7 @@ def test_an_nmap_in_the_current_folder_is_never_run(tmp_path: Path, path: str | 
 
 def test_without_path_nmap_is_found_in_the_usual_places(tmp_path: Path) -> None:
     fakes.fake(tmp_path, PRINTS_OPEN).rename(tmp_path / "nmap")
-    before = f"from halfopen import nmap_run; nmap_run.USUAL_PLACES = ({str(tmp_path)!r},)"
+    before = f"from halfopen import programs; programs.USUAL_PLACES = ({str(tmp_path)!r},)"
     env: dict[str, str | None] = {"PATH": ""}
     env_of_fake = 'PATH=/usr/bin:/bin; export PATH; exec "$0".with-path'
     with_path = fakes.fake(tmp_path / "other", PRINTS_OPEN)
@@ -637,10 +637,7 @@ def test_a_signal_while_names_are_resolved_ends_us_by_that_signal(tmp_path: Path
     assert (ending.code, ending.stdout, ending.stderr) == (-signal.SIGTERM, "", "")
 
 
-def test_a_signal_between_the_start_of_nmap_and_our_knowing_it_leaves_no_nmap(
-    tmp_path: Path,
-) -> None:
-    before = """
+SIGNAL_AFTER_POPEN = """
 import os, signal, subprocess
 class Popen(subprocess.Popen):
     def __init__(self, *words, **options):
@@ -648,7 +645,28 @@ class Popen(subprocess.Popen):
         os.kill(os.getpid(), signal.SIGTERM)
 subprocess.Popen = Popen
 """
-    ending = Command(tmp_path, *PLAIN, nmap=fakes.fake(tmp_path, HANGS), before=before).run()
+SIGNAL_AFTER_POSIX_SPAWN = """
+import os, signal
+def posix_spawn(*words, really=getattr(os, "posix_spawn", None), **options):
+    pid = really(*words, **options)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return pid
+if hasattr(os, "posix_spawn"):
+    os.posix_spawn = posix_spawn
+else:
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "before"),
+    [(WITHIN, SIGNAL_AFTER_POPEN), (PLAIN, SIGNAL_AFTER_POSIX_SPAWN)],
+    ids=["as-ever", "head-start"],
+)
+def test_a_signal_between_the_start_of_nmap_and_our_knowing_it_leaves_no_nmap(
+    tmp_path: Path, words: Sequence[object], before: str
+) -> None:
+    ending = Command(tmp_path, *words, nmap=fakes.fake(tmp_path, HANGS), before=before).run()
     assert (ending.code, ending.stdout, ending.stderr) == (-signal.SIGTERM, "", "")
     assert ending.left == []
     assert ending.seconds < SLACK

@@ -1,0 +1,189 @@
+"""The nmap that starts before all else: when, what it changes (nothing), and that none is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Iterator, List
+
+import fakes
+import pytest
+from fakes import HOST, OPEN, OPEN_PORT, recording
+
+from halfopen import head_start, nmap_run
+from halfopen.check import Means, check
+from halfopen.target import Target
+
+LIGHT = ["typing", "re", "subprocess", "socket", "threading", "selectors"]
+
+
+@pytest.fixture(autouse=True)
+def _left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Be root, whoever runs the tests, and let no signal wait any longer than the test."""
+    monkeypatch.setattr(os, "geteuid", int)
+    yield
+    nmap_run.kill_all()
+    head_start.let_signals_in()
+
+
+def nmap(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
+    """Put a fake nmap where the commands find it; it notes each start in `started`."""
+    path = folder / "fake-nmap"
+    path.write_text(f"#!/bin/sh\necho $$ >>'{folder}/started'\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("HALFOPEN_NMAP", str(path))
+    return path
+
+
+def started(folder: Path) -> List[int]:
+    """Return the numbers of the fakes that have started."""
+    fakes.until((folder / "started").exists, 5)
+    return [int(pid) for pid in (folder / "started").read_text().split()]
+
+
+NEEDS_POSIX_SPAWN = pytest.mark.xfail(
+    not hasattr(os, "posix_spawn"), reason="Python 3.7 has no posix_spawn: no head start"
+)
+
+
+@NEEDS_POSIX_SPAWN
+def test_the_check_takes_the_run_that_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = nmap(tmp_path, monkeypatch, recording(OPEN))
+
+    head_start.start([HOST, str(OPEN_PORT)])
+    early = started(tmp_path)
+    target = Target(HOST, int(OPEN_PORT))
+    report = check([target], time.monotonic() + head_start.TIMEOUT, Means(str(path)))
+
+    assert [verdict.state for verdict in report.verdicts] == ["open"]
+    assert len(early) == 1
+    assert started(tmp_path) == early
+
+
+@NEEDS_POSIX_SPAWN
+def test_a_run_of_other_words_is_killed_and_another_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = nmap(tmp_path, monkeypatch, recording(OPEN))
+    head_start.start(["192.0.2.26", str(OPEN_PORT)])
+    early = started(tmp_path)
+
+    report = check([Target(HOST, int(OPEN_PORT))], time.monotonic() + 10, Means(str(path)))
+
+    assert [verdict.state for verdict in report.verdicts] == ["open"]
+    assert len(started(tmp_path)) == 2
+    assert not Path(f"/proc/{early[0]}").exists()
+
+
+@NEEDS_POSIX_SPAWN
+def test_a_run_that_nobody_takes_ends_with_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nmap(tmp_path, monkeypatch, "exec sleep 60")
+    head_start.start([HOST, str(OPEN_PORT)])
+    (pid,) = started(tmp_path)
+
+    nmap_run.kill_all()
+
+    assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["mail.example", "25"],
+        ["2001:db8::25", "25"],
+        ["0.0.0.0", "25"],  # noqa: S104  to be refused
+        ["224.0.0.1", "25"],
+        ["192.0.2.256", "25"],
+        ["192.0.2.025", "25"],
+        ["192.0.2", "25"],
+        ["192.0.2.25-26", "25"],
+        ["192.0.2.25\n", "25"],
+        ["192.0.2.\u0662\u0665", "25"],
+        ["-iL", "25"],
+        ["192.0.2.25", "0"],
+        ["192.0.2.25", "65536"],
+        ["192.0.2.25", "-1"],
+        ["192.0.2.25", "smtp"],
+        ["192.0.2.25", "25-26"],
+        ["192.0.2.25", "\uff12\uff15"],
+        ["192.0.2.25", ""],
+        ["192.0.2.25", "2" * 50],
+        ["192.0.2.25:25"],
+        ["192.0.2.25", "25", "-v"],
+        [],
+    ],
+    ids=ascii,
+)
+def test_nothing_but_an_ipv4_address_and_a_number_starts_nmap(
+    words: List[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nmap(tmp_path, monkeypatch, "exec sleep 60")
+
+    head_start.start(words)
+
+    assert head_start.take() is None
+
+
+def test_nmap_does_not_start_early_for_an_ordinary_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nmap(tmp_path, monkeypatch, "exec sleep 60")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    head_start.start([HOST, str(OPEN_PORT)])
+
+    assert head_start.take() is None
+
+
+def test_a_missing_nmap_is_left_for_the_check_to_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HALFOPEN_NMAP", str(tmp_path / "no-nmap"))
+
+    head_start.start([HOST, str(OPEN_PORT)])
+
+    assert head_start.take() is None
+
+
+@NEEDS_POSIX_SPAWN
+def test_signals_wait_until_there_is_somebody_to_take_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nmap(tmp_path, monkeypatch, "exec sleep 60")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    head_start.start([HOST, str(OPEN_PORT)])
+    meanwhile = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    head_start.let_signals_in()
+
+    assert set(head_start.ENDING_SIGNALS) <= meanwhile
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+def test_hardly_anything_is_loaded_before_nmap_starts() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import halfopen.entry; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({_home()!r}); {code}"],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=60,
+    )
+
+    loaded = done.stdout.decode().split()
+    assert "halfopen.head_start" in loaded
+    assert set(LIGHT).intersection(loaded) == set()
+
+
+def _home() -> str:
+    """Return the folder that holds the package."""
+    return str(Path(head_start.__file__).resolve().parents[1])
