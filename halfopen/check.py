@@ -107,7 +107,7 @@ def check(
 
     def meanwhile() -> None:
         # What comes next costs nothing here: nmap is waiting for the network.
-        from halfopen import conventions, report  # noqa: F401, PLC0415
+        from halfopen import report  # noqa: F401, PLC0415
 
         # A services database that hangs must not cost the verdict: the name is an ornament.
         soon = min(deadline, time.monotonic() + 0.2)

@@ -7,12 +7,19 @@ import typer
 
 from halfopen import __version__, settings, sources, within
 from halfopen.check import Means, Report, check, failure
-from halfopen.conventions import CONVENTIONS, Output, output
-from halfopen.drop_in import CONVENTION, PLUGIN_CONVENTION, Parse
+from halfopen.conventions import CONVENTION, CONVENTIONS, PLUGIN_CONVENTION, Output, output
 from halfopen.errors import HalfopenError, UsageError
 from halfopen.head_start import TIMEOUT
 from halfopen.replay import replay
-from halfopen.target import Target, make, parse_lines, parse_plugin_words, parse_port, parse_targets
+from halfopen.target import (
+    Parse,
+    Target,
+    make,
+    parse_lines,
+    parse_plugin_words,
+    parse_port,
+    parse_targets,
+)
 
 # The base class of click's complaints about words. typer exports only a class derived from it, and
 # carries click inside from 0.27 on.

@@ -232,6 +232,9 @@ def printable(text: str) -> str:
     )
 
 
+PLUGIN_CONVENTION, CONVENTION = "nagios", "text"
+"""What check_tcp_half_open and halfopen speak if not told otherwise."""
+
 CONVENTIONS: Dict[str, Convention] = {
     "nagios": Convention(
         "Nagios, Icinga, Naemon, NRPE, Farmguardian: one line, perfdata", _PLUGIN_CODES, _nagios

@@ -5,22 +5,16 @@ typer takes longer to start than nmap to scan.
 
 import os
 import time
-from typing import TYPE_CHECKING, Callable, List, Optional, Sequence
+from typing import Sequence
 
 from halfopen import within
 from halfopen.check import Means, check
+from halfopen.conventions import CONVENTION, PLUGIN_CONVENTION, Output, output
 from halfopen.head_start import TIMEOUT
-from halfopen.target import Target, parse_plugin_words, parse_targets
-
-if TYPE_CHECKING:
-    from halfopen.conventions import Output
-
-Parse = Callable[[Sequence[str], Optional[int]], List[Target]]
-
-PLUGIN_CONVENTION, CONVENTION = "nagios", "text"
+from halfopen.target import Parse, parse_plugin_words, parse_targets
 
 
-def main(words: Sequence[str]) -> "Output":
+def main(words: Sequence[str]) -> Output:
     """Return what `check_tcp_half_open WORDS` prints, and its exit code.
 
     Raises UsageError for bad words.
@@ -33,7 +27,7 @@ def main(words: Sequence[str]) -> "Output":
     return cli.plugin(words)
 
 
-def main_halfopen(words: Sequence[str]) -> "Output":
+def main_halfopen(words: Sequence[str]) -> Output:
     """Return what `halfopen WORDS` prints, and its exit code; raise UsageError for bad words."""
     if words[:1] == ["check"] and words[1:] and not any(_is_option(word) for word in words):
         return _straight(words[1:], parse_targets, CONVENTION)
@@ -48,10 +42,8 @@ def _is_option(word: str) -> bool:
     return word.startswith("-") and not word[1:2].isdigit()
 
 
-def _straight(words: Sequence[str], parse: Parse, convention: str) -> "Output":
+def _straight(words: Sequence[str], parse: Parse, convention: str) -> Output:
     deadline = time.monotonic() + TIMEOUT
     targets = within.call(lambda: parse(words, None), deadline, "looking up the port")
     report = check(targets, deadline, Means(nmap=os.environ.get("HALFOPEN_NMAP") or "nmap"))
-    from halfopen.conventions import output  # noqa: PLC0415  check() has loaded it by now
-
     return output(convention, report, {}, verbose=False)

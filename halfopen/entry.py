@@ -19,10 +19,10 @@ def check_tcp_half_open() -> "NoReturn":
     _prepare()
     head_start.start(sys.argv[1:])
     try:
-        from halfopen import drop_in, leave  # noqa: PLC0415
+        from halfopen import conventions, drop_in, leave  # noqa: PLC0415
     except Exception as error:  # noqa: BLE001  whatever it is, the server is not to blame
         _give_up(error)
-    leave.leave(drop_in.main, drop_in.PLUGIN_CONVENTION)
+    leave.leave(drop_in.main, conventions.PLUGIN_CONVENTION)
 
 
 def halfopen() -> "NoReturn":
@@ -31,10 +31,10 @@ def halfopen() -> "NoReturn":
     if sys.argv[1:2] == ["check"] and len(sys.argv) == 4:
         head_start.start(sys.argv[2:])
     try:
-        from halfopen import drop_in, leave  # noqa: PLC0415
+        from halfopen import conventions, drop_in, leave  # noqa: PLC0415
     except Exception as error:  # noqa: BLE001
         _give_up(error)
-    leave.leave(drop_in.main_halfopen, drop_in.CONVENTION)
+    leave.leave(drop_in.main_halfopen, conventions.CONVENTION)
 
 
 def _prepare() -> None:

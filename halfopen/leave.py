@@ -3,16 +3,14 @@
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Callable, NoReturn, Sequence
+from typing import Callable, NoReturn, Sequence
 
 from halfopen import head_start, nmap_run
 from halfopen.check import Report, failure
+from halfopen.conventions import CONVENTIONS, Output, output
 from halfopen.errors import HalfopenError
 
-if TYPE_CHECKING:
-    from halfopen.conventions import Output
-
-Main = Callable[[Sequence[str]], "Output"]
+Main = Callable[[Sequence[str]], Output]
 
 
 def leave(main: Main, convention: str) -> NoReturn:
@@ -35,16 +33,12 @@ def leave(main: Main, convention: str) -> NoReturn:
     os._exit(result.code)
 
 
-def _failed(error: HalfopenError, words: Sequence[str], default: str) -> "Output":
-    from halfopen.conventions import output  # noqa: PLC0415  only for failures
-
+def _failed(error: HalfopenError, words: Sequence[str], default: str) -> Output:
     return output(_convention(words, default), Report((failure(error),)), {}, verbose=False)
 
 
 def _convention(words: Sequence[str], default: str) -> str:
     """Return the convention that the words ask for: they may not have been parsed."""
-    from halfopen.conventions import CONVENTIONS  # noqa: PLC0415
-
     for word, following in zip(words, [*words[1:], ""]):
         name = following if word == "--as" else word[5:] if word.startswith("--as=") else ""
         if name in CONVENTIONS:
@@ -70,7 +64,7 @@ def _take_signals() -> None:
     head_start.let_signals_in()
 
 
-def _print(result: "Output") -> None:
+def _print(result: Output) -> None:
     """Write all or what can be written: a closed pipe or a full disk changes no verdict."""
     data = (result.text + "\n").encode("utf-8", "backslashreplace") if result.text else b""
     try:

@@ -2,7 +2,7 @@
 
 import re
 import socket
-from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from halfopen.errors import UsageError
 
@@ -27,6 +27,10 @@ class Target(NamedTuple):
 
     def __str__(self) -> str:
         return join(self.host, self.port)
+
+
+Parse = Callable[[Sequence[str], Optional[int]], List[Target]]
+"""Words, and the family to insist on, to targets: parse_plugin_words or parse_targets."""
 
 
 def join(host: str, port: int) -> str:

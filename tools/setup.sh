@@ -94,8 +94,9 @@ if ! fresh '' "$place"; then
     say "making $VENV with $("$PYTHON" -V)"
     rm -rf "$VENV"
     "$PYTHON" -m venv "$VENV"
-    # The first pip that knows --config-settings.
-    pip_install 'pip>=22.1'
+    # The newest pip: older ones (23.2, say) write command scripts that load a module before nmap
+    # can start.
+    pip_install --upgrade pip
     stamp '' "$place"
 fi
 if ! fresh "-package$extras" "$made_from"; then
