@@ -20,7 +20,7 @@ def check_tcp_half_open() -> "NoReturn":
     head_start.start(sys.argv[1:])
     try:
         from halfopen import conventions, drop_in, leave  # noqa: PLC0415
-    except Exception as error:  # noqa: BLE001  whatever it is, the server is not to blame
+    except BaseException as error:  # noqa: BLE001  whatever it is, the server is not to blame
         _give_up(error)
     leave.leave(drop_in.main, conventions.PLUGIN_CONVENTION)
 
@@ -32,7 +32,7 @@ def halfopen() -> "NoReturn":
         head_start.start(sys.argv[2:])
     try:
         from halfopen import conventions, drop_in, leave  # noqa: PLC0415
-    except Exception as error:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001
         _give_up(error)
     leave.leave(drop_in.main_halfopen, conventions.CONVENTION)
 
@@ -63,7 +63,7 @@ def _open_standard_descriptors() -> None:
                 return
 
 
-def _give_up(error: Exception) -> "NoReturn":
+def _give_up(error: BaseException) -> "NoReturn":
     """Say that not even our own modules can be loaded, by means that need none of them."""
     head_start.abandon()
     line = f"TCP HALF-OPEN UNKNOWN - cannot load halfopen ({error!r}); install it again\n"

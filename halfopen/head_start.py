@@ -11,7 +11,6 @@ import signal
 import time
 
 from halfopen import nmap_command, programs
-from halfopen.errors import CheckError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,9 +36,10 @@ class HeadStart:
     """An nmap that runs already."""
 
     def __init__(self, argv: "Sequence[str]") -> None:
-        """Start it; raise OSError if that fails."""
+        """Start it; raise what posix_spawn raises if that fails."""
         self.argv = argv
         self.started = time.monotonic()
+        _keep_descriptors()
         self.stdout, stdout = os.pipe()
         self.stderr, stderr = os.pipe()
         try:
@@ -54,15 +54,25 @@ class HeadStart:
                 ],
                 setsid=True,
                 setsigmask=[],
-                setsigdef=[signal.SIGPIPE],
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores them
             )
-        except OSError:
+        except BaseException:
             os.close(self.stdout)
             os.close(self.stderr)
             raise
         finally:
             os.close(stdout)
             os.close(stderr)
+
+
+def _keep_descriptors() -> None:
+    # posix_spawn has no close_fds: nmap would inherit what our caller left open.
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:  # noqa: SIM105  contextlib takes longer to load
+                os.set_inheritable(int(name), False)
+            except OSError:
+                pass  # listdir's own
 
 
 _running: "List[HeadStart]" = []
@@ -74,6 +84,8 @@ def start(words: "Sequence[str]") -> None:
     if len(words) not in (2, 4) or not hasattr(os, "posix_spawn") or os.geteuid() != 0:
         return
     host, port = words[-2:]
+    if any(word.startswith("-") for word in words):
+        return  # four words can be options
     if not _is_ipv4(host) or not _is_number(port, 1, 65535):
         return
     # A signal that came now would leave nmap behind. leave.py lets them in again.
@@ -88,8 +100,8 @@ def start(words: "Sequence[str]") -> None:
             time_left=TIMEOUT - 0.001,
         )
         _running.append(HeadStart([nmap, *arguments]))
-    except (OSError, CheckError):
-        pass  # check.py meets it again, and says what it is
+    except Exception:  # noqa: BLE001, S110  whatever it is: check.py starts nmap as ever, and says
+        pass
 
 
 def take() -> "Optional[HeadStart]":

@@ -25,7 +25,7 @@ def leave(main: Main, convention: str) -> NoReturn:
         result = main(words)
     except HalfopenError as error:
         result = _failed(error, words, convention)
-    except Exception as error:  # noqa: BLE001  a bug of ours is no verdict on a server
+    except BaseException as error:  # noqa: BLE001  a bug of ours is no verdict on a server
         result = _failed(HalfopenError(_bug(error)), words, convention)
     nmap_run.kill_all()
     _print(result)

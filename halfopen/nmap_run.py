@@ -3,13 +3,26 @@
 One nmap may run before this is loaded: head_start.py's.
 """
 
+import contextlib
 import errno
 import os
 import selectors
 import signal
 import subprocess
 import time
-from typing import IO, Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Set, Union
+from typing import (
+    IO,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Set,
+    Union,
+)
 
 from halfopen import head_start
 from halfopen.errors import CheckError
@@ -43,6 +56,8 @@ class _Child:
         self.argv = argv
         self.started = time.monotonic()
         self.process = _spawn(argv)
+        if isinstance(self.process, _Adopted):
+            self.started = self.process.started
         self.selector = selector
         self.printed = {"stdout": b"", "stderr": b""}
         self.open_pipes: List[IO[bytes]] = []
@@ -95,6 +110,7 @@ class _Adopted:
 
     def __init__(self, early: HeadStart) -> None:
         self.args = early.argv
+        self.started = early.started
         self.pid = early.pid
         self.returncode: Optional[int] = None
         self.stdout = os.fdopen(early.stdout, "rb", 0)
@@ -188,31 +204,40 @@ def _kill(*processes: _Process) -> None:
             process.returncode = -signal.SIGKILL
 
 
-def _spawn(argv: Sequence[str]) -> _Process:
+@contextlib.contextmanager
+def _signals_waiting() -> Iterator[None]:
+    """Put off what end_by_signal() does: a child may run that _alive does not name yet."""
     global _spawning
     _spawning = True
     try:
+        yield
+    finally:
+        _spawning = False
+        if _signal_while_spawning:
+            end_by_signal(_signal_while_spawning)
+
+
+def _spawn(argv: Sequence[str]) -> _Process:
+    """Start nmap, or take the one that head_start.py has started with the same words."""
+    with _signals_waiting():
         early = _adopt()
         if early is not None and list(early.args) == list(argv):
             return early
         if early is not None:
             _dismiss(early)
-        process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            # A group of its own, to be killed whole; and Ctrl-C reaches us alone.
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # A group of its own, to be killed whole; and Ctrl-C reaches us alone.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CheckError(_cannot_start(argv[0], error)) from error
         _alive.add(process)
         return process
-    except OSError as error:
-        raise CheckError(_cannot_start(argv[0], error)) from error
-    finally:
-        _spawning = False
-        if _signal_while_spawning:
-            end_by_signal(_signal_while_spawning)
 
 
 def _adopt() -> Optional[_Adopted]:
@@ -247,7 +272,8 @@ def _cannot_start(program: str, error: OSError) -> str:
 
 def kill_all() -> None:
     """Kill every nmap that still runs, with its group."""
-    early = _adopt()
+    with _signals_waiting():
+        early = _adopt()
     if early is not None:
         _dismiss(early)
     _kill(*_alive)
@@ -259,9 +285,10 @@ def end_by_signal(number: int, _frame: object = None) -> None:
     The caller then sees what it did to us, never an exit code that means something.
     """
     global _signal_while_spawning
-    if _spawning:  # between fork and our knowing the child's pid; _spawn comes back here
+    if _spawning:  # between fork and our knowing the child's pid; _signals_waiting comes back
         _signal_while_spawning = number
         return
+    _signal_while_spawning = 0
     kill_all()
     _die(number)
 

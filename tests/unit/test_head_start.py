@@ -116,6 +116,7 @@ def test_a_run_that_nobody_takes_ends_with_us(
         ["192.0.2.25", "2" * 50],
         ["192.0.2.25:25"],
         ["192.0.2.25", "25", "-v"],
+        ["--nmap", "/bin/true", "192.0.2.25", "25"],
         [],
     ],
     ids=ascii,
@@ -187,3 +188,33 @@ def test_hardly_anything_is_loaded_before_nmap_starts() -> None:
 def _home() -> str:
     """Return the folder that holds the package."""
     return str(Path(head_start.__file__).resolve().parents[1])
+
+
+@NEEDS_POSIX_SPAWN
+def test_nmap_inherits_no_more_than_its_three_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = nmap(tmp_path, monkeypatch, "ls /proc/self/fd")
+    with open(__file__, "rb") as left_open:
+        os.set_inheritable(left_open.fileno(), True)
+        head_start.start([HOST, str(OPEN_PORT)])
+        report = check([Target(HOST, int(OPEN_PORT))], time.monotonic() + 10, Means(str(path)))
+
+    # ls has one of its own, for the folder.
+    assert report.runs[0].stdout.split() == [b"0", b"1", b"2", b"3"]
+
+
+@NEEDS_POSIX_SPAWN
+def test_an_environment_that_posix_spawn_refuses_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise ValueError("illegal environment variable name")
+
+    path = nmap(tmp_path, monkeypatch, recording(OPEN))
+    monkeypatch.setattr(os, "posix_spawn", refuse)
+
+    head_start.start([HOST, str(OPEN_PORT)])
+    report = check([Target(HOST, int(OPEN_PORT))], time.monotonic() + 10, Means(str(path)))
+
+    assert [verdict.state for verdict in report.verdicts] == ["open"]
