@@ -43,14 +43,14 @@ class HeadStart:
         self.stdout, stdout = os.pipe()
         self.stderr, stderr = os.pipe()
         try:
-            self.pid = os.posix_spawn(
+            self.pid = os.posix_spawn(  # novm  start() sees to it that there is one
                 argv[0],
                 list(argv),
                 os.environ,
                 file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, stdout, 1),
-                    (os.POSIX_SPAWN_DUP2, stderr, 2),
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),  # novm
+                    (os.POSIX_SPAWN_DUP2, stdout, 1),  # novm
+                    (os.POSIX_SPAWN_DUP2, stderr, 2),  # novm
                 ],
                 setsid=True,
                 setsigmask=[],
