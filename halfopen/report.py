@@ -15,7 +15,7 @@ if "multiprocessing" in sys.modules:
     import nmap
 else:
     # python-nmap 0.7.1 imports multiprocessing for its asynchronous scanner alone, which we have no
-    # use for: a quarter of what reading the XML costs, at every check.
+    # use for: 4 to 7% of a check's CPU time (pairs of 30 checks on Python 3.11).
     sys.modules["multiprocessing"] = types.SimpleNamespace(Process=None)  # type: ignore[assignment]
     import nmap
 
