@@ -83,6 +83,10 @@ class Report(NamedTuple):
     verdicts: Tuple[Verdict, ...]
     expectation: Expectation = Expectation()
     runs: Tuple[NmapRun, ...] = ()
+    began: Optional[float] = None
+    """Unix time; None for a recording, or where nothing began."""
+    seconds: float = 0.0
+    """How long the check took."""
 
 
 def failure(error: HalfopenError, target: Optional[Target] = None) -> Verdict:
@@ -101,6 +105,7 @@ def check(
 
     Never raises for what goes wrong on the way: that is the verdict UNKNOWN.
     """
+    began, start = time.time(), time.monotonic()
     runs: List[NmapRun] = []
     services: Dict[int, str] = {}
     outcomes: Dict[Target, Outcome] = {}
@@ -131,6 +136,8 @@ def check(
         tuple(judge(t, outcomes[t], expectation, services.get(t.port, "")) for t in targets),
         expectation,
         tuple(runs),
+        began,
+        time.monotonic() - start,
     )
 
 

@@ -6,8 +6,16 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Type
 import typer
 
 from halfopen import __version__, settings, sources, within
-from halfopen.check import Means, Report, check, failure
-from halfopen.conventions import CONVENTION, CONVENTIONS, PLUGIN_CONVENTION, Output, output
+from halfopen.check import Means, Report, Status, check, failure
+from halfopen.conventions import (
+    CONVENTION,
+    CONVENTIONS,
+    PLUGIN_CONVENTION,
+    Output,
+    asked_for,
+    listing,
+    output,
+)
 from halfopen.errors import HalfopenError, UsageError
 from halfopen.head_start import TIMEOUT
 from halfopen.replay import replay
@@ -39,7 +47,11 @@ _TARGETS = typer.Option(
     None, "--targets", metavar="FILE", help="Targets, one a line, # comments; - is stdin."
 )
 _TIMEOUT = typer.Option(
-    str(int(TIMEOUT)), "--timeout", "-t", metavar="S", help="Seconds for everything."
+    None,
+    "--timeout",
+    "-t",
+    metavar="S",
+    help=f"Seconds for everything; {TIMEOUT:g}, or what the convention's caller allows.",
 )
 _EXPECT = typer.Option("open", "--expect", metavar="STATE", help="open, closed or filtered.")
 _EXIT = typer.Option(
@@ -58,6 +70,9 @@ _IPV4 = typer.Option(False, "-4", help="IPv4 only.")
 _IPV6 = typer.Option(False, "-6", help="IPv6 only.")
 _AS = typer.Option(
     None, "--as", metavar="CONVENTION", help="What to print: {}.".format(", ".join(CONVENTIONS))
+)
+_OUTPUT = typer.Option(
+    None, "--output", metavar="FILE", help="Write to a file, at once, instead of printing."
 )
 _PLUS_ONE = typer.Option(
     True, "--plus-one/--no-plus-one", help="Scan the next port as well; it decides nothing."
@@ -82,7 +97,10 @@ _VERSION = typer.Option(
 
 def main(words: Sequence[str]) -> Output:
     """Return what `halfopen WORDS` prints, and its exit code; raise UsageError for bad words."""
-    return _run(_halfopen, "halfopen", words, _Entry(parse_targets, CONVENTION), help_code=0)
+    # To a monitor help is no verdict; people are not to be told of a failure.
+    name = asked_for(words, "")
+    help_code = CONVENTIONS[name].codes[Status.UNKNOWN] if name else 0
+    return _run(_halfopen, "halfopen", words, _Entry(parse_targets, CONVENTION), help_code)
 
 
 def plugin(words: Sequence[str]) -> Output:
@@ -91,7 +109,9 @@ def plugin(words: Sequence[str]) -> Output:
     Help and version are UNKNOWN, as the monitoring plugins guidelines want them.
     """
     entry = _Entry(parse_plugin_words, PLUGIN_CONVENTION)
-    return _run(_plugin, "check_tcp_half_open", words, entry, help_code=3)
+    name = asked_for(words, PLUGIN_CONVENTION)
+    help_code = CONVENTIONS[name].codes[Status.UNKNOWN]
+    return _run(_plugin, "check_tcp_half_open", words, entry, help_code)
 
 
 def _run(
@@ -156,7 +176,7 @@ def check_command(  # noqa: PLR0913  one parameter an option: typer reads them f
     hostname: Optional[str] = _HOSTNAME,
     port: Optional[str] = _PORT,
     targets: Optional[str] = _TARGETS,
-    timeout: str = _TIMEOUT,
+    timeout: Optional[str] = _TIMEOUT,
     expect: str = _EXPECT,
     exit_codes: str = _EXIT,
     warning: Optional[str] = _WARNING,
@@ -164,6 +184,7 @@ def check_command(  # noqa: PLR0913  one parameter an option: typer reads them f
     ipv4: bool = _IPV4,
     ipv6: bool = _IPV6,
     convention: Optional[str] = _AS,
+    file: Optional[str] = _OUTPUT,
     plus_one: bool = _PLUS_ONE,
     nmap: str = _NMAP,
     sudo: bool = _SUDO,
@@ -176,11 +197,12 @@ def check_command(  # noqa: PLR0913  one parameter an option: typer reads them f
     """
     entry: _Entry = context.obj
     want = settings.wording(convention or entry.convention, expect, exit_codes, warning, critical)
-    deadline = time.monotonic() + settings.seconds("--timeout", timeout)
+    deadline = time.monotonic() + _seconds(timeout, want.convention)
     family = settings.family(ipv4, ipv6)
+    parse = CONVENTIONS[want.convention].parse or entry.parse
     try:
         asked = within.call(
-            lambda: _targets(entry.parse, words or [], hostname, port, targets, family),
+            lambda: _targets(parse, words or [], hostname, port, targets, family),
             deadline,
             "reading the targets",
         )
@@ -188,7 +210,13 @@ def check_command(  # noqa: PLR0913  one parameter an option: typer reads them f
         found = Report((failure(error),), want.expectation)
     else:
         found = check(asked, deadline, Means(nmap or "nmap", sudo, plus_one), want.expectation)
-    return output(want.convention, found, want.exit_map, verbose)
+    return output(want.convention, found, want.exit_map, verbose)._replace(file=file)
+
+
+def _seconds(timeout: Optional[str], convention: str) -> float:
+    if timeout is None:
+        return CONVENTIONS[convention].timeout
+    return settings.seconds("--timeout", timeout)
 
 
 def replay_command(  # noqa: PLR0913  one parameter an option: typer reads them from here
@@ -196,7 +224,7 @@ def replay_command(  # noqa: PLR0913  one parameter an option: typer reads them 
     recordings: List[str] = typer.Argument(None, metavar="RUN.xml...", show_default=False),
     hostname: Optional[str] = _HOSTNAME,
     port: Optional[str] = _PORT,
-    timeout: str = _TIMEOUT,
+    timeout: Optional[str] = _TIMEOUT,
     expect: str = _EXPECT,
     exit_codes: str = _EXIT,
     warning: Optional[str] = _WARNING,
@@ -210,7 +238,7 @@ def replay_command(  # noqa: PLR0913  one parameter an option: typer reads them 
     """
     entry: _Entry = context.obj
     want = settings.wording(convention or entry.convention, expect, exit_codes, warning, critical)
-    deadline = time.monotonic() + settings.seconds("--timeout", timeout)
+    deadline = time.monotonic() + _seconds(timeout, want.convention)
     try:
         found = within.call(
             lambda: replay(
@@ -226,6 +254,11 @@ def replay_command(  # noqa: PLR0913  one parameter an option: typer reads them 
     except HalfopenError as error:
         found = Report((failure(error),), want.expectation)
     return output(want.convention, found, want.exit_map, verbose)
+
+
+def conventions_command() -> Output:
+    """List what --as takes, and the exit codes of each."""
+    return Output(listing(), 0)
 
 
 def _overview(version: bool = _VERSION) -> None:
@@ -247,6 +280,7 @@ _halfopen = _app()
 _halfopen.callback()(_overview)
 _halfopen.command("check")(check_command)
 _halfopen.command("replay")(replay_command)
+_halfopen.command("conventions")(conventions_command)
 
 _plugin = _app()
 _plugin.command(help=_PLUGIN_HELP)(check_command)

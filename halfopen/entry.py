@@ -67,8 +67,10 @@ def _give_up(error: BaseException) -> "NoReturn":
     """Say that not even our own modules can be loaded, by means that need none of them."""
     head_start.abandon()
     line = f"TCP HALF-OPEN UNKNOWN - cannot load halfopen ({error!r}); install it again\n"
+    # What conventions.py would see to: to F5 any output is up, to keepalived any code above 1.
+    asked = " ".join(sys.argv).replace("--as=", "--as ")
     try:  # noqa: SIM105  contextlib takes longer to load
-        os.write(1, line.encode("ascii", "backslashreplace"))
+        os.write(2 if "--as f5" in asked else 1, line.encode("ascii", "backslashreplace"))
     except OSError:
         pass
-    os._exit(UNKNOWN)
+    os._exit(1 if "--as keepalived" in asked else UNKNOWN)

@@ -6,8 +6,8 @@ import sys
 from typing import Callable, NoReturn, Sequence
 
 from halfopen import head_start, nmap_run
-from halfopen.check import Report, failure
-from halfopen.conventions import CONVENTIONS, Output, output
+from halfopen.check import Report, Status, failure
+from halfopen.conventions import CONVENTIONS, Output, asked_for, option_value, output
 from halfopen.errors import HalfopenError
 
 Main = Callable[[Sequence[str]], Output]
@@ -19,31 +19,40 @@ def leave(main: Main, convention: str) -> NoReturn:
     Whatever `main` raises becomes UNKNOWN, in the convention that the words name with --as, or
     else in the given one.
     """
-    _take_signals()
     words = sys.argv[1:]
+    name = asked_for(words, convention)
+    _take_signals(name)
     try:
         result = main(words)
     except HalfopenError as error:
-        result = _failed(error, words, convention)
+        result = _failed(error, words, name)
     except BaseException as error:  # noqa: BLE001  a bug of ours is no verdict on a server
-        result = _failed(HalfopenError(_bug(error)), words, convention)
+        result = _failed(HalfopenError(_bug(error)), words, name)
     nmap_run.kill_all()
+    if result.file:
+        result = _written(result, name)
     _print(result)
     # Not sys.exit: nothing that is left to tidy up may change the code, or take time.
     os._exit(result.code)
 
 
-def _failed(error: HalfopenError, words: Sequence[str], default: str) -> Output:
-    return output(_convention(words, default), Report((failure(error),)), {}, verbose=False)
+def _failed(error: HalfopenError, words: Sequence[str], convention: str) -> Output:
+    """Return the failure where the result was to go: an old file must not go on saying "up"."""
+    failed = output(convention, Report((failure(error),)), {}, verbose=False)
+    return failed._replace(file=option_value(words, "--output") or None)
 
 
-def _convention(words: Sequence[str], default: str) -> str:
-    """Return the convention that the words ask for: they may not have been parsed."""
-    for word, following in zip(words, [*words[1:], ""]):
-        name = following if word == "--as" else word[5:] if word.startswith("--as=") else ""
-        if name in CONVENTIONS:
-            return name
-    return default
+def _written(result: Output, convention: str) -> Output:
+    """Write the text to its file; return what is left to print: nothing, or why it failed."""
+    from halfopen import sources  # noqa: PLC0415  what only --output needs
+
+    try:
+        sources.replace(str(result.file), _encoded(result.text))
+    except HalfopenError as error:
+        # Whoever goes by what is printed now has only the exit code to go by.
+        code = CONVENTIONS[convention].codes[Status.UNKNOWN] or 3
+        return Output(f"halfopen: {error}", code, stream=2)
+    return result._replace(text="")
 
 
 def _bug(error: BaseException) -> str:
@@ -57,16 +66,22 @@ def _bug(error: BaseException) -> str:
     )
 
 
-def _take_signals() -> None:
+def _take_signals(convention: str) -> None:
+    if CONVENTIONS[convention].only:
+        nmap_run.exit_on_signals(CONVENTIONS[convention].codes[Status.UNKNOWN])
     for number in head_start.ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
             signal.signal(number, nmap_run.end_by_signal)
     head_start.let_signals_in()
 
 
+def _encoded(text: str) -> bytes:
+    return (text + "\n").encode("utf-8", "backslashreplace") if text else b""
+
+
 def _print(result: Output) -> None:
     """Write all or what can be written: a closed pipe or a full disk changes no verdict."""
-    data = (result.text + "\n").encode("utf-8", "backslashreplace") if result.text else b""
+    data = _encoded(result.text)
     try:
         while data:
             data = data[os.write(result.stream, data) :]

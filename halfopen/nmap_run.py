@@ -136,6 +136,7 @@ _Process = Union["subprocess.Popen[bytes]", _Adopted]
 _alive: Set[_Process] = set()
 _spawning = False
 _signal_while_spawning = 0
+_code_on_signal: Optional[int] = None
 
 
 def run_all(
@@ -293,7 +294,18 @@ def end_by_signal(number: int, _frame: object = None) -> None:
     _die(number)
 
 
+def exit_on_signals(code: int) -> None:
+    """Let end_by_signal() end us with an exit code instead.
+
+    For a caller that runs us in a shell: the shell makes 128 + N of a death by signal.
+    """
+    global _code_on_signal
+    _code_on_signal = code
+
+
 def _die(number: int) -> NoReturn:
+    if _code_on_signal is not None:
+        os._exit(_code_on_signal)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     os._exit(128 + number)  # never reached, unless the signal is blocked

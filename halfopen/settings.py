@@ -39,8 +39,20 @@ def wording(
     ]
     return Wording(
         convention,
-        exit_map("--exit", exit_codes) if exit_codes else {},
+        _known(convention, exit_map("--exit", exit_codes)) if exit_codes else {},
         Expectation(state("--expect", expect), *limits),
+    )
+
+
+def _known(convention: str, codes: Dict[str, int]) -> Dict[str, int]:
+    """Return the map; raise UsageError if the convention's caller would misread a code."""
+    only = CONVENTIONS[convention].only
+    if only is None or all(code in only for code in codes.values()):
+        return codes
+    if not only:
+        raise UsageError(f"--exit changes nothing for {convention}: what is printed decides")
+    raise UsageError(
+        "--exit: {} knows the codes {} only".format(convention, " and ".join(map(str, only)))
     )
 
 

@@ -1,5 +1,6 @@
 """Files that the user names, and standard input as `-`."""
 
+import os
 import sys
 from typing import IO
 
@@ -21,6 +22,29 @@ def read(path: str) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         why = error.strerror if isinstance(error, OSError) else "not a file name"
         raise UsageError(f"cannot read {path!r}: {why}; name a readable file") from None
+
+
+def replace(path: str, data: bytes) -> None:
+    """Put the data where the file is, at once: who reads it sees all of the old or of the new.
+
+    Raises UsageError if it can't be written.
+    """
+    beside = f"{path}.{os.getpid()}.tmp"
+    try:
+        # Readable for others, as the umask allows: the one who collects it is another user.
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(data)
+            os.replace(beside, path)
+        except OSError:
+            os.unlink(beside)
+            raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = error.strerror if isinstance(error, OSError) else "not a file name"
+        raise UsageError(
+            f"cannot write {path!r}: {why}; name a file in a writable folder"
+        ) from None
 
 
 def _all_of(file: IO[bytes], path: str) -> bytes:

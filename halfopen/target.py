@@ -1,5 +1,6 @@
 """Words from outside to a valid Target, or a clear error. Nothing else reaches nmap's argv."""
 
+import os
 import re
 import socket
 from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
@@ -30,7 +31,7 @@ class Target(NamedTuple):
 
 
 Parse = Callable[[Sequence[str], Optional[int]], List[Target]]
-"""Words, and the family to insist on, to targets: parse_plugin_words or parse_targets."""
+"""Words, and the family to insist on, to targets: parse_plugin_words, parse_targets, ..."""
 
 
 def join(host: str, port: int) -> str:
@@ -168,6 +169,17 @@ def parse_plugin_words(words: Sequence[str], family: Optional[int] = None) -> Li
             f"{_counted(words)} given; give HOST PORT, or VIP VPORT RIP RPORT, or -H HOST -p PORT"
         )
     return [make(words[-2], words[-1], family)]
+
+
+def parse_balancer_words(words: Sequence[str], family: Optional[int] = None) -> List[Target]:
+    """Return the target of a load balancer's words; without any, of HAProxy's environment.
+
+    Raises UsageError as parse_plugin_words does.
+    """
+    address, port = (os.environ.get(f"HAPROXY_SERVER_{name}") for name in ("ADDR", "PORT"))
+    if not words and address is not None and port is not None:
+        return [make(address, port, family)]
+    return parse_plugin_words(words, family)
 
 
 def parse_targets(words: Sequence[str], family: Optional[int] = None) -> List[Target]:

@@ -27,7 +27,24 @@ NEEDS_ROOT = "nmap needs root or CAP_NET_RAW; " + PRIVILEGES
 
 # The exit codes for open, closed, filtered and error. A new convention needs its row.
 PLUGIN = (0, 2, 2, 3)
-EXIT_CODES = {"nagios": PLUGIN, "text": PLUGIN, "json": PLUGIN}
+UP_OR_DOWN = (0, 1, 1, 1)
+PRINTED = (0, 0, 0, 0)
+EXIT_CODES = {
+    "nagios": PLUGIN,
+    "text": PLUGIN,
+    "json": PLUGIN,
+    "farmguardian": PLUGIN,
+    "haproxy": UP_OR_DOWN,
+    "ldirectord": UP_OR_DOWN,
+    "keepalived": UP_OR_DOWN,
+    "systemd": (0, 1, 1, 255),
+    "f5": PRINTED,
+    "checkmk": PRINTED,
+    "zabbix": PRINTED,
+    "prometheus": PRINTED,
+}
+MUTE = {"f5"}
+"""To these any output means up."""
 
 
 def seen(
@@ -85,7 +102,7 @@ def test_every_convention_has_a_text_and_a_code_for_every_verdict(
 ) -> None:
     printed = told(convention, verdict, verbose=verbose)
 
-    assert printed.text.strip()
+    assert printed.text.strip() or convention in MUTE
     assert printed.text == printed.text.strip("\n")
     assert 0 <= printed.code <= 255
     assert printed.stream in (1, 2)
@@ -374,7 +391,7 @@ def test_a_bar_in_a_message_does_not_begin_perfdata() -> None:
     assert "|" not in transcript.text
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
+@pytest.mark.parametrize("convention", [name for name in CONVENTIONS if name not in MUTE])
 @pytest.mark.parametrize("target", [None, Target("mail.example", 25)], ids=["bad-word", "target"])
 def test_control_characters_never_reach_a_terminal(
     convention: str, target: Optional[Target]
