@@ -261,6 +261,8 @@ def _cannot_start(program: str, error: OSError) -> str:
     advice = {
         errno.ENOENT: "install nmap, or name it with --nmap",
         errno.EACCES: "make it executable for this user, or name another with --nmap",
+        # It has a capability that our bounding set lacks.
+        errno.EPERM: "allow CAP_NET_RAW here; containers drop it: --cap-add NET_RAW",
         errno.ENOEXEC: "it is not a program for this machine; reinstall nmap",
         errno.EAGAIN: "raise the limit of processes (ulimit -u)",
         errno.ENOMEM: "free some memory",

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 from halfopen.errors import CheckError
 from halfopen.nmap_command import STATES
 from halfopen.nmap_run import FLOOD, LATE, UNSTARTED, NmapRun
+from halfopen.privileges import SEE_README, why_not
 from halfopen.target import canonical_ip
 
 if "multiprocessing" in sys.modules:
@@ -21,23 +22,21 @@ else:
 
     del sys.modules["multiprocessing"]
 
-PRIVILEGES = 'run as root, or see "Privileges" in the README'
-
-# What nmap and sudo say on stderr or as errormsg (7.70 to 7.93, sudo 1.9), and what helps.
-_KNOWN_CAUSES = (
-    ("requires root privileges", "nmap needs root or CAP_NET_RAW; " + PRIVILEGES),
-    (
-        "open a raw socket|dnet: Failed to open|Operation not permitted|permission to capture",
-        "nmap may not open raw sockets: it needs root or CAP_NET_RAW; " + PRIVILEGES,
-    ),
-    ("sudo: .*no new privileges", "sudo is barred by no_new_privs; " + PRIVILEGES),
+# What nmap says on stderr or as errormsg (7.70 to 7.93) when it may not scan.
+_NOT_ALLOWED = (
+    "requires root privileges|open a raw socket|dnet: Failed to open|Operation not permitted|"
+    "permission to capture"
+)
+# What sudo says on stderr (1.9), and what helps.
+_SUDO_CAUSES = (
+    ("sudo: .*no new privileges", f"sudo is barred by no_new_privs; run as root, or {SEE_README}"),
     (
         "sudo: .*(password|tty|askpass)",
-        'sudo wants a password; allow nmap with NOPASSWD, see "Privileges" in the README',
+        f"sudo wants a password; allow nmap with NOPASSWD, {SEE_README}",
     ),
     (
         "sudo: .*not allowed|is not allowed to execute",
-        'sudo does not allow this nmap; see "Privileges" in the README',
+        f"sudo does not allow this nmap; {SEE_README}",
     ),
 )
 
@@ -225,7 +224,7 @@ def _scan(run: NmapRun) -> _Scan:
     errormsg = "" if finished is None else finished.get("errormsg", "")
     failed = run.exit_code != 0 or (finished is not None and finished.get("exit") == "error")
     if failed or root is None or finished is None or root.find("runstats/hosts") is None:
-        cause = _known_cause(stderr) or _known_cause(errormsg)
+        cause = _known_cause(stderr, run.argv) or _known_cause(errormsg, run.argv)
         raise CheckError(cause or _what_broke(run, errormsg or _first_line(stderr)))
     try:
         parsed = _Reader().analyse_nmap_xml_scan(run.stdout.decode("utf-8"))
@@ -262,8 +261,10 @@ def _what_broke(run: NmapRun, said: str) -> str:
     return "{}{}; run it by hand to see why".format(what, f" ({said})" if said else "")
 
 
-def _known_cause(text: str) -> Optional[str]:
-    for pattern, advice in _KNOWN_CAUSES:
+def _known_cause(text: str, argv: Sequence[str]) -> Optional[str]:
+    if re.search(_NOT_ALLOWED, text):
+        return why_not(argv)
+    for pattern, advice in _SUDO_CAUSES:
         if re.search(pattern, text):
             return advice
     return None

@@ -33,6 +33,12 @@ def _tools() -> None:
         pytest.skip("needs " + ", ".join(absent))
 
 
+def setcap(path: Path, capability: str) -> None:
+    tool = shutil.which("setcap", path=TOOL_PATH)
+    assert tool
+    subprocess.run([tool, capability, str(path)], check=True, timeout=30)
+
+
 @pytest.fixture(scope="module")
 def capable_nmap() -> Iterator[Path]:
     """Return a copy of nmap with the capability; not below /tmp, which may be mounted nosuid."""
@@ -41,9 +47,7 @@ def capable_nmap() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         Path(folder).chmod(0o755)
         copy = Path(shutil.copy(nmap, folder))
-        setcap = shutil.which("setcap", path=TOOL_PATH)
-        assert setcap
-        subprocess.run([setcap, "cap_net_raw+ep", str(copy)], check=True, timeout=30)
+        setcap(copy, "cap_net_raw+ep")
         yield copy
 
 
@@ -72,8 +76,47 @@ def test_nobody_may_use_an_nmap_that_has_the_capability(lab: Lab, capable_nmap: 
 def test_capable_nmap_is_of_no_use_under_no_new_privs(lab: Lab, capable_nmap: Path) -> None:
     words = plugin("--nmap", capable_nmap, "-H", TARGET[4], "-p", 25)
     done = lab.run([*as_nobody("--no-new-privs"), *words])
-    assert "root or CAP_NET_RAW" in done.stdout
+    assert (
+        "CAP_NET_RAW; no_new_privs hides its own: HAProxy's insecure-setuid-wanted" in done.stdout
+    )
     assert done.returncode == 3
+
+
+def test_a_capability_that_is_not_effective_is_named(lab: Lab, capable_nmap: Path) -> None:
+    half = Path(shutil.copy(str(capable_nmap), str(capable_nmap.with_name("half"))))
+    setcap(half, "cap_net_raw+p")
+    done = lab.run([*as_nobody(), *plugin("--nmap", half, "-H", TARGET[4], "-p", 25)])
+    assert done.stdout == (
+        "TCP HALF-OPEN UNKNOWN - nmap needs root or CAP_NET_RAW; "
+        f"its own is not effective: setcap cap_net_raw+ep {half}\n"
+    )
+    assert done.returncode == 3
+
+
+def test_a_capability_beyond_the_bounding_set_is_named(lab: Lab, capable_nmap: Path) -> None:
+    words = plugin("--nmap", capable_nmap, "-H", TARGET[4], "-p", 25)
+    done = lab.run([*as_nobody("--bounding-set=-net_raw"), *words])
+    assert "Operation not permitted; allow CAP_NET_RAW here; containers drop it" in done.stdout
+    assert done.returncode == 3
+
+
+def test_root_without_the_capability_is_told_of_containers(lab: Lab) -> None:
+    words = plugin(TARGET[4], 25)
+    done = lab.run(["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", *words])
+    assert "root or CAP_NET_RAW; root has lost it here; containers drop it" in done.stdout
+    assert done.returncode == 3
+
+
+def test_a_wrapper_of_a_capable_nmap_is_told_of_nmap_privileged(
+    lab: Lab, capable_nmap: Path
+) -> None:
+    wrapper = capable_nmap.with_name("wrapper")
+    wrapper.write_text(f'#!/bin/sh\nexec {capable_nmap} "$@"\n')
+    wrapper.chmod(0o755)
+    words = [*as_nobody(), *plugin("--nmap", wrapper, "-H", TARGET[4], "-p", 25)]
+    untold, told = lab.run(words), lab.run(["env", "NMAP_PRIVILEGED=1", *words])
+    assert "if the nmap behind this script has it, set NMAP_PRIVILEGED=1" in untold.stdout
+    assert (untold.returncode, told.returncode) == (3, 0)
 
 
 @pytest.mark.parametrize("more", [[], ["--no-new-privs"]], ids=["plain", "no_new_privs"])

@@ -13,7 +13,8 @@ from halfopen.check import Expectation, Report, Status, Verdict, failure, judge
 from halfopen.conventions import CONVENTIONS, Output, output
 from halfopen.errors import CheckError, UsageError
 from halfopen.nmap_run import NmapRun
-from halfopen.report import PRIVILEGES, Observation
+from halfopen.privileges import SEE_README
+from halfopen.report import Observation
 from halfopen.target import Target
 
 SCHEMA = json.loads(
@@ -23,7 +24,7 @@ VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 
 STATES = ("open", "closed", "filtered", "error")
 REASONS = {"open": "syn-ack", "closed": "reset", "filtered": "no-response"}
-NEEDS_ROOT = "nmap needs root or CAP_NET_RAW; " + PRIVILEGES
+NEEDS_ROOT = f"nmap needs root or CAP_NET_RAW; run as root, or {SEE_README}"
 
 # The exit codes for open, closed, filtered and error. A new convention needs its row.
 PLUGIN = (0, 2, 2, 3)
