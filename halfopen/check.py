@@ -48,6 +48,8 @@ class Means(NamedTuple):
     nmap: str = "nmap"
     sudo: bool = False
     plus_one: bool = True
+    via: Tuple[str, ...] = ()
+    """Words to put before all others, as those of nsenter."""
 
 
 class Expectation(NamedTuple):
@@ -119,7 +121,7 @@ def check(
         services.update(resolve.service_names([target.port for target in targets], soon))
 
     try:
-        asker = _Asker(_program(means), means.plus_one, deadline, run, meanwhile)
+        asker = _Asker(program(means), means.plus_one, deadline, run, meanwhile)
         addresses = _sorted_out(_resolved(targets, deadline), outcomes)
         questions = len(_questions(addresses)) or 1
         for look in plan.plan(deadline - time.monotonic(), questions):
@@ -161,12 +163,13 @@ def _by_round_trip(rtt: Optional[float], expectation: Expectation) -> Status:
     return Status.OK
 
 
-def _program(means: Means) -> List[str]:
+def program(means: Means) -> List[str]:
     """Return how to call nmap; raise CheckError if it, or sudo, is not there."""
     nmap = programs.find_program(means.nmap)
     if means.sudo:
-        return [programs.find_program("sudo", "install sudo, or leave out --sudo"), "-n", nmap]
-    return [nmap, "--privileged"] if nmap_needs_telling(nmap) else [nmap]
+        sudo = programs.find_program("sudo", "install sudo, or leave out --sudo")
+        return [*means.via, sudo, "-n", nmap]
+    return [*means.via, nmap, *(["--privileged"] if nmap_needs_telling(nmap) else [])]
 
 
 def _resolved(

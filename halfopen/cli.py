@@ -1,5 +1,6 @@
 """The typer apps: words only, no logic. `halfopen` and the full form of check_tcp_half_open."""
 
+import sys
 import time
 from typing import Any, List, NamedTuple, Optional, Sequence, Type
 
@@ -81,6 +82,10 @@ _NMAP = typer.Option(
     "nmap", "--nmap", envvar="HALFOPEN_NMAP", metavar="PATH", help="The nmap to run."
 )
 _SUDO = typer.Option(False, "--sudo", help="Run nmap with sudo -n.")
+_FORM = typer.Option("text", "--as", metavar="FORM", help="What to print: text, json, junit.")
+_SAVE = typer.Option(
+    None, "--save", metavar="DIR", help="Keep nmap's runs as recordings, for a bug report."
+)
 _VERBOSE = typer.Option(False, "--verbose", "-v", help="Show nmap's command line and messages.")
 
 
@@ -117,6 +122,9 @@ def plugin(words: Sequence[str]) -> Output:
 def _run(
     app: typer.Typer, name: str, words: Sequence[str], entry: _Entry, help_code: int
 ) -> Output:
+    asking = {"--help", "--version"}.intersection(words)
+    if asking and CONVENTIONS[asked_for(words, entry.convention)].only == ():
+        raise UsageError("leave out --as: what is printed would be taken for a verdict")
     try:
         result: Any = app(
             list(words),
@@ -131,7 +139,7 @@ def _run(
         result = None
     if isinstance(result, Output):
         return result
-    if not {"--help", "--version"}.intersection(words):
+    if not asking:
         raise UsageError(f"nothing was checked; see {name} --help")
     return Output("", help_code)
 
@@ -256,6 +264,34 @@ def replay_command(  # noqa: PLR0913  one parameter an option: typer reads them 
     return output(want.convention, found, want.exit_map, verbose)
 
 
+def smoke_command(
+    timeout: Optional[str] = _TIMEOUT,
+    form: str = _FORM,
+    folder: Optional[str] = _SAVE,
+    nmap: str = _NMAP,
+    sudo: bool = _SUDO,
+) -> Output:
+    """Find out whether this nmap can be trusted for half-open checks.
+
+    It is asked about targets of our own, on loopback and in network namespaces. Exit code: 0 fit,
+    2 not fit, 3 could not tell.
+    """
+    from halfopen import smoke, smoke_report  # noqa: PLC0415  what only this command needs
+
+    if form not in smoke_report.FORMATS:
+        raise UsageError("--as {!r} is not one of {}".format(form, ", ".join(smoke_report.FORMATS)))
+    seconds = smoke.TIMEOUT if timeout is None else settings.seconds("--timeout", timeout)
+    found = smoke.examine(Means(nmap or "nmap", sudo), time.monotonic() + seconds, _progress)
+    if folder is not None:
+        smoke_report.save(found, folder)
+    return Output(smoke_report.FORMATS[form](found), smoke_report.CODES[found.verdict])
+
+
+def _progress(doing: str) -> None:
+    if sys.stderr is not None and sys.stderr.isatty():
+        typer.echo(f"smoke: {doing} ...", err=True)
+
+
 def conventions_command() -> Output:
     """List what --as takes, and the exit codes of each."""
     return Output(listing(), 0)
@@ -280,6 +316,7 @@ _halfopen = _app()
 _halfopen.callback()(_overview)
 _halfopen.command("check")(check_command)
 _halfopen.command("replay")(replay_command)
+_halfopen.command("smoke")(smoke_command)
 _halfopen.command("conventions")(conventions_command)
 
 _plugin = _app()

@@ -1,4 +1,4 @@
-"""The two kinds of failure that are ours to report; each one's text is one line for the user."""
+"""The kinds of failure that are ours to report; each one's text is one line for the user."""
 
 
 class HalfopenError(Exception):
@@ -15,3 +15,7 @@ class UsageError(HalfopenError):
 
 class CheckError(HalfopenError):
     """No answer about the asked port could be had, through no fault of the target's."""
+
+
+class NotAllowedError(CheckError):
+    """nmap, or sudo, may not do it: the way out is in the text."""

@@ -6,7 +6,7 @@ import types
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 from xml.etree import ElementTree as ET
 
-from halfopen.errors import CheckError
+from halfopen.errors import CheckError, NotAllowedError
 from halfopen.nmap_command import STATES
 from halfopen.nmap_run import FLOOD, LATE, UNSTARTED, NmapRun
 from halfopen.privileges import SEE_README, why_not
@@ -73,6 +73,11 @@ class _Reader(nmap.PortScanner):  # type: ignore[misc]  # python-nmap has no typ
 
     def __init__(self) -> None:  # pylint: disable=super-init-not-called
         pass
+
+
+def library_version() -> str:
+    """Return python-nmap's version."""
+    return str(nmap.__version__)
 
 
 def read(run: NmapRun, addresses: Sequence[str], port: int) -> Dict[str, Outcome]:
@@ -225,7 +230,9 @@ def _scan(run: NmapRun) -> _Scan:
     failed = run.exit_code != 0 or (finished is not None and finished.get("exit") == "error")
     if failed or root is None or finished is None or root.find("runstats/hosts") is None:
         cause = _known_cause(stderr, run.argv) or _known_cause(errormsg, run.argv)
-        raise CheckError(cause or _what_broke(run, errormsg or _first_line(stderr)))
+        if cause is not None:
+            raise NotAllowedError(cause)
+        raise CheckError(_what_broke(run, errormsg or _first_line(stderr)))
     try:
         parsed = _Reader().analyse_nmap_xml_scan(run.stdout.decode("utf-8"))
     except Exception as error:  # whatever python-nmap meets in odd XML: it checks nothing

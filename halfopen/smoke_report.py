@@ -1,0 +1,150 @@
+"""What `halfopen smoke` found: as text, JSON or JUnit's XML, and its runs as recordings."""
+
+import json
+import os
+import platform
+import time
+from typing import Callable, Dict, List
+from xml.sax.saxutils import escape, quoteattr
+
+from halfopen import __version__
+from halfopen.conventions import printable
+from halfopen.errors import UsageError
+from halfopen.smoke import Examination, Finding, Outcome
+
+CODES = {Outcome.OK: 0, Outcome.FAILED: 2, Outcome.UNSURE: 3}
+"""Exit codes for fit, not fit, could not tell."""
+
+_VERDICTS = {Outcome.OK: "fit", Outcome.FAILED: "not fit", Outcome.UNSURE: "could not tell"}
+
+
+def text(found: Examination) -> str:
+    """Return a table of the findings, and the conclusion in words."""
+    groups = max(len(finding.group) for finding in found.findings)
+    names = max(len(finding.name) for finding in found.findings)
+    rows = [
+        "{:<{}}  {:<{}}  {:<7}  {}".format(
+            finding.group, groups, finding.name, names, finding.outcome.value, finding.detail
+        )
+        for finding in found.findings
+    ]
+    return "\n".join([*rows, "", *conclusion(found)])
+
+
+def conclusion(found: Examination) -> List[str]:
+    """Return in words whether nmap is fit, whether it needs the second port, and what to do."""
+    name = "nmap {}".format(found.version or "").strip()
+    bad = [f for f in found.findings if f.outcome is found.verdict]
+    first = f"{name}: {_VERDICTS[found.verdict]} for half-open checks"
+    if found.verdict is not Outcome.OK:
+        first += f" ({bad[0].group}: {bad[0].name}: {bad[0].detail})"
+    lines = [first + "."]
+    if found.second_port is not None:
+        needed = "needed here: leave --plus-one on" if found.second_port else "not needed here"
+        lines.append(f"A second port is {needed}.")
+    if found.verdict is Outcome.FAILED:
+        lines.append("Install another nmap (7.80 or later), or name one with --nmap.")
+    untested = [
+        f.group if f.name == "all" else f"{f.group}, {f.name}"
+        for f in found.findings
+        if f.outcome is Outcome.SKIPPED
+    ]
+    if untested:
+        lines.append("Not tested: {}.".format("; ".join(untested)))
+    return lines
+
+
+def as_json(found: Examination) -> str:
+    """Return one JSON object."""
+    return json.dumps(
+        {
+            "version": 1,
+            "verdict": _VERDICTS[found.verdict],
+            "nmap": found.nmap,
+            "nmap_version": found.version or None,
+            "second_port_needed": found.second_port,
+            "conclusion": " ".join(conclusion(found)),
+            "findings": [
+                {
+                    "group": finding.group,
+                    "name": finding.name,
+                    "outcome": finding.outcome.value,
+                    "detail": finding.detail,
+                    "seconds": round(finding.seconds, 3),
+                }
+                for finding in found.findings
+            ],
+        }
+    )
+
+
+def junit(found: Examination) -> str:
+    """Return JUnit's XML: a test case a finding, as GitLab and Jenkins read it."""
+    outcomes = [finding.outcome for finding in found.findings]
+    counts = {
+        "tests": len(outcomes),
+        "failures": outcomes.count(Outcome.FAILED),
+        "errors": outcomes.count(Outcome.UNSURE),
+        "skipped": outcomes.count(Outcome.SKIPPED),
+    }
+    attributes = " ".join(f'{name}="{count}"' for name, count in counts.items())
+    return "\n".join(
+        [
+            '<?xml version="1.0" encoding="UTF-8"?>',
+            f"<testsuites {attributes}>",
+            f'<testsuite name="halfopen.smoke" {attributes}>',
+            *map(_test_case, found.findings),
+            "</testsuite>",
+            "</testsuites>",
+        ]
+    )
+
+
+_ELEMENTS = {Outcome.FAILED: "failure", Outcome.UNSURE: "error", Outcome.SKIPPED: "skipped"}
+
+
+def _test_case(finding: Finding) -> str:
+    start = "<testcase classname={} name={} time={}".format(
+        quoteattr(f"halfopen.smoke.{finding.group}"),
+        quoteattr(finding.name),
+        quoteattr(f"{finding.seconds:.3f}"),
+    )
+    detail = printable(finding.detail)
+    if finding.outcome is Outcome.OK:
+        return f"{start}><system-out>{escape(detail)}</system-out></testcase>"
+    return f"{start}><{_ELEMENTS[finding.outcome]} message={quoteattr(detail)}/></testcase>"
+
+
+FORMATS: Dict[str, Callable[[Examination], str]] = {"text": text, "json": as_json, "junit": junit}
+"""Name to format, in the order in which help lists them."""
+
+
+def save(found: Examination, folder: str) -> None:
+    """Write each run as a recording, FOLDER/nmap-VERSION/CASE/{nmap.xml,run.json}.
+
+    The layout is that of fixtures/recorded, so that `halfopen replay` and the tests read it.
+    Raises UsageError if it can't be written.
+    """
+    recorded = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    for trial in found.trials:
+        place = os.path.join(folder, f"nmap-{found.version}", trial.case)
+        run = {
+            "argv": list(trial.run.argv),
+            "returncode": trial.run.exit_code,
+            "seconds": round(trial.run.seconds, 3),
+            "stderr": trial.run.stderr.decode("utf-8", "replace"),
+            "truth": trial.truth,
+            "nmap": f"nmap-{found.version}",
+            "recorded": recorded,
+            "kernel": platform.release().split("-", 1)[0],
+            "user": "root" if os.geteuid() == 0 else "another",
+            "halfopen": __version__,
+        }
+        try:
+            os.makedirs(place, exist_ok=True)
+            with open(os.path.join(place, "nmap.xml"), "wb") as xml:
+                xml.write(trial.run.stdout)
+            with open(os.path.join(place, "run.json"), "w", encoding="utf-8") as facts:
+                facts.write(json.dumps(run, indent=2) + "\n")
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot write to {folder!r} ({error}); name another folder") from None
