@@ -35,6 +35,9 @@ class Convention(NamedTuple):
     """Seconds for everything unless --timeout says so: below what the caller allows by default."""
     parse: Optional[Parse] = None
     """How the caller names the target, if it has a way of its own."""
+    code_on_signal: bool = False
+    """Whether a signal that ends us is to give a failed check's exit code: the caller, or a shell
+    between us, makes something else of a death by signal."""
     only: Optional[Sequence[int]] = None
     """The exit codes that the caller knows, if it would take others for something else."""
 
@@ -72,7 +75,7 @@ def printable(text: str) -> str:
 
 def asked_for(words: Sequence[str], default: str) -> str:
     """Return the convention that the words ask for: they may not have been parsed, or be wrong."""
-    name = option_value(words, "--as")
+    name = option_value(words, "--as").lower()  # F5, in a wrong word, still means f5
     return name if name in CONVENTIONS else default
 
 
@@ -133,11 +136,13 @@ CONVENTIONS: Dict[str, Convention] = {
         render.plain,
         timeout=4.5,  # `checktimeout` is 5 s
         parse=parse_balancer_words,
+        code_on_signal=True,  # ldirectord takes a death by signal for 0
     ),
     "keepalived": Convention(
         "keepalived's MISC_CHECK and vrrp_script: 0 or 1, nothing else",
         _UP_OR_DOWN,
         render.plain,
+        code_on_signal=True,
         only=(0, 1),  # under misc_dynamic 2 to 255 are up, with a weight
     ),
     "systemd": Convention("systemd's ExecCondition", _CONDITION, render.plain),

@@ -67,7 +67,7 @@ def _bug(error: BaseException) -> str:
 
 
 def _take_signals(convention: str) -> None:
-    if CONVENTIONS[convention].only:
+    if CONVENTIONS[convention].code_on_signal:
         nmap_run.exit_on_signals(CONVENTIONS[convention].codes[Status.UNKNOWN])
     for number in head_start.ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands

@@ -165,8 +165,11 @@ def parse_plugin_words(words: Sequence[str], family: Optional[int] = None) -> Li
     say nothing about the server and are not looked at. Raises UsageError for any other number.
     """
     if len(words) not in (2, 4):
+        # Farmguardian has a shell run the command; the shell makes file names of the port `*`.
+        farm = "; or a farm's port is *: write one port in place of PORT" if len(words) > 4 else ""
         raise UsageError(
             f"{_counted(words)} given; give HOST PORT, or VIP VPORT RIP RPORT, or -H HOST -p PORT"
+            + farm
         )
     return [make(words[-2], words[-1], family)]
 

@@ -135,6 +135,23 @@ def test_help_is_never_up(run: Commands, console: Console, convention: str, word
     assert ended.code == EXIT_CODES[convention][3]
 
 
+@pytest.mark.parametrize("word", ["--help", "--version"])
+@pytest.mark.parametrize("convention", ["f5", "F5", "zabbix", "checkmk", "prometheus"])
+@BOTH
+def test_help_is_not_printed_where_the_printed_decides(
+    run: Commands, console: Console, convention: str, word: str
+) -> None:
+    ended = run.full(console, "--as", convention, *HOST_FORMS["f5"], word)
+
+    assert "Usage" not in ended.said
+    assert "halfopen 0" not in ended.said
+    assert ended.said == "" or convention not in {"f5", "F5"}
+
+
+def test_a_mistyped_f5_is_still_told_nothing(run: Commands) -> None:
+    assert run.plugin("--as", "F5", *HOST_FORMS["f5"]).said == ""
+
+
 @pytest.mark.parametrize("codes", ["closed=2", "error=3", "open=255,closed=1", "open=unknown"])
 def test_keepalived_takes_no_exit_code_but_0_and_1(run: Commands, codes: str) -> None:
     ended = run.check("--as", "keepalived", "--exit", codes, "192.0.2.25:25")
@@ -283,13 +300,14 @@ def test_a_real_process_ends_by_its_convention(tmp_path: Path, convention: str) 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1]
 
 
+@pytest.mark.parametrize("convention", ["keepalived", "ldirectord"])
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_keepalived_sees_1_when_a_signal_ends_the_check(
-    tmp_path: Path, number: signal.Signals
+def test_who_would_misread_a_death_by_signal_sees_1(
+    tmp_path: Path, number: signal.Signals, convention: str
 ) -> None:
     running = Command(
         tmp_path,
-        *["--as", "keepalived", HOST, OPEN_PORT],
+        *["--as", convention, HOST, OPEN_PORT],
         nmap=fakes.fake(tmp_path, HANGS),
     ).start()
     running.send_once_started(number)

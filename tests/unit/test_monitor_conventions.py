@@ -1,6 +1,7 @@
 """What each monitor host is shown, beyond the plugin's own line, people's rows and JSON."""
 
 import re
+from pathlib import Path
 from typing import Dict, List
 
 import pytest
@@ -238,6 +239,17 @@ def test_the_listing_has_each_convention_with_its_exit_codes() -> None:
 
     assert list(rows) == list(CONVENTIONS)
     assert rows == {name: [str(code) for code in codes] for name, codes in EXIT_CODES.items()}
+
+
+def test_the_readme_has_the_exit_codes_of_every_convention() -> None:
+    readme = Path(__file__).resolve().parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    table = readme.split("## Exit codes")[1].split("\n\n")[1]
+    rows = {}
+    for line in table.splitlines()[2:]:
+        names, *codes = (cell.strip() for cell in line.strip("|").split("|"))
+        rows.update(dict.fromkeys(re.findall("`([a-z0-9]+)`", names), tuple(map(int, codes))))
+
+    assert rows == EXIT_CODES
 
 
 @pytest.mark.parametrize("convention", list(CONVENTIONS))
