@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 VENV := .venv
 BIN := $(VENV)/bin
-SCRIPTS := .ci/run tools/*.sh
+SCRIPTS := .ci/run tools/*.sh $(shell grep -rlE '^\#!/bin/(ba)?sh' examples)
 # Namespaces and raw sockets are root's; without sudo the tests that need them skip, and say so.
 AS_ROOT = $(shell [ "$$(id -u)" != 0 ] && command -v sudo >/dev/null && \
 	{ sudo -n true 2>/dev/null || [ -t 0 ]; } && \

@@ -26,7 +26,15 @@ case ${1:-} in
     run) system='nmap:nmap' extras='' ;;
     unit) system='' extras='[test]' ;;
     test)
+        # From the second line on: the monitor hosts that tests/hosts runs, and what they need.
         system='nmap:nmap ip:iproute2 nft:nftables setcap:libcap2-bin setpriv:util-linux
+                haproxy:haproxy keepalived:keepalived ldirectord:ldirectord monit:monit
+                nagios4:nagios4-core nrpe:nagios-nrpe-server icinga2:icinga2-bin
+                /usr/lib/nagios/plugins/check_nrpe:nagios-nrpe-plugin /etc/icinga2:icinga2-common
+                zabbix_agentd:zabbix-agent promtool:prometheus
+                prometheus-node-exporter:prometheus-node-exporter
+                /usr/lib/nagios/plugins/check_ping:monitoring-plugins-basic
+                faketime:faketime visudo:sudo curl:curl
                 /etc/services:netbase'
         extras='[test]'
         ;;
@@ -57,6 +65,7 @@ install_packages() {
     command -v apt-get >/dev/null ||
         fail "lacking:$lacking; install them with this system's package manager"
     say "installing$packages"
+    keep_daemons_off
     log=$(mktemp)
     for step in update "install --no-install-recommends$packages"; do
         # shellcheck disable=SC2086 # words to split: an empty $as_root, several packages
@@ -64,9 +73,39 @@ install_packages() {
             apt-get -y -o DPkg::Lock::Timeout=120 $step </dev/null >"$log" 2>&1 && continue
         cat "$log" >&2
         rm -f "$log"
+        let_daemons_be
         fail "apt-get ${step%% *} failed; needed:$packages"
     done
     rm -f "$log"
+    let_daemons_be
+}
+
+# The tests start the daemons themselves, on machines of their own; installing the packages must not
+# start any here: invoke-rc.d and deb-systemd-invoke ask policy-rc.d, and 101 forbids it. Nor at the
+# next boot: what apt enables is disabled again.
+POLICY=/usr/sbin/policy-rc.d
+policy_is_ours=false
+keep_daemons_off() {
+    enabled=$(enabled_units)
+    [ ! -e "$POLICY" ] || return 0
+    policy_is_ours=true
+    trap let_daemons_be EXIT
+    # shellcheck disable=SC2016,SC2086 # the inner shell's words; an empty $as_root
+    $as_root sh -c 'printf "#!/bin/sh\nexit 101\n" >"$1" && chmod 755 "$1"' sh "$POLICY"
+}
+let_daemons_be() {
+    # shellcheck disable=SC2086 # an empty $as_root
+    ! $policy_is_ours || $as_root rm -f "$POLICY"
+    policy_is_ours=false
+    for unit in $(enabled_units); do
+        case " $enabled" in *" $unit "*) continue ;; esac
+        # shellcheck disable=SC2086 # an empty $as_root
+        $as_root systemctl disable -q "$unit" || true
+    done
+}
+enabled_units() {
+    [ ! -d /run/systemd/system ] ||
+        systemctl list-unit-files --state=enabled --no-legend | cut -d ' ' -f 1 | tr '\n' ' '
 }
 
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 7))' 2>/dev/null ||

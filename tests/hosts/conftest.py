@@ -1,0 +1,45 @@
+"""A lab, an installation and the two backends for all monitor hosts; a machine for each test."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+import pytest
+from lab import Lab, why_no_lab
+
+from .machine import WEB1, Farm, Machine, Site, site
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _able() -> None:
+    reason = why_no_lab()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def installed(_able: None) -> Iterator[Site]:
+    with site() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def lab(_able: None) -> Iterator[Lab]:
+    with Lab() as made:
+        yield made
+
+
+@pytest.fixture
+def farm(lab: Lab) -> Iterator[Farm]:
+    """Return the backends: web1 (192.0.2.11:443) open, web2 (192.0.2.12:443) closed."""
+    made = Farm(lab)
+    made.only(WEB1)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def machine(lab: Lab, installed: Site) -> Iterator[Machine]:
+    """Return a machine with the real nmap, both commands installed."""
+    with Machine(lab, installed) as made:
+        yield made

@@ -1,0 +1,377 @@
+"""Throwaway machines to run monitor hosts on: this system's files, and nothing written to them.
+
+A machine is a network namespace of the lab with process and mount namespaces of its own. Its root
+is an overlay on `/`: daemons find their packages' files, may write wherever they like, and all of
+it is gone when the machine ends, together with every process in it.
+
+Two backends stand in the lab's target: `192.0.2.11` and `192.0.2.12`, port 443. The examples name
+them; `Farm` opens and closes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import select
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Callable, Iterator, Mapping, Sequence
+
+from lab import IP, TOOL_PATH, Finished, Lab, Running
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+WEB1, WEB2 = "192.0.2.11", "192.0.2.12"
+PORT = 443
+VAR_TMP = "/var/tmp"  # noqa: S108  only mkdtemp writes there; /tmp may be mounted nosuid
+PATIENCE = 60.0
+"""Seconds in which a daemon must have come to a verdict; it mostly takes a few."""
+
+_BOOT = """
+set -e
+mount -t tmpfs -o mode=755 tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+mount -t proc proc "$1/root/proc"
+mount --bind /sys "$1/root/sys"
+mount --rbind /dev "$1/root/dev"
+mount -t tmpfs -o mode=755 tmpfs "$1/root/run"
+mount -t tmpfs -o mode=1777 tmpfs "$1/root/tmp"
+cd "$1/root"
+# An ignored SIGCHLD makes the kernel reap what is orphaned.
+trap '' CHLD
+exec chroot "$1/root" sh -c 'echo booted; exec tail -f /dev/null'
+"""
+
+# What takes the place of nmap. The first two are the real one.
+_NOT_ALLOWED = """#!/bin/sh
+exec setpriv --bounding-set=-net_raw --inh-caps=-net_raw /usr/bin/nmap.real "$@"
+"""
+_HANGING = """#!/bin/sh
+exec sleep 600
+"""
+
+
+class Farm:
+    """The two backends, 192.0.2.11:443 and 192.0.2.12:443; both closed at first."""
+
+    def __init__(self, lab: Lab) -> None:
+        """Give the lab's target their addresses."""
+        self._lab = lab
+        self._listeners: dict[str, socket.socket] = {}
+        for address in (WEB1, WEB2):
+            _tool(
+                [IP, "-n", lab.netns("target"), "addr", "replace", f"{address}/24", "dev", "eth0"]
+            )
+
+    def only(self, *addresses: str) -> None:
+        """Open the port at these addresses, and close it at the others."""
+        for address in list(self._listeners):
+            if address not in addresses:
+                self._listeners.pop(address).close()
+        for address in addresses:
+            if address not in self._listeners:
+                self._listeners[address] = self._lab.within("target", partial(_listener, address))
+
+    def close(self) -> None:
+        """Close both."""
+        self.only()
+
+
+def _listener(address: str) -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((address, PORT))
+    sock.listen(1024)
+    return sock
+
+
+class Site:
+    """An installation that any user may run, as the README tells to make one."""
+
+    def __init__(self, folder: Path) -> None:
+        """Install into the folder."""
+        self.bin = folder / "venv" / "bin"
+        # The one that runs the tests may lie where only root may read.
+        python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+        _tool([python, "-m", "venv", "--without-pip", str(self.bin.parent)])
+        pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install"]
+        source = folder / "source"  # setuptools builds inside it
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(str(ROOT / "halfopen"), str(source / "halfopen"), ignore=unwanted)
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(str(ROOT / name), str(source))
+        _tool([*pip, "-qq", "--disable-pip-version-check", str(source)], timeout=300)
+
+
+@contextlib.contextmanager
+def site() -> Iterator[Site]:
+    """Make an installation, and remove it afterwards."""
+    _remove_stale_folders()
+    folder = _new_folder("site", VAR_TMP)
+    folder.chmod(0o755)
+    try:
+        yield Site(folder)
+    finally:
+        shutil.rmtree(str(folder))
+
+
+def _new_folder(kind: str, place: str) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f"halfopen-{kind}-{os.getpid()}-", dir=place))
+
+
+def _remove_stale_folders() -> None:
+    """Remove what a killed run left behind: the folders named after a dead pid."""
+    for place in (VAR_TMP, tempfile.gettempdir()):
+        for folder in Path(place).glob("halfopen-*-*-*"):
+            pid = folder.name.split("-")[2]
+            if pid.isdigit() and not Path("/proc", pid).exists():
+                shutil.rmtree(str(folder), ignore_errors=True)
+
+
+class Machine:
+    """A throwaway machine in one of the lab's namespaces, as a context manager."""
+
+    def __init__(self, lab: Lab, site: Site, ns: str = "scanner") -> None:
+        """Build nothing yet: that is for the `with`."""
+        self._lab, self._site, self._ns = lab, site, ns
+        self._folder = _new_folder("machine", tempfile.gettempdir())
+        self._holder: Running[str] | None = None
+        self._init = 0
+        self._pids = ""
+        self._logs: dict[int, Path] = {}
+        self._started: list[Running[str]] = []
+        self._numbers = itertools.count()
+
+    def __enter__(self) -> Machine:
+        """Boot it, with both commands where the examples expect them."""
+        try:
+            self._boot()
+            for command, folder in (
+                ("check_tcp_half_open", "/usr/lib/nagios/plugins"),
+                ("halfopen", "/usr/local/bin"),
+            ):
+                self.path(folder).mkdir(parents=True, exist_ok=True)
+                self.path(folder, command).symlink_to(self._site.bin / command)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Kill all that runs on it, and with that remove what was written."""
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
+        if self._holder is not None:
+            self._holder.kill()  # and the kernel kills the init, and with it everything
+            self._holder.wait()
+            for pipe in (self._holder.stdout, self._holder.stderr):
+                if pipe is not None:
+                    pipe.close()
+            wait_until(lambda: not self.processes(), 10)
+        for process in self._started:
+            process.wait(10)
+        shutil.rmtree(str(self._folder))
+
+    def _boot(self) -> None:
+        mountpoint = self._folder / "mnt"
+        mountpoint.mkdir()
+        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"]
+        self._holder = self._lab.popen(
+            [*unshare, "sh", "-c", _BOOT, "sh", str(mountpoint)], self._ns
+        )
+        assert self._holder.stdout is not None
+        ready = select.select([self._holder.stdout], [], [], 30)[0]
+        if not ready or self._holder.stdout.readline() != "booted\n":
+            self._holder.kill()
+            raise RuntimeError(f"the machine does not boot: {self._holder.communicate()}")
+        children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children")
+        self._init = int(children.read_text())
+        self._pids = os.readlink(f"/proc/{self._init}/ns/pid")
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def path(self, *parts: str) -> Path:
+        """Return a path of the machine's, as it is to be reached from outside.
+
+        Not for a symbolic link: that would lead to this system's file.
+        """
+        return Path(f"/proc/{self._init}/root", *(part.lstrip("/") for part in parts))
+
+    def write(self, name: str, text: str, mode: int = 0o644, owner: str = "root") -> None:
+        """Write a file of the machine's, making its folder."""
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        path.chmod(mode)
+        shutil.chown(str(path), owner)
+
+    def read(self, name: str) -> str:
+        """Return a file's text; empty if it is not there (yet)."""
+        path = self.path(name)
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def install(
+        self, example: str, destination: str, mode: int = 0o644, owner: str = "root"
+    ) -> None:
+        """Put a file of examples/ where its comment says that it belongs, unchanged."""
+        text = (EXAMPLES / example).read_text(encoding="utf-8")
+        self.write(destination, text, mode, owner)
+
+    # -- programs -------------------------------------------------------------------------------
+
+    def _argv(self, argv: Sequence[str], user: str | None) -> list[str]:
+        enter = ["nsenter", f"--target={self._init}", "--mount", "--net", "--pid", "--root", "--wd"]
+        become = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={_group(user)}"]
+        return [*enter, *become, *(["--init-groups"] if user else []), *argv]
+
+    def run(
+        self,
+        argv: Sequence[str],
+        user: str | None = None,
+        timeout: float = 60,
+        env: Mapping[str, str] | None = None,
+    ) -> Finished[str]:
+        """Run a program on the machine to its end, as root or as another user."""
+        return subprocess.run(
+            self._argv(argv, user),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=_environment(env),
+            check=False,
+        )
+
+    def start(
+        self,
+        argv: Sequence[str],
+        user: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Running[str]:
+        """Start a daemon in the foreground; what it prints goes to `printed()`."""
+        log = self._folder / f"{next(self._numbers)}.log"
+        with log.open("wb") as handle:
+            process = subprocess.Popen(
+                self._argv(argv, user),
+                stdin=subprocess.DEVNULL,
+                stdout=handle,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=_environment(env),
+            )
+        self._logs[process.pid] = log
+        self._started.append(process)
+        return process
+
+    def printed(self, process: Running[str]) -> str:
+        """Return what a started program has printed so far."""
+        return self._logs[process.pid].read_text(encoding="utf-8", errors="replace")
+
+    def processes(self) -> dict[int, list[str]]:
+        """Return the live processes on the machine: pid (as seen from outside) to words."""
+        found: dict[int, list[str]] = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.readlink(str(folder / "ns/pid")) == self._pids:
+                    words = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
+                    if words:  # a zombie has none
+                        found[int(folder.name)] = words.rstrip("\0").split("\0")
+        return found
+
+    def running(self, name: str) -> list[int]:
+        """Return the pids (as seen from outside) of the live processes of a program or script."""
+        return [
+            pid
+            for pid, words in self.processes().items()
+            if name in {os.path.basename(word) for word in words[:2]}
+        ]
+
+    # -- nmap -----------------------------------------------------------------------------------
+
+    def break_nmap(self, fault: str) -> None:
+        """Make nmap "missing", "not allowed" to open raw sockets, or "hanging" (a fake)."""
+        self.mend_nmap()
+        nmap = self.path("/usr/bin/nmap")
+        if fault == "missing":
+            nmap.unlink()
+            return
+        script = {"not allowed": _NOT_ALLOWED, "hanging": _HANGING}[fault]
+        nmap.rename(nmap.with_name("nmap.real"))
+        self.write("/usr/bin/nmap", script, 0o755)
+
+    def mend_nmap(self) -> None:
+        """Put the real nmap back, without any capability."""
+        source = shutil.which("nmap", path=TOOL_PATH)
+        assert source
+        for name in ("nmap", "nmap.real"):
+            with contextlib.suppress(FileNotFoundError):
+                self.path("/usr/bin", name).unlink()
+        shutil.copy(source, str(self.path("/usr/bin/nmap")))
+
+    def let_nmap(self, group: str | None = None) -> None:
+        """Give nmap the capability, for everyone or for one group, as the README says."""
+        self.mend_nmap()
+        if group is not None:
+            nmap = self.path("/usr/bin/nmap")
+            shutil.chown(str(nmap), group=group)
+            nmap.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP)
+        done = self.run(["setcap", "cap_net_raw+ep", "/usr/bin/nmap"])
+        assert done.returncode == 0, done.stderr
+
+
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
+    """Return whether the condition came true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return bool(condition())
+
+
+def end(process: Running[str], number: int = signal.SIGTERM) -> None:
+    """End the program that `start` started (nsenter's child) and wait for it."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for child in map(int, children):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, number)
+    process.wait(20)
+
+
+def _environment(env: Mapping[str, str] | None) -> dict[str, str]:
+    """Return what init gives a daemon, and no more."""
+    standard = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    return standard if env is None else dict(env)
+
+
+def _group(user: str) -> str:
+    import grp  # noqa: PLC0415
+    import pwd  # noqa: PLC0415
+
+    return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
+
+
+def _tool(argv: Sequence[str], timeout: float = 60) -> None:
+    done = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{argv}\n{done.stdout}")
