@@ -1,0 +1,268 @@
+"""Every file of examples/, without the hosts: syntax, options, and a place in the README."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+
+import pytest
+import yaml
+
+from halfopen.conventions import CONVENTIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FILES = sorted(path for path in EXAMPLES.rglob("*") if path.is_file())
+FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.is_dir())
+
+SEPARATORS = "[\\s\"'`,\\[\\]]"
+"""What stands between words, in shells, and in the lists of JSON, YAML and HCL."""
+CALL = re.compile(
+    rf"(?:^|(?<=[\s\"'`,\[=(]))(?:[^\s\"'`,\[=(]*/)?"
+    rf"(?:(?P<plugin>check_tcp_half_open)|halfopen(?={SEPARATORS}+[a-z]))(?={SEPARATORS}|$)"
+)
+ICINGA = re.compile(r'^ *"(-[^"]+)" =', re.M)
+"""An argument of an Icinga CheckCommand; its value is not in the same line."""
+COMMANDS = ("check", "conventions", "replay", "smoke", "wait", "watch")
+OPTION = re.compile(r"--?[A-Za-z0-9][A-Za-z0-9-]*")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(EXAMPLES))
+
+
+each_file = pytest.mark.parametrize("path", FILES, ids=name_of)
+
+
+# -- options --------------------------------------------------------------------------------------
+
+
+class Call(NamedTuple):
+    """A call of ours: the command that `--help` belongs to, and the words after it."""
+
+    command: Tuple[str, ...]
+    words: Tuple[str, ...]
+
+    def options(self) -> List[str]:
+        """Return the names of its options."""
+        found = (OPTION.match(word) for word in self.words)
+        return [match.group() for match in found if match]
+
+    def value(self, option: str) -> List[str]:
+        """Return what the option is given, if it is there."""
+        following = zip(self.words, self.words[1:])
+        given = [value for word, value in following if word == option]
+        start = option + "="
+        return given + [word[len(start) :] for word in self.words if word.startswith(start)]
+
+
+def calls(text: str) -> Iterator[Call]:
+    """Return the calls of both commands, also those in comments."""
+    for line in re.sub(r"\\\n", " ", text).splitlines():
+        for match in CALL.finditer(line):
+            words = _words(line[: match.start()][-1:], line[match.end() :])
+            if match.group("plugin"):
+                yield Call(("check_tcp_half_open",), words)
+            elif words[0] in COMMANDS:
+                yield Call(("halfopen", words[0]), words[1:])
+
+
+def _words(before: str, rest: str) -> Tuple[str, ...]:
+    """Return the words of a call, from what follows its name and the character before it."""
+    if before in ("'", '"') and not rest.startswith(before):
+        rest = rest.split(before, maxsplit=1)[0]  # the quotes go round the whole call
+    rest = re.split("[|;&<>()`]", rest, maxsplit=1)[0]  # a shell, or a comment, has done with it
+    return tuple(word for word in re.split(SEPARATORS + "+", rest) if word)
+
+
+def test_calls_are_found_wherever_they_stand() -> None:
+    plugin, check = ("check_tcp_half_open",), ("halfopen", "check")
+
+    assert [
+        (call.command, call.options(), call.value("--as"))
+        for call in calls(
+            """
+            # sudo halfopen check a:1 --sudo, as `check_tcp_half_open --as x --sudo` and -z
+            -x 'check_tcp_half_open HOST PORT -p 1' -y
+            args = ["/usr/lib/nagios/plugins/check_tcp_half_open", "-H", "a", "--exit=error=0"]
+            command: [/usr/local/bin/halfopen, check, "127.0.0.1:443", --timeout, "4"]
+            x=$(halfopen check --as=json \\
+                -4 a 1 2>/dev/null) -y
+            /etc/sudoers.d/halfopen /opt/halfopen/bin/pip -x; halfopen is a --word
+            """
+        )
+    ] == [
+        (check, ["--sudo"], []),
+        (plugin, ["--as", "--sudo"], ["x"]),
+        (plugin, ["-p"], []),
+        (plugin, ["-H", "--exit"], []),
+        (check, ["--timeout"], []),
+        (check, ["--as", "-4"], ["json"]),
+    ]
+
+
+def known_options(command: Tuple[str, ...]) -> List[str]:
+    """Return the options that the command's help lists."""
+    code = f"from halfopen.entry import {command[0]} as main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command[1:], "--help"],
+        stdout=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    lines = re.findall(r"^  (-.*?)(?:  .*)?$", done.stdout.decode(), re.M)
+    return [option for line in lines for option in OPTION.findall(line)]
+
+
+def calls_in(path: Path) -> List[Call]:
+    text = path.read_text(encoding="utf-8")
+    found = list(calls(text))
+    if "icinga2" in path.parts and found:
+        found.append(Call(("check_tcp_half_open",), tuple(ICINGA.findall(text))))
+    return found
+
+
+ALL_CALLS = {path: calls_in(path) for path in FILES}
+
+
+def test_only_options_that_exist_are_used() -> None:
+    commands = {call.command for found in ALL_CALLS.values() for call in found}
+    known = {command: known_options(command) for command in commands}
+    assert all("--help" in options for options in known.values())
+
+    assert [
+        (name_of(path), option)
+        for path, found in ALL_CALLS.items()
+        for call in found
+        for option in call.options()
+        if option not in known[call.command]
+    ] == []
+
+
+def test_only_conventions_that_exist_are_used() -> None:
+    used = [name for found in ALL_CALLS.values() for call in found for name in call.value("--as")]
+
+    assert "f5" in used
+    assert [name for name in used if name not in CONVENTIONS] == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+def test_every_folder_has_a_call_of_ours(folder: Path) -> None:
+    # Or else the options of a host are written in a way that these tests don't see.
+    assert any(found for path, found in ALL_CALLS.items() if folder in path.parents)
+
+
+# -- syntax ---------------------------------------------------------------------------------------
+
+
+def shell_of(path: Path) -> List[str]:
+    """Return the shell scripts in a file: itself, or a workflow's, job's or image's commands."""
+    text = path.read_text(encoding="utf-8")
+    if text.startswith("#!/bin/sh\n"):
+        return [text]
+    if path.parent.name == "github-actions":
+        return [step["run"] for job in parsed(path)["jobs"].values() for step in job["steps"]]
+    if path.parent.name == "gitlab-ci":
+        return ["\n".join(job["script"]) for job in parsed(path).values()]
+    if path.name == "Dockerfile":
+        return re.findall(r"^RUN ((?:.*\\\n)*.*)$", text, re.M)
+    return []
+
+
+def parsed(path: Path) -> Dict[str, Any]:
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert isinstance(document, dict)
+    return document
+
+
+SCRIPTS = [(path, script) for path in FILES for script in shell_of(path)]
+
+
+def test_scripts_are_found_of_every_kind() -> None:
+    assert {"farmguardian", "f5", "github-actions", "gitlab-ci", "kubernetes"} <= {
+        path.parent.name for path, _ in SCRIPTS
+    }
+
+
+@pytest.mark.parametrize(
+    "script",
+    [pytest.param(script, id=f"{name_of(path)}-{i}") for i, (path, script) in enumerate(SCRIPTS)],
+)
+def test_a_script_is_one(script: str) -> None:
+    checkers = [["sh", "-n", "-"]]
+    if shutil.which("shellcheck"):
+        checkers.append(["shellcheck", "--shell=sh", "-"])
+    for checker in checkers:
+        done = subprocess.run(
+            checker,
+            input=script.encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stdout.decode()) == (0, ""), checker
+
+
+@each_file
+def test_a_script_can_be_run_and_nothing_else(path: Path) -> None:
+    script = path.read_text(encoding="utf-8").startswith("#!")
+
+    assert bool(os.stat(str(path)).st_mode & 0o111) == script
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.suffix in (".yaml", ".yml")], ids=name_of
+)
+def test_yaml_is_yaml(path: Path) -> None:
+    assert parsed(path)
+
+
+def test_a_workflow_is_one() -> None:
+    workflow = parsed(EXAMPLES / "github-actions" / "half-open.yml")
+    # YAML 1.1 takes the bare word `on` for a truth value; GitHub does not.
+    assert set(workflow) == {"name", True, "permissions", "env", "jobs"}
+    (job,) = workflow["jobs"].values()
+
+    assert set(job) == {"runs-on", "timeout-minutes", "services", "steps"}
+    assert all(set(step) <= {"name", "env", "run"} for step in job["steps"])
+    # An expression is put into the script's text; a variable is not.
+    assert all("${{" not in step["run"] for step in job["steps"])
+    assert job["steps"][-1]["run"].splitlines()[-1].startswith("sudo "), "the runner is not root"
+
+
+def test_a_job_is_one() -> None:
+    (job,) = parsed(EXAMPLES / "gitlab-ci" / "half-open.yml").values()
+
+    assert set(job) == {"image", "variables", "services", "script"}
+    assert all(isinstance(line, str) for line in job["script"])
+    (service,) = job["services"]
+    assert job["script"][-1].endswith(f" check {service['alias']}:80")
+
+
+def test_an_image_is_made_of_files_that_are_there() -> None:
+    text = (EXAMPLES / "kubernetes" / "Dockerfile").read_text(encoding="utf-8")
+    copied = [word for line in re.findall(r"^COPY (.*) \S+$", text, re.M) for word in line.split()]
+
+    assert {"halfopen", "pyproject.toml", "README.md", "LICENSE"} == set(copied)
+    assert all((ROOT / name).exists() for name in copied)
+
+
+# -- words ----------------------------------------------------------------------------------------
+
+
+@each_file
+def test_a_file_begins_by_saying_what_it_is(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = lines[1] if lines[0].startswith("#!") else lines[0]
+
+    assert re.match(r"(#|//|/\*|!|;) ?\S", first)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+def test_every_folder_is_in_the_readme(folder: Path) -> None:
+    assert f"examples/{folder.name}" in README
