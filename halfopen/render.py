@@ -180,7 +180,8 @@ def prometheus(report: Report, _verbose: bool) -> str:
             [(_labels(name), f"{began:.3f}") for name, _ in named if began is not None],
         ),
     )
-    lines = [f"# {name}: {v.error}".replace("\n", " ") for name, v in named if v.error is not None]
+    failed = [(name, verdict.error) for name, verdict in named if verdict.error is not None]
+    lines = [f"# {name or 'halfopen'}: {error}".replace("\n", " ") for name, error in failed]
     for family, about, samples in families:
         lines += [f"# HELP {family} {about}", f"# TYPE {family} gauge"]
         lines += [f"{family}{{{labels}}} {value}" for labels, value in samples]

@@ -34,7 +34,7 @@ case ${1:-} in
                 zabbix_agentd:zabbix-agent promtool:prometheus
                 prometheus-node-exporter:prometheus-node-exporter
                 /usr/lib/nagios/plugins/check_ping:monitoring-plugins-basic
-                faketime:faketime visudo:sudo curl:curl
+                faketime:faketime visudo:sudo curl:curl /lib/systemd/systemd:systemd
                 /etc/services:netbase'
         extras='[test]'
         ;;

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Iterator
 
 import pytest
-from lab import Lab, why_no_lab
+from lab import TOOL_PATH, Lab, why_no_lab
 
 from .machine import WEB1, Farm, Machine, Site, site
+
+PLACES = ":/usr/lib/nagios/plugins:/lib/systemd"
+"""Where Debian has programs that are not for people."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,6 +19,15 @@ def _able() -> None:
     reason = why_no_lab()
     if reason:
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _daemons(request: pytest.FixtureRequest) -> None:
+    """Skip a module whose NEEDS, the programs of its monitor host, are not on this system."""
+    needs = getattr(request.module, "NEEDS", ())
+    absent = [name for name in needs if not shutil.which(name, path=TOOL_PATH + PLACES)]
+    if absent:
+        pytest.skip("needs " + ", ".join(absent))
 
 
 @pytest.fixture(scope="session")

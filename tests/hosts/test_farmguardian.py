@@ -21,6 +21,8 @@ from lab import TARGET, TOOL_PATH, Lab, Running
 
 from .machine import WEB1, WEB2, Farm, Machine, end, wait_until
 
+NEEDS = ("curl", "perl")
+
 PLUGINS = "/usr/lib/nagios/plugins/"
 NAME = "check_tcp_half_open"
 KEY = "0123456789abcdef"

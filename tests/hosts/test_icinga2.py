@@ -22,6 +22,8 @@ from lab import TOOL_PATH, Lab, Running
 
 from .machine import WEB2, Farm, Machine, Site, end, wait_until
 
+NEEDS = ("icinga2", "faketime")
+
 MASTER, AGENT = "master.example.org", "agent.example.org"
 CERTIFICATES = "/var/lib/icinga2/certs"
 OK, WARNING, CRITICAL, UNKNOWN = range(4)

@@ -15,6 +15,8 @@ import pytest
 
 from .machine import EXAMPLES, PATIENCE, WEB1, WEB2, Farm, Machine, end, wait_until
 
+NEEDS = ("nagios4", "check_ping")
+
 EXAMPLE = "nagios/half_open.cfg"
 OBJECTS = "/etc/nagios4/conf.d/half_open.cfg"
 MAIN = "/etc/nagios4/nagios.cfg"

@@ -12,6 +12,8 @@ from lab import Finished
 from .machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
 from .test_nagios import hold_back_nmap
 
+NEEDS = ("nrpe", "check_nrpe")
+
 EXAMPLE = "nrpe/half_open.cfg"
 COMMANDS = "/etc/nagios/nrpe.d/half_open.cfg"
 CHECK_NRPE = "/usr/lib/nagios/plugins/check_nrpe"

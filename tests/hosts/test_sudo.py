@@ -14,6 +14,8 @@ from .test_nagios import hold_back_nmap
 from .test_nrpe import COMMANDS, both, running_nrpe
 from .test_nrpe import EXAMPLE as NRPE_EXAMPLE
 
+NEEDS = ("sudo", "visudo", "nrpe", "check_nrpe")
+
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
 WITH_SUDO = [PLUGIN, "-H", WEB1, "-p", "443", "--sudo"]
 
