@@ -151,11 +151,17 @@ def parse_port(word: str) -> int:
 
 def make(host: str, port: str, family: Optional[int] = None) -> Target:
     """Return the Target of two words; raise UsageError if one is bad or not of `family`."""
-    valid_host = parse_host(host)
+    valid_host = parse_host(_unbracketed(host))
     version = ip_version(valid_host)
     if family is not None and version not in (None, family):
         raise UsageError(f"host {host!r} is an IPv{version} address, but -{family} was given")
     return Target(valid_host, parse_port(port), family)
+
+
+def _unbracketed(host: str) -> str:
+    """Return an IPv6 address without its brackets: ldirectord passes it with them."""
+    bare = host[1:-1]
+    return bare if host == f"[{bare}]" and ip_version(bare) == 6 else host
 
 
 def parse_plugin_words(words: Sequence[str], family: Optional[int] = None) -> List[Target]:

@@ -381,3 +381,18 @@ def test_an_address_is_told_from_other_words(
 ) -> None:
     assert ip_version(word) == version
     assert canonical_ip(word) == canonical
+
+
+@pytest.mark.parametrize(
+    "words", [["[2001:db8::25]", "25"], ["[2001:db8::10]", "80", "[2001:db8::25]", "25"]]
+)
+def test_an_ipv6_address_may_come_in_brackets_with_its_port_apart(words: List[str]) -> None:
+    assert parse_plugin_words(words) == [Target("2001:db8::25", 25)]
+
+
+@pytest.mark.parametrize(
+    "host", ["[192.0.2.25]", "[web1.example]", "[[::1]]", "[]", "[::1", "::1]"]
+)
+def test_brackets_round_anything_else_are_refused(host: str) -> None:
+    with pytest.raises(UsageError):
+        parse_plugin_words([host, "25"])
