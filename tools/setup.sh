@@ -35,6 +35,7 @@ case ${1:-} in
                 prometheus-node-exporter:prometheus-node-exporter
                 /usr/lib/nagios/plugins/check_ping:monitoring-plugins-basic
                 faketime:faketime visudo:sudo curl:curl /lib/systemd/systemd:systemd
+                cc:gcc /usr/include/dlfcn.h:libc6-dev /usr/include/linux/ip_vs.h:linux-libc-dev
                 /etc/services:netbase'
         extras='[test]'
         ;;

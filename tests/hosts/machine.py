@@ -54,10 +54,10 @@ exec chroot "$1/root" sh -c 'echo booted; exec tail -f /dev/null'
 
 # What takes the place of nmap. The first two are the real one.
 _NOT_ALLOWED = """#!/bin/sh
-exec setpriv --bounding-set=-net_raw --inh-caps=-net_raw /usr/bin/nmap.real "$@"
+exec /usr/bin/setpriv --bounding-set=-net_raw --inh-caps=-net_raw /usr/bin/nmap.real "$@"
 """
 _HANGING = """#!/bin/sh
-exec sleep 600
+exec /bin/sleep 600
 """
 
 

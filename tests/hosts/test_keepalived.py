@@ -1,0 +1,195 @@
+"""examples/keepalived, judged by keepalived: its log, and what it tells IPVS."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from lab import TOOL_PATH, Running
+
+from .machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
+
+NEEDS = ("keepalived",)
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("keepalived", path=TOOL_PATH) is None, reason="needs keepalived"
+)
+
+VRRP = (EXAMPLES / "keepalived/vrrp.conf").read_text(encoding="utf-8")
+MISC = (EXAMPLES / "keepalived/misc_check.conf").read_text(encoding="utf-8")
+
+# A fake of the kernel's IPVS, which few kernels for tests have: keepalived's calls to it come here.
+# It takes them all, and writes to keepalived's log what becomes of the real servers. Nothing of
+# keepalived is replaced: it runs the checks and judges them as ever.
+IPVS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <linux/ip_vs.h>
+
+int getsockopt(int fd, int level, int name, void *value, socklen_t *size)
+{
+    int (*real)(int, int, int, void *, socklen_t *) = dlsym(RTLD_NEXT, "getsockopt");
+
+    if (level != IPPROTO_IP || name != IP_VS_SO_GET_INFO)
+        return real(fd, level, name, value, size);
+    memset(value, 0, *size);
+    return 0;
+}
+
+int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
+{
+    int (*real)(int, int, int, const void *, socklen_t) = dlsym(RTLD_NEXT, "setsockopt");
+    const struct ip_vs_dest_user *dest =
+        (const void *) ((const struct ip_vs_service_user *) value + 1);
+
+    if (level != IPPROTO_IP || name < IP_VS_BASE_CTL || name > IP_VS_SO_SET_MAX)
+        return real(fd, level, name, value, size);
+    if (name == IP_VS_SO_SET_ADDDEST || name == IP_VS_SO_SET_EDITDEST)
+        fprintf(stderr, "IPVS: %s has weight %d\n",
+                inet_ntoa((struct in_addr) { dest->addr }), dest->weight);
+    if (name == IP_VS_SO_SET_DELDEST)
+        fprintf(stderr, "IPVS: %s has gone\n", inet_ntoa((struct in_addr) { dest->addr }));
+    return 0;
+}
+"""
+FAKE_IPVS = "/usr/local/lib/ipvs.so"
+
+
+@pytest.fixture(scope="session")
+def ipvs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the fake of IPVS, to be preloaded."""
+    compiler = shutil.which("cc")
+    if compiler is None or not Path("/usr/include/linux/ip_vs.h").exists():
+        pytest.skip("needs a C compiler and the kernel's headers, for a fake of IPVS")
+    folder = tmp_path_factory.mktemp("ipvs")
+    source, library = folder / "ipvs.c", folder / "ipvs.so"
+    source.write_text(IPVS, encoding="utf-8")
+    command = [compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
+    subprocess.run(command, check=True, timeout=60)
+    return library
+
+
+@pytest.fixture
+def host(machine: Machine, ipvs: Path) -> Machine:
+    """Return a machine with the user of the examples' comments, and something of an IPVS."""
+    commands = re.findall("^#     (.*)$", VRRP, re.MULTILINE)
+    assert commands == re.findall("^#     (.*)$", MISC, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["useradd", "setcap"]
+    for command in commands:
+        assert machine.run(command.split()).returncode == 0
+    shutil.copy(str(ipvs), str(machine.path(FAKE_IPVS)))
+    return machine
+
+
+class Keepalived:
+    """A running keepalived."""
+
+    def __init__(self, machine: Machine, process: Running[str]) -> None:
+        self._machine, self._process = machine, process
+
+    def log(self) -> str:
+        return self._machine.printed(self._process)
+
+    def scripts(self) -> dict[str, str]:
+        """Return what it has said last of each vrrp_script."""
+        said = re.findall(r"VRRP_Script\((\w+)\) (\w+)", self.log())
+        return dict(said)
+
+    def priority(self) -> int:
+        """Return the VRRP priority that it has come to by what the scripts said."""
+        return int(re.findall(r"effective priority from \d+ to (\d+)", self.log())[-1])
+
+    def real_servers(self) -> dict[str, str]:
+        """Return the real servers that IPVS has, and their weights."""
+        table = dict(re.findall(r"^IPVS: (\S+) has (?:weight )?(\w+)$", self.log(), re.MULTILINE))
+        return {address: weight for address, weight in table.items() if weight != "gone"}
+
+
+@contextlib.contextmanager
+def keepalived(machine: Machine, vrrp: str = VRRP, misc: str = MISC) -> Iterator[Keepalived]:
+    """Run keepalived with both examples."""
+    machine.write("/etc/keepalived/vrrp.conf", vrrp)
+    machine.write("/etc/keepalived/misc_check.conf", misc)
+    machine.write("/etc/keepalived/keepalived.conf", "include vrrp.conf\ninclude misc_check.conf\n")
+    preload = ["env", f"LD_PRELOAD={FAKE_IPVS}"]
+    options = ["--dont-fork", "--log-console", "--log-detail", "--no-syslog"]
+    process = machine.start([*preload, "keepalived", *options])
+    try:
+        yield Keepalived(machine, process)
+    finally:
+        end(process)
+
+
+def changed(config: str, old: str, new: str) -> str:
+    assert old in config
+    return config.replace(old, new)
+
+
+@pytest.mark.parametrize("example", ["vrrp.conf", "misc_check.conf"])
+def test_keepalived_finds_nothing_wrong_with_the_example(host: Machine, example: str) -> None:
+    host.install(f"keepalived/{example}", "/etc/keepalived/keepalived.conf")
+    tested = host.run(["keepalived", "--config-test"])
+
+    assert (tested.returncode, tested.stdout, tested.stderr) == (0, "", "")
+
+
+def test_open_is_good_and_up_closed_is_bad_and_down(host: Machine, farm: Farm) -> None:
+    with keepalived(host) as daemon:
+        assert wait_until(lambda: daemon.scripts() == {"web1": "succeeded", "web2": "failed"})
+        assert wait_until(lambda: daemon.real_servers() == {WEB1: "1"}), daemon.log()
+        assert daemon.priority() == 110
+        farm.only(WEB2)
+        assert wait_until(lambda: daemon.scripts() == {"web1": "failed", "web2": "succeeded"})
+        assert wait_until(lambda: daemon.real_servers() == {WEB2: "1"}), daemon.log()
+        assert daemon.priority() == 110
+        farm.only(WEB1, WEB2)
+        assert wait_until(lambda: daemon.priority() == 120), daemon.log()
+
+
+@pytest.mark.parametrize("fault", ["missing", "not allowed", "hanging"])
+def test_a_broken_nmap_is_bad_and_down(host: Machine, farm: Farm, fault: str) -> None:
+    # Under misc_dynamic 1 alone is down: the nagios convention's 3 would be up.
+    dynamic = changed(MISC, "misc_timeout 3", "misc_timeout 3\n            misc_dynamic")
+    with keepalived(host, misc=dynamic) as daemon:
+        assert wait_until(lambda: daemon.scripts() == {"web1": "succeeded", "web2": "failed"})
+        assert wait_until(lambda: daemon.real_servers() == {WEB1: "1"}), daemon.log()
+        if fault == "not allowed":
+            host.mend_nmap()  # as a package's upgrade does: without the capability
+        else:
+            host.break_nmap(fault)
+        farm.only(WEB1, WEB2)
+        assert wait_until(lambda: daemon.scripts() == {"web1": "failed", "web2": "failed"})
+        assert wait_until(lambda: not daemon.real_servers()), daemon.log()
+        web2_is_up = rf"VRRP_Script\(web2\) succeeded|IPVS: {WEB2} has weight"
+        # Long enough for one more check of each kind.
+        assert not wait_until(lambda: re.search(web2_is_up, daemon.log()), 4), daemon.log()
+
+        assert daemon.priority() == 100
+
+
+@pytest.mark.usefixtures("farm")
+def test_a_check_that_keepalived_ends_is_bad_and_leaves_no_nmap(host: Machine) -> None:
+    vrrp, misc = (changed(text, "-t 2 ", "-t 50 ") for text in (VRRP, MISC))
+    with keepalived(host, vrrp, misc) as daemon:
+        assert wait_until(lambda: daemon.scripts() == {"web1": "succeeded", "web2": "failed"})
+        assert wait_until(lambda: daemon.real_servers() == {WEB1: "1"}), daemon.log()
+        host.break_nmap("hanging")
+        assert wait_until(lambda: host.running("sleep"))
+        hanging = set(host.running("sleep"))
+        assert wait_until(lambda: daemon.scripts()["web1"] == "failed"), daemon.log()
+        assert wait_until(lambda: not daemon.real_servers()), daemon.log()
+
+        assert daemon.priority() == 100
+        assert wait_until(lambda: not hanging.intersection(host.processes()), 20)
+        hanging = set(host.running("sleep"))
+    assert wait_until(lambda: not hanging.intersection(host.processes()), 20)
