@@ -19,6 +19,7 @@ from halfopen.conventions import (
 )
 from halfopen.errors import HalfopenError, UsageError
 from halfopen.head_start import TIMEOUT
+from halfopen.nmap_command import STATES
 from halfopen.replay import replay
 from halfopen.target import (
     Parse,
@@ -82,6 +83,7 @@ _NMAP = typer.Option(
     "nmap", "--nmap", envvar="HALFOPEN_NMAP", metavar="PATH", help="The nmap to run."
 )
 _SUDO = typer.Option(False, "--sudo", help="Run nmap with sudo -n.")
+_STREAM = typer.Option("text", "--as", metavar="FORM", help="What to print: text or json.")
 _FORM = typer.Option("text", "--as", metavar="FORM", help="What to print: text, json, junit.")
 _SAVE = typer.Option(
     None, "--save", metavar="DIR", help="Keep nmap's runs as recordings, for a bug report."
@@ -264,6 +266,87 @@ def replay_command(  # noqa: PLR0913  one parameter an option: typer reads them 
     return output(want.convention, found, want.exit_map, verbose)
 
 
+def wait_command(  # noqa: PLR0913  one parameter an option: typer reads them from here
+    words: List[str] = typer.Argument(None, metavar="TARGET...", show_default=False),
+    targets: Optional[str] = _TARGETS,
+    state: str = typer.Option(
+        "open", "--for", metavar="STATE", help="open, closed, filtered or not-open."
+    ),
+    within_: str = typer.Option("60", "--within", metavar="SPAN", help="Give up after so long."),
+    every: str = typer.Option("1", "--every", metavar="SPAN", help="From look to look."),
+    times: str = typer.Option(
+        "1", "--times", metavar="N", help="So many looks in a row have to agree."
+    ),
+    one_is_enough: bool = typer.Option(False, "--any", help="One target is enough."),
+    ipv4: bool = _IPV4,
+    ipv6: bool = _IPV6,
+    form: str = _STREAM,
+    plus_one: bool = _PLUS_ONE,
+    nmap: str = _NMAP,
+    sudo: bool = _SUDO,
+) -> Output:
+    """Wait until ports are open, or whatever else --for says; all of them at once.
+
+    Exit code: 0 they are, 2 the time ran out, 3 nothing can be checked. A SPAN is seconds, or a
+    number with s, m, h or d.
+    """
+    from halfopen import operate, runbook  # noqa: PLC0415  what only this command needs
+
+    settings.one_of("--as", form, operate.FORMS)
+    wish = runbook.Wish(
+        settings.one_of("--for", state, (*STATES, "not-open")),
+        settings.span("--within", within_),
+        settings.span("--every", every, 0.1),
+        settings.count("--times", times),
+        one_is_enough,
+    )
+    asked = _read_targets(words, targets, settings.family(ipv4, ipv6))
+    return operate.wait(asked, wish, Means(nmap or "nmap", sudo, plus_one), form)
+
+
+def watch_command(  # noqa: PLR0913  one parameter an option: typer reads them from here
+    words: List[str] = typer.Argument(None, metavar="TARGET...", show_default=False),
+    targets: Optional[str] = _TARGETS,
+    every: str = typer.Option("2", "--every", metavar="SPAN", help="From look to look."),
+    lasting: Optional[str] = typer.Option(None, "--for", metavar="SPAN", help="End after so long."),
+    count: Optional[str] = typer.Option(
+        None, "--count", metavar="N", help="End after so many looks."
+    ),
+    ipv4: bool = _IPV4,
+    ipv6: bool = _IPV6,
+    form: str = _STREAM,
+    plus_one: bool = _PLUS_ONE,
+    nmap: str = _NMAP,
+    sudo: bool = _SUDO,
+) -> Output:
+    """Watch ports until Ctrl-C: a live table, or a line a change where there is no terminal.
+
+    Exit code: that of the worst last state, 0 open, 2 closed or filtered, 3 unknown. A SPAN is
+    seconds, or a number with s, m, h or d.
+    """
+    from halfopen import operate  # noqa: PLC0415  what only this command needs
+
+    settings.one_of("--as", form, operate.FORMS)
+    span = operate.Span(
+        settings.span("--every", every, 0.1),
+        None if count is None else settings.count("--count", count),
+        None if lasting is None else settings.span("--for", lasting),
+    )
+    asked = _read_targets(words, targets, settings.family(ipv4, ipv6))
+    return operate.watch(asked, span, Means(nmap or "nmap", sudo, plus_one), form)
+
+
+def _read_targets(
+    words: Optional[List[str]], file: Optional[str], family: Optional[int]
+) -> List[Target]:
+    """Return the targets, before nmap is asked for the first time."""
+    return within.call(
+        lambda: _targets(parse_targets, words or [], None, None, file, family),
+        time.monotonic() + TIMEOUT,
+        "reading the targets",
+    )
+
+
 def smoke_command(
     timeout: Optional[str] = _TIMEOUT,
     form: str = _FORM,
@@ -278,8 +361,7 @@ def smoke_command(
     """
     from halfopen import smoke, smoke_report  # noqa: PLC0415  what only this command needs
 
-    if form not in smoke_report.FORMATS:
-        raise UsageError("--as {!r} is not one of {}".format(form, ", ".join(smoke_report.FORMATS)))
+    settings.one_of("--as", form, list(smoke_report.FORMATS))
     seconds = smoke.TIMEOUT if timeout is None else settings.seconds("--timeout", timeout)
     found = smoke.examine(Means(nmap or "nmap", sudo), time.monotonic() + seconds, _progress)
     if folder is not None:
@@ -316,6 +398,8 @@ _halfopen = _app()
 _halfopen.callback()(_overview)
 _halfopen.command("check")(check_command)
 _halfopen.command("replay")(replay_command)
+_halfopen.command("wait")(wait_command)
+_halfopen.command("watch")(watch_command)
 _halfopen.command("smoke")(smoke_command)
 _halfopen.command("conventions")(conventions_command)
 

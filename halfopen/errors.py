@@ -17,5 +17,9 @@ class CheckError(HalfopenError):
     """No answer about the asked port could be had, through no fault of the target's."""
 
 
-class NotAllowedError(CheckError):
+class HopelessError(CheckError):
+    """What waiting can't mend: nmap is not there, or is no program."""
+
+
+class NotAllowedError(HopelessError):
     """nmap, or sudo, may not do it: the way out is in the text."""

@@ -25,7 +25,7 @@ from typing import (
 )
 
 from halfopen import head_start
-from halfopen.errors import CheckError
+from halfopen.errors import CheckError, HopelessError
 from halfopen.head_start import HeadStart
 from halfopen.plan import SIDE_BY_SIDE
 
@@ -236,7 +236,8 @@ def _spawn(argv: Sequence[str]) -> _Process:
                 start_new_session=True,
             )
         except OSError as error:
-            raise CheckError(_cannot_start(argv[0], error)) from error
+            kind = CheckError if error.errno in _PASSING else HopelessError
+            raise kind(_cannot_start(argv[0], error)) from error
         _alive.add(process)
         return process
 
@@ -255,6 +256,10 @@ def _dismiss(early: _Adopted) -> None:
     early.stdout.close()
     early.stderr.close()
     _kill(early)
+
+
+_PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""Why a program can't be started now, but perhaps can later."""
 
 
 def _cannot_start(program: str, error: OSError) -> str:
@@ -280,6 +285,13 @@ def kill_all() -> None:
     if early is not None:
         _dismiss(early)
     _kill(*_alive)
+
+
+def interrupt() -> None:
+    """Kill every nmap that still runs, from a signal's handler: run_all() sees them end."""
+    for process in tuple(_alive):
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def end_by_signal(number: int, _frame: object = None) -> None:

@@ -2,7 +2,7 @@
 
 import os
 
-from halfopen.errors import CheckError
+from halfopen.errors import HopelessError
 
 # Where Debian, Red Hat, Alpine and a local build put programs: some monitors empty PATH.
 USUAL_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -11,7 +11,7 @@ USUAL_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/s
 def find_program(name: str, advice: str = "install nmap, or name it with --nmap") -> str:
     """Return the path of a program, from PATH's absolute folders, then the usual ones.
 
-    A name with a slash is taken as it is. Raises CheckError with the advice if there is none.
+    A name with a slash is taken as it is. Raises HopelessError with the advice if there is none.
     """
     if "/" in name:
         return name
@@ -20,4 +20,4 @@ def find_program(name: str, advice: str = "install nmap, or name it with --nmap"
         path = os.path.join(folder, name)
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
-    raise CheckError(f"{name} not found on PATH, nor in {', '.join(USUAL_PLACES[:3])}; {advice}")
+    raise HopelessError(f"{name} not found on PATH, nor in {', '.join(USUAL_PLACES[:3])}; {advice}")

@@ -71,7 +71,7 @@ def json(report: Report, verbose: bool) -> str:
         "version": 1,
         "status": max(verdict.status for verdict in report.verdicts).name,
         "expected": report.expectation.state,
-        "targets": [_json_target(verdict) for verdict in targets],
+        "targets": [json_target(verdict) for verdict in targets],
         "error": "; ".join(failures) or None,
     }
     if verbose:
@@ -87,12 +87,14 @@ def json(report: Report, verbose: bool) -> str:
     return dumps(document)
 
 
-def _json_target(verdict: Verdict) -> Dict[str, object]:
+def json_target(verdict: Verdict) -> Dict[str, object]:
+    """Return what JSON tells of a verdict that has a target."""
     target, seen = verdict.target, verdict.observation
     assert target is not None  # noqa: S101  for mypy: the caller has sorted the others out
     return {
         "host": target.host,
         "port": target.port,
+        **({"label": target.label} if target.label else {}),
         "status": verdict.status.name,
         "state": seen.state if seen else None,
         "reason": seen.reason if seen else None,
@@ -205,7 +207,9 @@ def _name(verdict: Verdict) -> str:
     if target is None:
         return "-"
     if seen is None or seen.address == target.host:
-        return str(target)
+        return target.name
+    if target.label:
+        return f"{target.label} ({target}, {seen.address})"
     return f"{target} ({seen.address})"
 
 
@@ -214,7 +218,7 @@ def _sentence(verdict: Verdict, report: Report) -> str:
     if seen is None:
         several = len(report.verdicts) > 1
         named = several and verdict.target is not None
-        return f"{verdict.target}: {verdict.error}" if named else str(verdict.error)
+        return f"{_name(verdict)}: {verdict.error}" if named else str(verdict.error)
     words = [f"{_name(verdict)} {seen.state} ({seen.reason})"]
     if seen.state == "open" and verdict.service:
         words.append(verdict.service)

@@ -1,7 +1,7 @@
 """Words of options to valid settings, or a clear error."""
 
 import re
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional, Sequence
 
 from halfopen.check import Expectation
 from halfopen.conventions import CONVENTIONS, ExitMap
@@ -31,8 +31,7 @@ def wording(
 
     Raises UsageError for the first bad one.
     """
-    if convention not in CONVENTIONS:
-        raise UsageError("--as {!r} is not one of {}".format(convention, ", ".join(CONVENTIONS)))
+    one_of("--as", convention, list(CONVENTIONS))
     limits = [
         None if word is None else seconds(option, word)
         for option, word in (("--warning", warning), ("--critical", critical))
@@ -66,11 +65,38 @@ def seconds(option: str, word: str) -> float:
     return float(word)
 
 
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def span(option: str, word: str, least: float = 0.0) -> float:
+    """Return a time span in seconds: a number with s, m, h or d, or without; up to 365 d.
+
+    Raises UsageError for anything else, and for less than `least` seconds.
+    """
+    number = re.match(r"([0-9]+\.?[0-9]*|\.[0-9]+)([smhd]?)\Z", word)
+    length = float(number.group(1)) * _UNITS[number.group(2)] if number else -1.0
+    if not (least <= length <= 365 * 86400 and length > 0):
+        raise UsageError(f"{option} {word!r} is no time span: 90, 90s, 5m, 2h, from {least:g} s on")
+    return length
+
+
+def count(option: str, word: str) -> int:
+    """Return a number from 1 to a million; raise UsageError for anything else."""
+    if not (word.isascii() and word.isdigit() and len(word) <= 7 and 1 <= int(word) <= 1000000):
+        raise UsageError(f"{option} {word!r} is not a number from 1 to 1000000")
+    return int(word)
+
+
+def one_of(option: str, word: str, words: Sequence[str]) -> str:
+    """Return the word; raise UsageError if it is not one of those."""
+    if word not in words:
+        raise UsageError("{} {!r} is not one of {}".format(option, word, ", ".join(words)))
+    return word
+
+
 def state(option: str, word: str) -> str:
     """Return a port state; raise UsageError for any other word."""
-    if word not in STATES:
-        raise UsageError("{} {!r} is not one of {}".format(option, word, ", ".join(STATES)))
-    return word
+    return one_of(option, word, STATES)
 
 
 def exit_map(option: str, word: str) -> Dict[str, int]:

@@ -12,6 +12,7 @@ from halfopen.errors import UsageError
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z"
 _MAX_NAME = 253  # RFC 1035, 2.3.4, as written: 255 octets less the length of the first and last
 _ZONE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}\Z"  # an interface's name, IFNAMSIZ less one
+_LABEL_OF_USER = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}\Z"
 _SERVICE = r"[A-Za-z0-9][A-Za-z0-9_+.*/-]{0,62}\Z"
 _SEVERAL_PORTS = r"\*\Z|[0-9]+([:,-][0-9]+)+\Z"
 _FAMILIES = ((4, socket.AF_INET), (6, socket.AF_INET6))
@@ -25,6 +26,13 @@ class Target(NamedTuple):
     port: int
     family: Optional[int] = None
     """4 or 6 to insist on IPv4 or IPv6; None takes what the name resolves to first."""
+    label: str = ""
+    """What the user calls it, if a targets file says so."""
+
+    @property
+    def name(self) -> str:
+        """HOST:PORT, with its label if it has one."""
+        return f"{self.label} ({self})" if self.label else str(self)
 
     def __str__(self) -> str:
         return join(self.host, self.port)
@@ -214,22 +222,33 @@ def parse_targets(words: Sequence[str], family: Optional[int] = None) -> List[Ta
 
 
 def parse_lines(lines: Iterable[str], source: str, family: Optional[int] = None) -> List[Target]:
-    """Return the targets of a targets file: one a line, `#` begins a comment.
+    """Return the targets of a targets file: one a line, or LABEL = TARGET; `#` begins a comment.
 
     Raises UsageError, naming `source` and the line's number, for a bad line or an empty file.
     """
     targets: List[Target] = []
     for number, line in enumerate(lines, 1):
-        words = line.split("#", 1)[0].split()
-        if not words:
+        text = line.split("#", 1)[0].strip()
+        if not text:
             continue
+        label, equals, target = text.rpartition("=")
         try:
-            targets += _only_one(parse_targets(words, family))
+            valid_label = _parse_label(label.strip()) if equals else ""
+            (only,) = _only_one(parse_targets(target.split(), family))
+            targets.append(only._replace(label=valid_label))
         except UsageError as error:
             raise UsageError(f"{source}, line {number}: {error}") from None
     if not targets:
         raise UsageError(f"{source} names no target; write one a line, as HOST:PORT")
     return targets
+
+
+def _parse_label(word: str) -> str:
+    if not re.match(_LABEL_OF_USER, word):
+        raise UsageError(
+            f"label {_shortened(word)!r}: up to 40 letters, digits, spaces and ._- go before '='"
+        )
+    return word
 
 
 def _only_one(targets: List[Target]) -> List[Target]:

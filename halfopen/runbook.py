@@ -1,0 +1,217 @@
+"""`wait` and `watch`: looks on a fixed schedule, until a wish comes true or somebody ends it."""
+
+import enum
+import math
+import os
+import select
+import signal
+import time
+from types import FrameType
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+
+from halfopen import nmap_run
+from halfopen.check import Means, Report, Verdict, check
+from halfopen.errors import HopelessError
+from halfopen.head_start import TIMEOUT
+from halfopen.target import Target
+
+_LEAST_BUDGET = 1.0
+"""Seconds that a look may take at least, however short the interval: silence needs time."""
+
+Look = Callable[[Sequence[Target], float], Report]
+"""Asks about targets by a deadline: what check() does; a test puts its own in its place."""
+
+
+class Stop:
+    """Ctrl-C and the like, while a `with` lasts: they end waiting, and the look that runs."""
+
+    def __init__(self) -> None:
+        """Stop nothing yet."""
+        self.number = 0
+        """The signal that came; 0 if none has."""
+        self._pipe = (-1, -1)
+        self._before: Dict[int, object] = {}
+
+    def __enter__(self) -> "Stop":
+        """Take the signals."""
+        self._pipe = os.pipe()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
+                self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give them back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        for end in self._pipe:
+            os.close(end)
+
+    def _stop(self, number: int, frame: Optional[FrameType]) -> None:
+        if self.number:  # impatient: at once, and no summary
+            nmap_run.end_by_signal(number, frame)
+        self.number = number
+        os.write(self._pipe[1], b"!")
+        nmap_run.interrupt()
+
+    def wait(self, until: float) -> bool:
+        """Wait until then (`time.monotonic` seconds) or until a signal; return whether one came."""
+        left = max(0.0, until - time.monotonic())
+        select.select([self._pipe[0]], [], [], left)
+        return bool(self.number)
+
+
+def looks(every: float, stop: Stop, tick: Callable[[], None] = lambda: None) -> Iterator[float]:
+    """Give the time of each look: `every` seconds after the one before, without drift.
+
+    A look that takes longer costs the ones that it overlaps. `tick` is called each second.
+    """
+    start, number = time.monotonic(), 0
+    while True:
+        yield start + number * every
+        passed = time.monotonic() - start
+        number = max(number + 1, math.ceil(passed / every))
+        due = start + number * every
+        while time.monotonic() < due:
+            if stop.wait(min(due, time.monotonic() + 1)):
+                return
+            tick()
+        if stop.number:
+            return
+
+
+def asker(means: Means) -> Look:
+    """Return what asks with these means."""
+    return lambda targets, deadline: check(targets, deadline, means)
+
+
+def _budget(every: float) -> float:
+    return min(TIMEOUT, max(_LEAST_BUDGET, every))
+
+
+# -- wait ---------------------------------------------------------------------------------------
+
+
+class Wish(NamedTuple):
+    """What to wait for."""
+
+    state: str = "open"
+    """One of STATES, or not-open."""
+    within: float = 60.0
+    """Seconds."""
+    every: float = 1.0
+    """Seconds from the start of a look to the next."""
+    times: int = 1
+    """How many looks in a row have to agree."""
+    one_is_enough: bool = False
+
+    def met(self, verdict: Verdict) -> bool:
+        """Return whether a look found what is wished for; a failed check never does."""
+        if self.state == "not-open":
+            return verdict.state in ("closed", "filtered")
+        return verdict.state == self.state
+
+
+class Result(enum.Enum):
+    """How waiting ended."""
+
+    REACHED = "reached"
+    LATE = "timed out"
+    HOPELESS = "cannot check"
+    STOPPED = "stopped"
+
+
+class Waited(NamedTuple):
+    """How waiting stands, and at last how it ended."""
+
+    result: Optional[Result]
+    """None while it goes on."""
+    wish: Wish
+    seconds: float
+    looks: int
+    verdicts: Tuple[Verdict, ...]
+    streaks: Tuple[int, ...]
+    """For each target, how many looks in a row have found what is wished for."""
+
+    @property
+    def reached(self) -> Tuple[bool, ...]:
+        """Whether enough looks have, for each target."""
+        return tuple(streak >= self.wish.times for streak in self.streaks)
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return max(0.0, self.wish.within - self.seconds)
+
+
+def wait(
+    targets: Sequence[Target],
+    wish: Wish,
+    stop: Stop,
+    look: Look,
+    show: Callable[[Waited], None] = lambda _: None,
+) -> Waited:
+    """Look until the wish has come true for all targets at once, or for one if that is enough.
+
+    `show` is called after each look, and each second in between.
+    """
+    start = time.monotonic()
+    end = start + wish.within
+    count, streaks = 0, [0] * len(targets)
+    verdicts: Tuple[Verdict, ...] = ()
+
+    def stand(result: Optional[Result] = None) -> Waited:
+        passed = time.monotonic() - start
+        return Waited(result, wish, passed, count, verdicts, tuple(streaks))
+
+    for _ in looks(wish.every, stop, lambda: show(stand())):
+        verdicts = look(targets, min(end, time.monotonic() + _budget(wish.every))).verdicts
+        if stop.number:
+            break
+        count += 1
+        streaks = [n + 1 if wish.met(v) else 0 for n, v in zip(streaks, verdicts)]
+        enough = any if wish.one_is_enough else all
+        if enough(streak >= wish.times for streak in streaks):
+            return stand(Result.REACHED)
+        if any(isinstance(verdict.error, HopelessError) for verdict in verdicts):
+            return stand(Result.HOPELESS)
+        if time.monotonic() + wish.every > end:  # no time for another look
+            stop.wait(end)
+            return stand(Result.STOPPED if stop.number else Result.LATE)
+        show(stand())
+    return stand(Result.STOPPED)
+
+
+# -- watch --------------------------------------------------------------------------------------
+
+
+class Seen(NamedTuple):
+    """A look."""
+
+    when: float
+    """Unix time."""
+    verdicts: Tuple[Verdict, ...]
+
+
+def watch(  # noqa: PLR0913  what a watch is made of
+    targets: Sequence[Target],
+    every: float,
+    stop: Stop,
+    look: Look,
+    *,
+    count: Optional[int] = None,
+    lasting: Optional[float] = None,
+) -> Iterator[Seen]:
+    """Give look after look, until a signal, or `count` looks, or `lasting` seconds."""
+    start = time.monotonic()
+    for number, _ in enumerate(looks(every, stop), 1):
+        when = time.time()
+        verdicts = look(targets, time.monotonic() + _budget(every)).verdicts
+        if stop.number:  # it was cut short
+            return
+        yield Seen(when, verdicts)
+        if number == count:
+            return
+        if lasting is not None and time.monotonic() + every > start + lasting:
+            stop.wait(start + lasting)
+            return
