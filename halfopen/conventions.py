@@ -127,14 +127,14 @@ CONVENTIONS: Dict[str, Convention] = {
         "HAProxy's external-check; HAPROXY_SERVER_ADDR and _PORT do as well",
         _UP_OR_DOWN,
         render.plain,
-        timeout=1.8,  # `inter` is 2 s
+        timeout=1.7,  # `inter` is 2 s
         parse=parse_balancer_words,
     ),
     "ldirectord": Convention(
         "ldirectord's external check",
         _UP_OR_DOWN,
         render.plain,
-        timeout=4.5,  # `checktimeout` is 5 s
+        timeout=4.0,  # `checktimeout` is 5 s, and counts the start of Python as well
         parse=parse_balancer_words,
         code_on_signal=True,  # ldirectord takes a death by signal for 0
     ),
@@ -150,7 +150,7 @@ CONVENTIONS: Dict[str, Convention] = {
         "F5's external monitor: prints only when as expected",
         _PRINTED,
         render.f5,
-        timeout=4.5,  # the interval is 5 s
+        timeout=4.0,  # the interval is 5 s
         parse=parse_plugin_words,
         only=(),
     ),

@@ -166,7 +166,6 @@ def test_a_broken_nmap_is_down(machine: Machine, farm: Farm, fault: str) -> None
         assert wait_until(lambda: host.checks_that_failed(WEB2) > checks), host.log()
 
         assert "Added real server" not in host.log()[before:]
-        assert "timed out" not in host.log()  # the script's limit is below checktimeout
 
 
 @pytest.mark.usefixtures("farm")
