@@ -18,7 +18,7 @@ AS_ROOT = $(shell [ "$$(id -u)" != 0 ] && command -v sudo >/dev/null && \
 	{ sudo -n true 2>/dev/null || [ -t 0 ]; } && \
 	echo sudo --preserve-env=HALFOPEN_NO_SKIPS,PYTHONDONTWRITEBYTECODE)
 
-.PHONY: help run test unit test-pythons lint bench fixtures clean
+.PHONY: help run smoke test unit test-pythons lint bench fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -27,6 +27,10 @@ help: ## this list
 run: ## check a listener of our own; or TARGET="10.0.0.2 25"
 	@tools/setup.sh run
 	@$(BIN)/python tools/demo.py
+
+smoke: ## is this machine's nmap fit for half-open checks?
+	@tools/setup.sh run
+	@$(AS_ROOT) $(BIN)/halfopen smoke
 
 test: ## the whole suite, against the real nmap where it can
 	@tools/setup.sh test
