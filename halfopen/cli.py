@@ -6,7 +6,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Type
 
 import typer
 
-from halfopen import __version__, settings, sources, within
+from halfopen import __version__, head_start, settings, sources, within
 from halfopen.check import Means, Report, Status, check, failure
 from halfopen.conventions import (
     CONVENTION,
@@ -153,7 +153,9 @@ def _complaint(error: Exception, words: Sequence[str], name: str) -> str:
     whole = [word for word in words if option and word != option and word.startswith(option)]
     if whole:
         message += f" in {whole[0]!r} (no host or port begins with '-')"
-    return f"{message}; see {name} --help"
+    command = words[0] if name == "halfopen" and words and not words[0].startswith("-") else ""
+    known = {info.name for info in _halfopen.registered_commands}
+    return f"{message}; see {name} {command + ' ' if command in known else ''}--help"
 
 
 def _targets(  # noqa: PLR0913  the three ways to name targets
@@ -207,7 +209,7 @@ def check_command(  # noqa: PLR0913  one parameter an option: typer reads them f
     """
     entry: _Entry = context.obj
     want = settings.wording(convention or entry.convention, expect, exit_codes, warning, critical)
-    deadline = time.monotonic() + _seconds(timeout, want.convention)
+    deadline = head_start.began + _seconds(timeout, want.convention)
     family = settings.family(ipv4, ipv6)
     parse = CONVENTIONS[want.convention].parse or entry.parse
     try:
@@ -248,7 +250,7 @@ def replay_command(  # noqa: PLR0913  one parameter an option: typer reads them 
     """
     entry: _Entry = context.obj
     want = settings.wording(convention or entry.convention, expect, exit_codes, warning, critical)
-    deadline = time.monotonic() + _seconds(timeout, want.convention)
+    deadline = head_start.began + _seconds(timeout, want.convention)
     try:
         found = within.call(
             lambda: replay(
@@ -342,7 +344,7 @@ def _read_targets(
     """Return the targets, before nmap is asked for the first time."""
     return within.call(
         lambda: _targets(parse_targets, words or [], None, None, file, family),
-        time.monotonic() + TIMEOUT,
+        head_start.began + TIMEOUT,
         "reading the targets",
     )
 

@@ -80,13 +80,17 @@ def asked_for(words: Sequence[str], default: str) -> str:
 
 
 def option_value(words: Sequence[str], option: str) -> str:
-    """Return what follows the option, `OPTION WORD` or `OPTION=WORD`; empty if it is not there."""
+    """Return what follows the option, `OPTION WORD` or `OPTION=WORD`; empty if it is not there.
+
+    Given twice, the last one counts, as it does for typer.
+    """
+    value = ""
     for word, following in zip(words, [*words[1:], ""]):
         if word == option:
-            return following
-        if word.startswith(option + "="):
-            return word[len(option) + 1 :]
-    return ""
+            value = following
+        elif word.startswith(option + "="):
+            value = word[len(option) + 1 :]
+    return value
 
 
 def listing() -> str:
@@ -161,7 +165,7 @@ CONVENTIONS: Dict[str, Convention] = {
         "Zabbix agent: 1 or 0, or why there is no value",
         _PRINTED,
         render.zabbix,
-        timeout=2.5,  # Timeout is 3 s
+        timeout=2.0,  # Timeout is 3 s
         only=(),
     ),
     "prometheus": Convention(

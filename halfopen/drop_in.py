@@ -4,10 +4,9 @@ typer takes longer to start than nmap to scan.
 """
 
 import os
-import time
 from typing import Sequence
 
-from halfopen import within
+from halfopen import head_start, within
 from halfopen.check import Means, check
 from halfopen.conventions import CONVENTION, PLUGIN_CONVENTION, Output, output
 from halfopen.head_start import TIMEOUT
@@ -43,7 +42,7 @@ def _is_option(word: str) -> bool:
 
 
 def _straight(words: Sequence[str], parse: Parse, convention: str) -> Output:
-    deadline = time.monotonic() + TIMEOUT
+    deadline = head_start.began + TIMEOUT
     targets = within.call(lambda: parse(words, None), deadline, "looking up the port")
     report = check(targets, deadline, Means(nmap=os.environ.get("HALFOPEN_NMAP") or "nmap"))
     return output(convention, report, {}, verbose=False)

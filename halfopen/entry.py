@@ -38,6 +38,7 @@ def halfopen() -> "NoReturn":
 
 
 def _prepare() -> None:
+    head_start.begin()
     # Until leave.py takes the signals: Ctrl-C ends us, without a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -67,10 +68,11 @@ def _give_up(error: BaseException) -> "NoReturn":
     """Say that not even our own modules can be loaded, by means that need none of them."""
     head_start.abandon()
     line = f"TCP HALF-OPEN UNKNOWN - cannot load halfopen ({error!r}); install it again\n"
-    # What conventions.py would see to: to F5 any output is up, to keepalived any code above 1.
-    asked = " ".join(sys.argv).replace("--as=", "--as ")
+    # What conventions.py would see to: to F5 any output is up, to keepalived any code
+    # above 1, and systemd takes all but 255 for a reason to skip.
+    asked = " ".join(sys.argv).lower().replace("--as=", "--as ")
     try:  # noqa: SIM105  contextlib takes longer to load
         os.write(2 if "--as f5" in asked else 1, line.encode("ascii", "backslashreplace"))
     except OSError:
         pass
-    os._exit(1 if "--as keepalived" in asked else UNKNOWN)
+    os._exit(1 if "--as keepalived" in asked else 255 if "--as systemd" in asked else UNKNOWN)

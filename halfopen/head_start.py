@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0
 """Seconds that a check may take by default, as the monitoring plugins guidelines have it."""
 
+began = time.monotonic()
+"""When this command began (`time.monotonic` seconds): its time limit counts Python's start, too."""
+
 ENDING_SIGNALS = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -77,6 +80,12 @@ def _keep_descriptors() -> None:
 
 _running: "List[HeadStart]" = []
 _mask: "List[Set[Union[int, signal.Signals]]]" = []
+
+
+def begin() -> None:
+    """Begin a command now: another may have run in this process before."""
+    global began
+    began = time.monotonic()
 
 
 def start(words: "Sequence[str]") -> None:

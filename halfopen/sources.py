@@ -27,10 +27,14 @@ def read(path: str) -> bytes:
 def replace(path: str, data: bytes) -> None:
     """Put the data where the file is, at once: who reads it sees all of the old or of the new.
 
-    Raises UsageError if it can't be written.
+    Raises UsageError if it can't be written, or is there and is no regular file: a rename would
+    put a file in the place of /dev/null. A symbolic link stays one.
     """
-    beside = f"{path}.{os.getpid()}.tmp"
     try:
+        path = os.path.realpath(path)
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise UsageError(f"cannot write {path!r}: not a regular file; name a file")
+        beside = f"{path}.{os.getpid()}.tmp"
         # Readable for others, as the umask allows: the one who collects it is another user.
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
         try:

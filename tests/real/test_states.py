@@ -131,3 +131,12 @@ def test_150_dead_hosts_do_not_hide_the_open_ones() -> None:
     rows = [line.split()[1] for line in done.stdout.splitlines()]
     assert rows == ["filtered"] * 120 + ["open"] * 30 + ["filtered"] * 30
     assert (done.stderr, done.returncode) == ("", 2)
+
+
+@pytest.mark.parametrize("timeout", ["1.3", "1.5", "1.7", "1.8", "2", "2.4", "3", "3.4"])
+def test_a_silent_port_is_filtered_whatever_time_there_is(lab: Lab, timeout: str) -> None:
+    done = lab.run(plugin("-H", TARGET[4], "-p", 80, "-t", timeout))
+
+    # Where the machine is busy there may be too little time left for silence to mean anything.
+    too_little = "UNKNOWN - no answer yet, and no time left to wait for one; raise --timeout\n"
+    assert "80 filtered (no-response)" in done.stdout or done.stdout.endswith(too_little)

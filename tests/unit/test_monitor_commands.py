@@ -252,6 +252,58 @@ def test_a_file_that_cannot_be_written_is_a_failed_check(
     )
 
 
+@pytest.mark.parametrize("kind", ["device", "fifo"])
+def test_what_is_no_regular_file_stays_what_it_is(run: Commands, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "there"
+    if kind == "fifo":
+        os.mkfifo(str(file))
+    else:
+        file = Path("/dev/null")
+    before = file.stat()
+    ended = run.check("--output", str(file), "192.0.2.25:25")
+
+    assert (ended.code, ended.stderr.count("not a regular file")) == (3, 1)
+    assert (file.stat().st_ino, file.stat().st_mode) == (before.st_ino, before.st_mode)
+
+
+def test_a_link_stays_a_link_to_the_file_that_is_written(run: Commands, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link.prom"
+    link.symlink_to(tmp_path / "real" / "file.prom")
+    run.check("--as", "prometheus", "--output", str(link), "192.0.2.25:25")
+
+    assert link.is_symlink()
+    assert "halfopen_up" in (tmp_path / "real" / "file.prom").read_text()
+
+
+@pytest.mark.parametrize("command", ["replay", "wait", "watch", "smoke", "conventions"])
+def test_a_command_without_output_overwrites_nothing(
+    run: Commands, tmp_path: Path, command: str
+) -> None:
+    file = tmp_path / "keep"
+    file.write_text("kept")
+    ended = run(HALFOPEN, command, "--output", str(file))
+
+    assert (ended.code, file.read_text()) == (3, "kept")
+    assert "No such option" in ended.stderr
+
+
+@pytest.mark.parametrize(("last", "code"), [("keepalived", 1), ("systemd", 255), ("nagios", 3)])
+def test_of_two_conventions_the_last_counts_even_for_bad_words(
+    run: Commands, last: str, code: int
+) -> None:
+    words = ["--as", "haproxy", f"--as={last}", "192.0.2.25", "25"]
+
+    assert run.plugin(*words, "--nonsense").code == code
+    assert run.plugin(*words[:-1], "0").code == code
+
+
+def test_a_bad_option_is_sent_to_the_help_that_lists_it(run: Commands) -> None:
+    assert run.check("--nonsense").stderr.endswith("; see halfopen check --help\n")
+    assert run(HALFOPEN, "--nonsense").stderr.endswith("; see halfopen --help\n")
+    assert run.plugin("--nonsense").stdout.endswith("; see check_tcp_half_open --help\n")
+
+
 def test_a_folder_in_the_files_place_leaves_nothing_beside_it(
     run: Commands, tmp_path: Path
 ) -> None:
@@ -321,7 +373,14 @@ BROKEN = "import sys; sys.modules['halfopen.leave'] = None"
 
 @pytest.mark.parametrize(
     ("convention", "code", "quiet"),
-    [("keepalived", 1, False), ("f5", 3, True), ("haproxy", 3, False), ("nagios", 3, False)],
+    [
+        ("keepalived", 1, False),
+        ("f5", 3, True),
+        ("F5", 3, True),
+        ("systemd", 255, False),
+        ("haproxy", 3, False),
+        ("nagios", 3, False),
+    ],
 )
 @pytest.mark.parametrize("form", [["--as", "{}"], ["--as={}"]])
 def test_an_installation_that_does_not_load_is_never_up(

@@ -163,3 +163,11 @@ def test_more_questions_than_fit_at_once_are_asked_by_one_run_each() -> None:
 def longest(looks: Sequence[Look]) -> float:
     """Return how long the looks take if nothing ever answers."""
     return sum(START + EACH * look.runs + 2 * look.rtt_timeout for look in looks)
+
+
+@pytest.mark.parametrize("time_left", [0.3, 0.9, 1.05, 1.2, 1.49, 1.7, 2.2, 2.9])
+def test_a_short_host_timeout_takes_nothing_from_the_patience(time_left: float) -> None:
+    command = argv(["192.0.2.25"], 25, version=4, rtt_timeout=0.5, time_left=time_left)
+    limit = command[command.index("--host-timeout") + 1]
+
+    assert limit == f"{int(time_left * 1000)}ms"

@@ -22,7 +22,7 @@ HALFOPEN = "halfopen"
 ENTRY_POINTS = (PLUGIN, HALFOPEN)
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
-TIMEOUT = 0.5
+TIMEOUT = 2.0
 """What --timeout is where nmap does not end."""
 SLACK = 6.0
 """Seconds of grace for start-up on a busy machine; less than the default of --timeout."""
