@@ -117,10 +117,10 @@ def argv(  # noqa: PLR0913  one keyword for each thing that shapes the command
 def host_timeout(time_left: float) -> "List[str]":
     """Return --host-timeout: nmap ends by itself should we be killed.
 
-    In steps of half a second where half a second does not matter, so that a run that started a
-    moment earlier has the same words.
+    In steps of 2 s where they don't matter, so that a run that started a moment earlier has the
+    same words.
     """
-    return ["--host-timeout", _milliseconds(time_left if time_left < 3 else time_left // 0.5 / 2)]
+    return ["--host-timeout", _milliseconds(time_left if time_left < 4 else time_left // 2 * 2)]
 
 
 def _milliseconds(seconds: float) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Generator
+import signal
+from typing import Any, Generator, Iterator
 
 import pytest
 
@@ -28,3 +29,16 @@ def pytest_runtest_makereport() -> Generator[None, Any, None]:
 def pytest_make_collect_report() -> Generator[None, Any, None]:
     """Skips of a whole module."""
     _refuse((yield).get_result())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_are_as_usual() -> Iterator[None]:
+    """Undo what whoever started pytest had ignored: it would be ignored in the commands, too."""
+    names = ("TERM", "INT", "HUP", "QUIT", "USR1", "CHLD")
+    numbers = [getattr(signal, f"SIG{name}") for name in names]
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from halfopen.conventions import CONVENTIONS
+from halfopen.smoke_report import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -147,7 +148,7 @@ def test_only_conventions_that_exist_are_used() -> None:
     used = [name for found in ALL_CALLS.values() for call in found for name in call.value("--as")]
 
     assert "f5" in used
-    assert [name for name in used if name not in CONVENTIONS] == []
+    assert [name for name in used if name not in {*CONVENTIONS, *FORMATS}] == []
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
@@ -238,10 +239,11 @@ def test_a_workflow_is_one() -> None:
 def test_a_job_is_one() -> None:
     (job,) = parsed(EXAMPLES / "gitlab-ci" / "half-open.yml").values()
 
-    assert set(job) == {"image", "variables", "services", "script"}
+    assert set(job) == {"image", "variables", "services", "script", "artifacts"}
+    assert any(job["artifacts"]["reports"]["junit"] in line for line in job["script"])
     assert all(isinstance(line, str) for line in job["script"])
     (service,) = job["services"]
-    assert job["script"][-1].endswith(f" check {service['alias']}:80")
+    assert f" {service['alias']}:80" in job["script"][-1]
 
 
 def test_an_image_is_made_of_files_that_are_there() -> None:

@@ -43,7 +43,7 @@ def test_the_ipv6_command_is_exactly_this() -> None:
     ) == words(
         "-n -sS -6 -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate 40 "
         "--initial-rtt-timeout 500ms --min-rtt-timeout 500ms --max-rtt-timeout 500ms "
-        "--host-timeout 9500ms -p 65535,65534 -oX - 2001:db8::25 fe80::25%eth0"
+        "--host-timeout 8000ms -p 65535,65534 -oX - 2001:db8::25 fe80::25%eth0"
     )
 
 

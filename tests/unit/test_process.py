@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any, Callable, Iterator, Mapping, NamedTuple, Sequence
+from typing import IO, Any, Callable, Mapping, NamedTuple, Sequence
 
 import fakes
 import pytest
@@ -184,18 +184,6 @@ def assert_unknown(ending: Ending, why: str, timeout: float = 10.0) -> None:
     """Assert that a plugin blamed the check, not the server."""
     assert_well(ending, UNKNOWN, why, timeout)
     assert ending.stdout.startswith("TCP HALF-OPEN UNKNOWN - ")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _signals_are_as_usual() -> Iterator[None]:
-    """Undo what whoever started pytest had ignored: it would be ignored in the commands, too."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
-    for number in ignored:
-        signal.signal(number, signal.SIG_DFL)
-    yield
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
 
 
 # --- nmaps that fail ---
