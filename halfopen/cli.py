@@ -1,7 +1,6 @@
 """The typer apps: words only, no logic. `halfopen` and the full form of check_tcp_half_open."""
 
 import sys
-import time
 from typing import Any, List, NamedTuple, Optional, Sequence, Type
 
 import typer
@@ -350,7 +349,7 @@ def _read_targets(
 
 
 def smoke_command(
-    timeout: Optional[str] = _TIMEOUT,
+    timeout: str = typer.Option("15", "--timeout", "-t", metavar="S", help="Seconds for it all."),
     form: str = _FORM,
     folder: Optional[str] = _SAVE,
     nmap: str = _NMAP,
@@ -364,8 +363,10 @@ def smoke_command(
     from halfopen import smoke, smoke_report  # noqa: PLC0415  what only this command needs
 
     settings.one_of("--as", form, list(smoke_report.FORMATS))
-    seconds = smoke.TIMEOUT if timeout is None else settings.seconds("--timeout", timeout)
-    found = smoke.examine(Means(nmap or "nmap", sudo), time.monotonic() + seconds, _progress)
+    deadline = head_start.began + settings.seconds("--timeout", timeout)
+    if folder is not None:
+        smoke_report.make_folder(folder)
+    found = smoke.examine(Means(nmap or "nmap", sudo), deadline, _progress)
     if folder is not None:
         smoke_report.save(found, folder)
     return Output(smoke_report.FORMATS[form](found), smoke_report.CODES[found.verdict])

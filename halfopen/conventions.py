@@ -74,9 +74,16 @@ def printable(text: str) -> str:
 
 
 def asked_for(words: Sequence[str], default: str) -> str:
-    """Return the convention that the words ask for: they may not have been parsed, or be wrong."""
+    """Return the convention that the words ask for: they may not have been parsed, or be wrong.
+
+    Commands with an --as of their own know `json`, and no monitor's.
+    """
     name = option_value(words, "--as").lower()  # F5, in a wrong word, still means f5
-    return name if name in CONVENTIONS else default
+    own = default != PLUGIN_CONVENTION and words[0:1] and words[0] in _COMMANDS_WITH_THEIR_OWN
+    return name if name in (("json",) if own else CONVENTIONS) else default
+
+
+_COMMANDS_WITH_THEIR_OWN = ("wait", "watch", "smoke")
 
 
 def option_value(words: Sequence[str], option: str) -> str:

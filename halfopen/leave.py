@@ -7,7 +7,14 @@ from typing import Callable, NoReturn, Sequence
 
 from halfopen import head_start, nmap_run
 from halfopen.check import Report, Status, failure
-from halfopen.conventions import CONVENTIONS, Output, asked_for, option_value, output
+from halfopen.conventions import (
+    CONVENTIONS,
+    PLUGIN_CONVENTION,
+    Output,
+    asked_for,
+    option_value,
+    output,
+)
 from halfopen.errors import HalfopenError
 
 Main = Callable[[Sequence[str]], Output]
@@ -21,13 +28,15 @@ def leave(main: Main, convention: str) -> NoReturn:
     """
     words = sys.argv[1:]
     name = asked_for(words, convention)
+    checks = convention == PLUGIN_CONVENTION or words[:1] == ["check"]
+    file = option_value(words, "--output") if checks else ""
     _take_signals(name)
     try:
         result = main(words)
     except HalfopenError as error:
-        result = _failed(error, words, name)
+        result = _failed(error, name, file)
     except BaseException as error:  # noqa: BLE001  a bug of ours is no verdict on a server
-        result = _failed(HalfopenError(_bug(error)), words, name)
+        result = _failed(HalfopenError(_bug(error)), name, file)
     nmap_run.kill_all()
     if result.file:
         result = _written(result, name)
@@ -36,12 +45,10 @@ def leave(main: Main, convention: str) -> NoReturn:
     os._exit(result.code)
 
 
-def _failed(error: HalfopenError, words: Sequence[str], convention: str) -> Output:
+def _failed(error: HalfopenError, convention: str, file: str) -> Output:
     """Return the failure where the result was to go: an old file must not go on saying "up"."""
     failed = output(convention, Report((failure(error),)), {}, verbose=False)
-    if words[:1] in (["replay"], ["wait"], ["watch"], ["smoke"], ["conventions"]):
-        return failed  # they have no --output
-    return failed._replace(file=option_value(words, "--output") or None)
+    return failed._replace(file=file or None)
 
 
 def _written(result: Output, convention: str) -> Output:

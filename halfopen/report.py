@@ -232,7 +232,7 @@ def _scan(run: NmapRun) -> _Scan:
         cause = _known_cause(stderr, run.argv) or _known_cause(errormsg, run.argv)
         if cause is not None:
             raise NotAllowedError(cause)
-        raise CheckError(_what_broke(run, errormsg or _first_line(stderr)))
+        raise CheckError(_what_broke(run, _first_line(errormsg or stderr)))
     try:
         parsed = _Reader().analyse_nmap_xml_scan(run.stdout.decode("utf-8"))
     except Exception as error:  # whatever python-nmap meets in odd XML: it checks nothing

@@ -18,6 +18,16 @@ CODES = {Outcome.OK: 0, Outcome.FAILED: 2, Outcome.UNSURE: 3}
 _VERDICTS = {Outcome.OK: "fit", Outcome.FAILED: "not fit", Outcome.UNSURE: "could not tell"}
 
 
+_SECOND_PORT = {
+    True: "A second port is needed here: leave --plus-one on.",
+    False: "A second port is not needed here.",
+    None: "Whether a second port is needed here was not found out: leave --plus-one on.",
+}
+
+_SAID = ("nmap", "raw sockets", "suspicion")
+"""What is no test of its own; the first line says why."""
+
+
 def text(found: Examination) -> str:
     """Return a table of the findings, and the conclusion in words."""
     groups = max(len(finding.group) for finding in found.findings)
@@ -28,26 +38,25 @@ def text(found: Examination) -> str:
         )
         for finding in found.findings
     ]
-    return "\n".join([*rows, "", *conclusion(found)])
+    return printable("\n".join([*rows, "", *conclusion(found)]))
 
 
 def conclusion(found: Examination) -> List[str]:
     """Return in words whether nmap is fit, whether it needs the second port, and what to do."""
     name = "nmap {}".format(found.version or "").strip()
     bad = [f for f in found.findings if f.outcome is found.verdict]
-    first = f"{name}: {_VERDICTS[found.verdict]} for half-open checks"
+    unsure = found.verdict is Outcome.UNSURE
+    whether = "could not tell whether it is fit" if unsure else _VERDICTS[found.verdict]
+    first = f"{name}: {whether} for half-open checks"
     if found.verdict is not Outcome.OK:
         first += f" ({bad[0].group}: {bad[0].name}: {bad[0].detail})"
-    lines = [first + "."]
-    if found.second_port is not None:
-        needed = "needed here: leave --plus-one on" if found.second_port else "not needed here"
-        lines.append(f"A second port is {needed}.")
+    lines = [first + ".", _SECOND_PORT[found.second_port]]
     if found.verdict is Outcome.FAILED:
         lines.append("Install another nmap (7.80 or later), or name one with --nmap.")
     untested = [
         f.group if f.name == "all" else f"{f.group}, {f.name}"
         for f in found.findings
-        if f.outcome is Outcome.SKIPPED
+        if f.outcome in (Outcome.SKIPPED, Outcome.UNSURE) and f.name not in _SAID
     ]
     if untested:
         lines.append("Not tested: {}.".format("; ".join(untested)))
@@ -85,14 +94,14 @@ def junit(found: Examination) -> str:
         "tests": len(outcomes),
         "failures": outcomes.count(Outcome.FAILED),
         "errors": outcomes.count(Outcome.UNSURE),
-        "skipped": outcomes.count(Outcome.SKIPPED),
     }
     attributes = " ".join(f'{name}="{count}"' for name, count in counts.items())
+    skipped = outcomes.count(Outcome.SKIPPED)  # Jenkins' schema knows it of a suite alone
     return "\n".join(
         [
             '<?xml version="1.0" encoding="UTF-8"?>',
             f"<testsuites {attributes}>",
-            f'<testsuite name="halfopen.smoke" {attributes}>',
+            f'<testsuite name="halfopen.smoke" {attributes} skipped="{skipped}">',
             *map(_test_case, found.findings),
             "</testsuite>",
             "</testsuites>",
@@ -112,11 +121,21 @@ def _test_case(finding: Finding) -> str:
     detail = printable(finding.detail)
     if finding.outcome is Outcome.OK:
         return f"{start}><system-out>{escape(detail)}</system-out></testcase>"
-    return f"{start}><{_ELEMENTS[finding.outcome]} message={quoteattr(detail)}/></testcase>"
+    element = _ELEMENTS[finding.outcome]  # Jenkins shows the attribute, GitLab the text
+    told = f"<{element} message={quoteattr(detail)}>{escape(detail)}</{element}>"
+    return f"{start}>{told}</testcase>"
 
 
 FORMATS: Dict[str, Callable[[Examination], str]] = {"text": text, "json": as_json, "junit": junit}
 """Name to format, in the order in which help lists them."""
+
+
+def make_folder(folder: str) -> None:
+    """Make the folder for save(), before the work begins; raise UsageError if that fails."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot write to {folder!r} ({error}); name another folder") from None
 
 
 def save(found: Examination, folder: str) -> None:

@@ -47,13 +47,24 @@ class Port(NamedTuple):
         """Its number."""
         return int(self.sock.getsockname()[1])
 
-    def connected(self) -> bool:
-        """Return whether a connection has been accepted since last asked."""
+    def connected(self, *, wait: bool = False) -> bool:
+        """Return whether a connection can be accepted; `wait` a moment if there must be one."""
+        self.sock.settimeout(_PATIENCE if wait else 0)
         try:
             self.sock.accept()[0].close()
         except OSError:
             return False
         return True
+
+    def waiting(self) -> bool:
+        """Return whether it waits for the end of a handshake: no RST has come."""
+        number, syn_recv = f":{self.number:04X}", "03"  # TCP_SYN_RECV, net/tcp_states.h
+        try:
+            with open(f"/proc/self/net/tcp{'6' if self.version == 6 else ''}") as lines:
+                rows = [line.split() for line in lines]
+        except OSError:
+            return False
+        return any(row[1].endswith(number) and row[3] == syn_recv for row in rows)
 
 
 def make_port(state: str, version: int, address: str = "", number: int = 0) -> Port:
@@ -67,7 +78,6 @@ def make_port(state: str, version: int, address: str = "", number: int = 0) -> P
         clients = _fill(sock) if state == "filtered" and not _drop_everything(sock) else []
         if state != "closed":  # bound only: the kernel answers RST, and nobody else takes it
             sock.listen(0 if clients else 8)
-        sock.setblocking(False)
     except BaseException:
         sock.close()
         raise
@@ -143,8 +153,8 @@ def second_host() -> Iterator[Neighbour]:
     with contextlib.ExitStack() as stack:
         here, there = (stack.enter_context(_namespace(unshare)) for _ in range(2))
         enter = [(nsenter, f"--net=/proc/{pid}/ns/net") for pid in (here, there)]
-        wire = ["link", "add", "eth0", "netns", str(here), "type", "veth", "peer", "eth0"]
-        _run([ip, *wire, "netns", str(there)])
+        wire = ["link", "add", "eth0", "netns", str(here), "type", "veth"]
+        _run([ip, *wire, "peer", "name", "eth0", "netns", str(there)])
         for prefix, address in zip(enter, (HERE, THERE)):
             for words in (["link", "set", "lo", "up"], ["link", "set", "eth0", "up"]):
                 _run([*prefix, ip, *words])
@@ -189,6 +199,13 @@ def _run(argv: Sequence[str]) -> None:
         raise CheckError(f"{os.path.basename(argv[0])} failed: {error}") from None
 
 
+def _enter(path: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)  # os.setns() came with Python 3.12
+    with open(path, "rb") as namespace:
+        if libc.setns(namespace.fileno(), 0) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+
+
 def _made_within(pid: int) -> Port:
     """Return an open port in the namespace of a process. Only a thread goes there, and ends."""
     made: List[Port] = []
@@ -196,9 +213,7 @@ def _made_within(pid: int) -> Port:
 
     def enter_and_make() -> None:
         try:
-            with open(f"/proc/{pid}/ns/net", "rb") as namespace:
-                # os.setns() came with Python 3.12. A failure leaves us where THERE is not ours.
-                ctypes.CDLL(None).setns(namespace.fileno(), 0)
+            _enter(f"/proc/{pid}/ns/net")
             made.append(make_port("open", 4, THERE))
         except OSError as error:
             failed.append(error)

@@ -8,6 +8,8 @@ from typing import Any, Generator, Iterator
 
 import pytest
 
+from halfopen import head_start
+
 NO_SKIPS = os.environ.get("HALFOPEN_NO_SKIPS") == "1"
 
 
@@ -42,3 +44,9 @@ def _signals_are_as_usual() -> Iterator[None]:
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(autouse=True)
+def _begin_now() -> None:
+    """Each test is a command of its own, as far as time limits go."""
+    head_start.begin()
