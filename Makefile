@@ -51,9 +51,10 @@ lint: ## ruff, mypy, shellcheck, and Python 3.7's limits
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- halfopen tests tools
 	shellcheck $(SCRIPTS)
 
-bench: ## time, CPU and memory against the bash script it replaces
+bench: ## time, CPU and memory against the bash script it replaces, and of a watch
 	@tools/setup.sh test
 	@$(AS_ROOT) $(BIN)/python tools/bench.py
+	@$(AS_ROOT) $(BIN)/python tools/watch_load.py
 
 fixtures: ## record the installed nmap's answers again
 	@tools/setup.sh test

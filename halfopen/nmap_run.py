@@ -137,6 +137,7 @@ _alive: Set[_Process] = set()
 _spawning = False
 _signal_while_spawning = 0
 _code_on_signal: Optional[int] = None
+_interrupted = False
 
 
 def run_all(
@@ -157,13 +158,13 @@ def run_all(
     with selectors.DefaultSelector() as selector:
         try:
             while waiting or running:
-                while waiting and len(running) < SIDE_BY_SIDE and time.monotonic() < deadline:
+                while waiting and len(running) < SIDE_BY_SIDE and _goes_on(deadline):
                     index, argv = waiting.pop(0)
                     running[index] = _Child(argv, selector)
                 if meanwhile is not None:
                     meanwhile()
                     meanwhile = None
-                left = max(0.0, deadline - time.monotonic())
+                left = max(0.0, deadline - time.monotonic()) if _goes_on(deadline) else 0.0
                 # No event tells that a process has ended, on every Python: ask again soon.
                 ending = any(not child.open_pipes for child in running.values())
                 for key, _ in selector.select(min(left, 0.001) if ending else left):
@@ -287,8 +288,20 @@ def kill_all() -> None:
     _kill(*_alive)
 
 
+def _goes_on(deadline: float) -> bool:
+    return not _interrupted and time.monotonic() < deadline
+
+
+def be_uninterrupted() -> None:
+    """Forget an interrupt(): what runs from now on runs to its end."""
+    global _interrupted
+    _interrupted = False
+
+
 def interrupt() -> None:
-    """Kill every nmap that still runs, from a signal's handler: run_all() sees them end."""
+    """End run_all() from a signal's handler: kill what runs, start nothing more."""
+    global _interrupted
+    _interrupted = True
     for process in tuple(_alive):
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -2,12 +2,13 @@
 
 import gc
 import json
+import math
 import time
 from typing import NamedTuple, Optional, Sequence
 
 from halfopen import nmap_run, render, runbook, screens
 from halfopen.check import Means
-from halfopen.conventions import CONVENTIONS, Output
+from halfopen.conventions import CONVENTIONS, Output, printable
 from halfopen.runbook import Result, Stop, Waited, Wish
 from halfopen.tally import Tally
 from halfopen.target import Target
@@ -18,16 +19,14 @@ _WAIT_CODES = {Result.REACHED: 0, Result.LATE: 2, Result.HOPELESS: 3}
 
 def wait(targets: Sequence[Target], wish: Wish, means: Means, form: str) -> Output:
     """Wait until the wish comes true; a signal ends us as it would have without."""
+    gc.enable()  # entry.py has turned it off: a check ends before its garbage could matter
     live = screens.WaitLine() if form == "text" and screens.on_terminal() else None
     rows = [(target, Tally()) for target in targets]
-    counted = 0
 
     def show(waited: Waited) -> None:
-        nonlocal counted
         if live is not None:
             live.show(waited)
-        elif form == "text" and waited.looks > counted:
-            counted = waited.looks
+        elif form == "text":
             seen = runbook.Seen(time.time(), waited.verdicts)
             for line in screens.change_lines(rows, seen):
                 screens.say(line)
@@ -40,11 +39,12 @@ def wait(targets: Sequence[Target], wish: Wish, means: Means, form: str) -> Outp
             if live is not None:
                 live.end()
         except screens.ClosedError:  # nobody is there to be told of the end
-            nmap_run.kill_all()
+            if stop.number:
+                nmap_run.end_by_signal(stop.number)
             return Output("", 3)
     if ended.result is Result.STOPPED:
         nmap_run.end_by_signal(stop.number)
-    text = _waited_json(ended) if form == "json" else screens.outcome(ended)
+    text = _waited_json(ended) if form == "json" else printable(screens.outcome(ended))
     return Output(text, _WAIT_CODES[ended.result or Result.LATE])
 
 
@@ -77,22 +77,28 @@ class Span(NamedTuple):
 
 def watch(targets: Sequence[Target], span: Span, means: Means, form: str) -> Output:
     """Show look after look until the span or a signal ends it; then what there was."""
-    gc.enable()  # entry.py has turned it off: a check ends before its garbage could matter
+    gc.enable()  # as wait() does
     rows = [(target, Tally()) for target in targets]
     start, number = time.monotonic(), 0
-    table = None
+    table = screens.LiveTable() if form == "text" and screens.on_terminal() else None
+
+    def follow() -> None:
+        if screens.read_by_nobody():
+            raise screens.ClosedError
+        if table is not None:
+            table.follow(rows)
+
     with Stop() as stop:
         try:
-            if form == "text" and screens.on_terminal():
-                table = screens.LiveTable()
-                table.show(rows)
+            follow()
             for seen in runbook.watch(
                 targets,
                 span.every,
                 stop,
                 runbook.asker(means),
                 count=span.looks,
-                lasting=span.lasting,
+                lasting=math.inf if span.lasting is None else span.lasting,
+                tick=follow,
             ):
                 number += 1
                 lines = screens.change_lines(rows, seen)
@@ -104,9 +110,8 @@ def watch(targets: Sequence[Target], span: Span, means: Means, form: str) -> Out
                 else:
                     screens.say(_seen_json(number, seen))
             if table is not None:
-                table.end()
+                table.show(rows)  # over what the terminal shows of Ctrl-C
         except screens.ClosedError:  # as `head` does; nobody is there to be told
-            nmap_run.kill_all()
             return Output("", _watch_code(rows))
         seconds = time.monotonic() - start
     text = "\n".join(screens.summary(rows, seconds)) if form == "text" else ""

@@ -39,7 +39,7 @@ def resolve(targets: Sequence[Target], deadline: float) -> Dict[Target, Union[Ad
         else:
             found[target] = _with_interface(Address(target.host, version))
     # Two ports of one name are one question.
-    questions = list({target._replace(port=0) for target in named})
+    questions = list({target._replace(port=0, label="") for target in named})
     answers = dict(
         zip(
             questions,
@@ -50,7 +50,7 @@ def resolve(targets: Sequence[Target], deadline: float) -> Dict[Target, Union[Ad
             ),
         )
     )
-    found.update({target: answers[target._replace(port=0)] for target in named})
+    found.update({target: answers[target._replace(port=0, label="")] for target in named})
     return found
 
 

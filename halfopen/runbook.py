@@ -7,7 +7,7 @@ import select
 import signal
 import time
 from types import FrameType
-from typing import Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from halfopen import nmap_run
 from halfopen.check import Means, Report, Verdict, check
@@ -17,6 +17,9 @@ from halfopen.target import Target
 
 _LEAST_BUDGET = 1.0
 """Seconds that a look may take at least, however short the interval: silence needs time."""
+
+_IMPATIENCE = 0.5
+"""Seconds between a signal and another that is meant: `timeout` sends its own twice."""
 
 Look = Callable[[Sequence[Target], float], Report]
 """Asks about targets by a deadline: what check() does; a test puts its own in its place."""
@@ -29,11 +32,13 @@ class Stop:
         """Stop nothing yet."""
         self.number = 0
         """The signal that came; 0 if none has."""
+        self._came = 0.0
         self._pipe = (-1, -1)
         self._before: Dict[int, object] = {}
 
     def __enter__(self) -> "Stop":
         """Take the signals."""
+        nmap_run.be_uninterrupted()
         self._pipe = os.pipe()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
@@ -48,9 +53,11 @@ class Stop:
             os.close(end)
 
     def _stop(self, number: int, frame: Optional[FrameType]) -> None:
-        if self.number:  # impatient: at once, and no summary
-            nmap_run.end_by_signal(number, frame)
-        self.number = number
+        if self.number:
+            if time.monotonic() - self._came > _IMPATIENCE:  # at once, and no summary
+                nmap_run.end_by_signal(number, frame)
+            return
+        self.number, self._came = number, time.monotonic()
         os.write(self._pipe[1], b"!")
         nmap_run.interrupt()
 
@@ -61,22 +68,29 @@ class Stop:
         return bool(self.number)
 
 
-def looks(every: float, stop: Stop, tick: Callable[[], None] = lambda: None) -> Iterator[float]:
+def looks(
+    every: float,
+    stop: Stop,
+    tick: Callable[[], None] = lambda: None,
+    lasting: float = math.inf,
+) -> Iterator[float]:
     """Give the time of each look: `every` seconds after the one before, without drift.
 
-    A look that takes longer costs the ones that it overlaps. `tick` is called each second.
+    A look that takes longer costs the ones that it overlaps. `tick` is called each second in
+    between. Ends by a signal, or when `lasting` seconds have passed.
     """
     start, number = time.monotonic(), 0
-    while True:
+    while not stop.number:
         yield start + number * every
         passed = time.monotonic() - start
         number = max(number + 1, math.ceil(passed / every))
-        due = start + number * every
-        while time.monotonic() < due:
-            if stop.wait(min(due, time.monotonic() + 1)):
+        last = number * every > lasting - 0.001  # 3 * 0.7 is less than 2.1
+        until = start + (lasting if last else number * every)
+        while time.monotonic() < until:
+            if stop.wait(min(until, time.monotonic() + 1)):
                 return
             tick()
-        if stop.number:
+        if last:
             return
 
 
@@ -153,33 +167,37 @@ def wait(
 ) -> Waited:
     """Look until the wish has come true for all targets at once, or for one if that is enough.
 
-    `show` is called after each look, and each second in between.
+    `show` is called at once, after each look, and each second in between.
     """
     start = time.monotonic()
     end = start + wish.within
     count, streaks = 0, [0] * len(targets)
-    verdicts: Tuple[Verdict, ...] = ()
+    verdicts: List[Verdict] = []
 
     def stand(result: Optional[Result] = None) -> Waited:
         passed = time.monotonic() - start
-        return Waited(result, wish, passed, count, verdicts, tuple(streaks))
+        return Waited(result, wish, passed, count, tuple(verdicts), tuple(streaks))
 
-    for _ in looks(wish.every, stop, lambda: show(stand())):
-        verdicts = look(targets, min(end, time.monotonic() + _budget(wish.every))).verdicts
+    show(stand())
+    for _ in looks(wish.every, stop, lambda: show(stand()), wish.within):
+        deadline = time.monotonic() + _budget(wish.every)
+        found = look(targets, min(end, deadline)).verdicts
         if stop.number:
             break
         count += 1
-        streaks = [n + 1 if wish.met(v) else 0 for n, v in zip(streaks, verdicts)]
+        verdicts = verdicts or list(found)
+        for index, verdict in enumerate(found):
+            if deadline > end and verdict.error is not None:
+                continue  # there was no time to find out: what was seen before stands
+            verdicts[index] = verdict
+            streaks[index] = streaks[index] + 1 if wish.met(verdict) else 0
         enough = any if wish.one_is_enough else all
         if enough(streak >= wish.times for streak in streaks):
             return stand(Result.REACHED)
         if any(isinstance(verdict.error, HopelessError) for verdict in verdicts):
             return stand(Result.HOPELESS)
-        if time.monotonic() + wish.every > end:  # no time for another look
-            stop.wait(end)
-            return stand(Result.STOPPED if stop.number else Result.LATE)
         show(stand())
-    return stand(Result.STOPPED)
+    return stand(Result.STOPPED if stop.number else Result.LATE)
 
 
 # -- watch --------------------------------------------------------------------------------------
@@ -200,18 +218,18 @@ def watch(  # noqa: PLR0913  what a watch is made of
     look: Look,
     *,
     count: Optional[int] = None,
-    lasting: Optional[float] = None,
+    lasting: float = math.inf,
+    tick: Callable[[], None] = lambda: None,
 ) -> Iterator[Seen]:
-    """Give look after look, until a signal, or `count` looks, or `lasting` seconds."""
-    start = time.monotonic()
-    for number, _ in enumerate(looks(every, stop), 1):
+    """Give look after look, until a signal, or `count` looks, or `lasting` seconds.
+
+    `tick` is called each second in between.
+    """
+    for number, _ in enumerate(looks(every, stop, tick, lasting), 1):
         when = time.time()
         verdicts = look(targets, time.monotonic() + _budget(every)).verdicts
         if stop.number:  # it was cut short
             return
         yield Seen(when, verdicts)
         if number == count:
-            return
-        if lasting is not None and time.monotonic() + every > start + lasting:
-            stop.wait(start + lasting)
             return

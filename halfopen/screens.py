@@ -1,13 +1,18 @@
 """What `wait` and `watch` show: live on a terminal, a line a change elsewhere."""
 
+import errno
+import io
 import os
+import re
+import select
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, Callable, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, List, Optional, Sequence, Tuple
 
 from halfopen.check import Status, Verdict
 from halfopen.conventions import printable
+from halfopen.errors import HopelessError
 from halfopen.runbook import Result, Seen, Waited
 from halfopen.tally import Change, Tally
 from halfopen.target import Target
@@ -22,19 +27,61 @@ class ClosedError(Exception):
 
 def on_terminal() -> bool:
     """Return whether a line can be written over: not on a dumb terminal, nor in a file."""
-    return (
-        sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    )
+    dumb = os.environ.get("TERM", "").lower() in ("", "dumb", "unknown")
+    return sys.stdout is not None and sys.stdout.isatty() and not dumb
 
 
-def say(text: str, start: str = "", end: str = "\n") -> None:
-    """Print, at once; raise ClosedError if nobody reads it."""
-    data = (start + printable(text) + end).encode("utf-8", "backslashreplace")
+def say(text: str) -> None:
+    """Print a line, at once; raise ClosedError if nobody reads it."""
+    _write(printable(text) + "\n")
+
+
+def _write(text: str) -> None:
+    data = text.encode("utf-8", "backslashreplace")
     try:
         while data:
             data = data[os.write(1, data) :]
-    except OSError:
-        raise ClosedError from None
+    except OSError as error:
+        # A full disk ends nothing: what is waited for, or watched, goes on.
+        if error.errno in (errno.EPIPE, errno.EIO):
+            raise ClosedError from None
+
+
+def size() -> Tuple[int, int]:
+    """Return the terminal's columns and lines."""
+    columns, lines = shutil.get_terminal_size()
+    return columns or 80, lines or 24  # 0 on a pseudo-terminal that nobody has given a size
+
+
+def read_by_nobody() -> bool:
+    """Return whether the reader of what we print has gone: no need to wait for a change."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return bool(poll.poll(0))
+
+
+_COLOUR = re.compile("\033\\[[0-9;]*m")
+
+
+class Area:
+    """Lines on a terminal that are written over again and again, with the cursor below them.
+
+    Not rich's Live: that hides the cursor, which a signal's end would not bring back, and does not
+    see that a terminal made narrower has wrapped its lines.
+    """
+
+    def __init__(self) -> None:
+        """Begin where the cursor is, at the start of a line."""
+        self._widths: List[int] = []
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Write these over the ones before; none to take them away. They may be coloured."""
+        columns, height = size()
+        up = sum(-(-width // columns) or 1 for width in self._widths)
+        shown = lines[: max(1, height - 1)]
+        self._widths = [len(_COLOUR.sub("", line)) for line in shown]
+        back = f"\033[{up}A\r" if up else "\r"
+        _write(back + "".join(f"\033[2K{line}\n" for line in shown) + "\033[J")
 
 
 def stamp(when: float) -> str:
@@ -84,15 +131,17 @@ def change_lines(rows: "Rows", seen: Seen) -> List[str]:
 class WaitLine:
     """A live line on a terminal: what is missing, and the time left."""
 
+    def __init__(self) -> None:
+        """Take a line of the terminal's."""
+        self._area = Area()
+
     def show(self, waited: Waited) -> None:
         """Write it over the one before."""
-        width = shutil.get_terminal_size().columns
-        # The last column stays free: some terminals wrap there. \\033[K clears what is longer.
-        say(_fitted(missing(waited), width - 1), start="\r", end="\033[K")
+        self._area.draw([_fitted(missing(waited), size()[0])])
 
     def end(self) -> None:
         """Take it away."""
-        say("", start="\r", end="\033[K")
+        self._area.draw([])
 
 
 def missing(waited: Waited) -> str:
@@ -102,13 +151,14 @@ def missing(waited: Waited) -> str:
     wish = f"{waited.wish.state}: {reached} of {len(waited.streaks)}"
     if not waited.verdicts:
         return f"{wish}, {left}"
-    return f"{wish}, {left}; {_not_yet(waited)}"
+    return f"{wish}, {left}; {_not_yet(waited, _state)}"
 
 
-def _not_yet(waited: Waited) -> str:
+def _not_yet(waited: Waited, told: Callable[[Verdict], str]) -> str:
     return ", ".join(
-        f"{_name(verdict)} {'unknown' if verdict.state == 'error' else verdict.state}"
-        for verdict, done in zip(waited.verdicts, waited.reached)
+        f"{_name(verdict)} {told(verdict)}"
+        + (f" {streak} of {waited.wish.times} times" if streak else "")
+        for verdict, streak, done in zip(waited.verdicts, waited.streaks, waited.reached)
         if not done
     )
 
@@ -121,13 +171,10 @@ def outcome(waited: Waited) -> str:
         who = ", ".join(which) if waited.wish.one_is_enough or count == 1 else f"all {count}"
         return f"{state} after {span(waited.seconds)}: {who}"
     if waited.result is Result.HOPELESS:
-        errors = dict.fromkeys(str(v.error) for v in waited.verdicts if v.error is not None)
-        return "cannot check: {}".format("; ".join(errors))
-    return f"not {state} after {span(waited.seconds)}: " + ", ".join(
-        f"{_name(verdict)} {described(verdict)}"
-        for verdict, done in zip(waited.verdicts, waited.reached)
-        if not done
-    )
+        causes = [v.error for v in waited.verdicts if isinstance(v.error, HopelessError)]
+        return "cannot check: {}".format("; ".join(dict.fromkeys(map(str, causes))))
+    missed = _not_yet(waited, described)
+    return f"timed out after {span(waited.seconds)}, waiting for {state}: {missed}"
 
 
 def _name(verdict: Verdict) -> str:
@@ -135,7 +182,7 @@ def _name(verdict: Verdict) -> str:
 
 
 def _fitted(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: max(0, width - 3)] + "..."
+    return text if len(text) <= width else (text[: max(0, width - 3)] + "...")[:width]
 
 
 # -- watch --------------------------------------------------------------------------------------
@@ -149,27 +196,46 @@ class LiveTable:
     """A live table on a terminal, of as many columns as fit."""
 
     def __init__(self) -> None:
-        """Take the terminal's place."""
-        from rich.console import Console  # noqa: PLC0415  60 ms that only a terminal needs
-        from rich.live import Live  # noqa: PLC0415
-
-        self._live = Live(console=Console(), auto_refresh=False, vertical_overflow="crop")
-        self._live.start()
+        """Take lines of the terminal's."""
+        self._area = Area()
+        self._size = (0, 0)
 
     def show(self, rows: Rows) -> None:
-        """Draw it again."""
-        size = self._live.console.size
-        try:
-            self._live.update(table(rows, size.width, size.height - 1), refresh=True)
-        except OSError:
-            raise ClosedError from None
+        """Draw it over the one before."""
+        self._size = size()
+        self._area.draw(screen(rows, *self._size))
 
-    def end(self) -> None:
-        """Leave the last one standing."""
-        try:
-            self._live.stop()
-        except OSError:
-            raise ClosedError from None
+    def follow(self, rows: Rows) -> None:
+        """Draw it again if the terminal has another size now."""
+        if size() != self._size:
+            self.show(rows)
+
+
+def screen(rows: Rows, width: int, height: int) -> List[str]:
+    """Return the lines of the live table, coloured if the terminal can, and why checks failed."""
+    from rich.console import Console  # noqa: PLC0415  60 ms that only a terminal needs
+
+    failed = dict.fromkeys(
+        f"unknown: {printable(str(tally.verdict.error))}"
+        for _, tally in rows
+        if tally.verdict and tally.verdict.error
+    )
+    notes = [_fitted(note, width) for note in list(failed)[:_NOTES]]
+    # The lines of the header and of the cursor stay free, and one for how many are left out.
+    shown = _rows_that_fit(rows, height - 3 - len(notes))
+    if len(shown) < len(rows):
+        notes.insert(0, f"and {len(rows) - len(shown)} more")
+    drawn = io.StringIO()
+    console = Console(file=drawn, force_terminal=True, width=width, height=height)
+    console.print(table(shown, width))
+    return [line.rstrip() for line in drawn.getvalue().splitlines()] + notes
+
+
+_NOTES = 3
+"""How many reasons for failed checks are shown below the table."""
+
+_LEAST_STRIP = 10
+"""How many of the last results are worth a column; there are more where there is space."""
 
 
 class _Column:
@@ -180,7 +246,10 @@ class _Column:
 
 
 def _since(_: Target, tally: Tally) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(tally.since))
+    if tally.verdict is None:
+        return "-"
+    form = "%H:%M:%S" if time.time() - tally.since < 86400 else "%m-%d %H:%M"
+    return time.strftime(form, time.localtime(tally.since))
 
 
 def _up(_: Target, tally: Tally) -> str:
@@ -193,68 +262,67 @@ def _rtts(_: Target, tally: Tally) -> str:
     return "/".join(f"{1000 * rtt:.2f}" for rtt in (tally.rtt_min, tally.rtt_mean, tally.rtt_max))
 
 
+_TARGET = _Column("Target", lambda target, _: target.name, 9)
+_STATE = _Column("State", lambda _, tally: _state(tally.verdict), 8)
+_STRIP = _Column("Last", lambda _, tally: "".join(tally.strip), 5)
 _COLUMNS = (
-    _Column("Target", lambda target, _: target.name, 9),
-    _Column("State", lambda _, tally: _state(tally), 8),
+    _TARGET,
+    _STATE,
     _Column("Reason", lambda _, tally: _fitted(_reason(tally), 24), 4),
     _Column("Since", _since, 6),
     _Column("Up", _up, 7),
     _Column("RTT min/avg/max ms", _rtts, 3),
-    _Column("Last", lambda _, tally: "".join(tally.strip), 5),
+    _STRIP,
 )
 
 
-def _state(tally: Tally) -> str:
-    if tally.verdict is None:
+def _state(verdict: Optional[Verdict]) -> str:
+    if verdict is None:
         return "-"
-    return "unknown" if tally.verdict.state == "error" else tally.verdict.state
+    return "unknown" if verdict.state == "error" else verdict.state
 
 
 def _reason(tally: Tally) -> str:
-    if tally.verdict is None:
+    if tally.verdict is None or tally.verdict.observation is None:
         return "-"
-    seen = tally.verdict.observation
-    return str(tally.verdict.error) if seen is None else seen.reason
+    return tally.verdict.observation.reason
 
 
-def table(rows: Rows, width: int, height: int) -> "Table":
-    """Return the table: the worthiest columns that fit, the worst rows first where not all fit."""
+def table(rows: Rows, width: int) -> "Table":
+    """Return the rows with the worthiest columns that fit."""
     from rich.table import Table as RichTable  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    shown = _rows_that_fit(rows, height - 3)
+    cells = {column: [printable(column.cell(*row)) for row in rows] for column in _COLUMNS}
+    needs = {c: max(map(len, [c.title, *texts])) + 2 for c, texts in cells.items()}
+    needs[_STRIP] = _LEAST_STRIP + 2
     columns = list(_COLUMNS)
-    while len(columns) > 2 and _width(columns, shown) > width:
+    while len(columns) > 2 and sum(needs[column] for column in columns) - 2 > width:
         columns.remove(min(columns, key=lambda column: column.worth))
+    spare = width + 2 - sum(needs[column] for column in columns)
+    cells[_STRIP] = [strip[-_LEAST_STRIP - max(0, spare) :] for strip in cells[_STRIP]]
+    # The state is told even where a target's name has no space.
+    names = max(0, needs[_TARGET] - 2 + min(0, spare))
+    cells[_TARGET] = [_fitted(name, names) for name in cells[_TARGET]]
+
     made = RichTable(box=None, pad_edge=False, padding=(0, 1), expand=False)
     for column in columns:
-        made.add_column(column.title, no_wrap=True, overflow="ellipsis")
-    for target, tally in shown:
-        cells = [
-            Text(
-                printable(column.cell(target, tally)),
-                style=_COLOURS[tally.verdict.state]
-                if tally.verdict and column.title == "State"
-                else "",
-            )
-            for column in columns
-        ]
-        made.add_row(*cells)
-    if len(shown) < len(rows):
-        made.caption = f"and {len(rows) - len(shown)} more"
+        title = _fitted(column.title, names) if column is _TARGET else column.title
+        made.add_column(title, no_wrap=True)
+    for number, (_, tally) in enumerate(rows):
+        colour = "" if tally.verdict is None else _COLOURS[tally.verdict.state]
+        made.add_row(
+            *(Text(cells[column][number], colour if column is _STATE else "") for column in columns)
+        )
     return made
 
 
 def _rows_that_fit(rows: Rows, height: int) -> Rows:
+    """Return all rows, or the worst where not all fit."""
     if len(rows) <= height:
         return rows
-    worst_first = sorted(rows, key=lambda row: row[1].verdict is not None and row[1].verdict.status)
-    return worst_first[::-1][: max(1, height)]
-
-
-def _width(columns: Sequence[_Column], rows: Rows) -> int:
-    cells = [[column.title] + [column.cell(*row) for row in rows] for column in columns]
-    return sum(max(map(len, column)) + 2 for column in cells)
+    worst_first = sorted(rows, key=lambda row: worst([row]), reverse=True)
+    return worst_first[: max(1, height)]
 
 
 def summary(rows: Rows, seconds: float) -> List[str]:
@@ -262,16 +330,20 @@ def summary(rows: Rows, seconds: float) -> List[str]:
     lines: List[str] = []
     for target, tally in rows:
         up = "nothing known" if tally.availability is None else f"{tally.availability:.1f}% open"
-        line = f"{target.name}: {tally.looks} looks in {span(seconds)}, {up}"
-        line += f", {tally.changes} changes"
+        line = f"{target.name}: {_counted(tally.looks, 'look')} in {span(seconds)}, {up}"
+        line += f", {_counted(tally.changes, 'change')}"
         if tally.failed:
-            line += f", {tally.failed} failed checks"
+            line += f", {_counted(tally.failed, 'failed check')}"
         if tally.longest_outage:
             line += f", longest outage {span(tally.longest_outage)}"
         lines.append(line)
         if tally.rtts:
             lines.append(f"{target.name}: round trip min/avg/max {_rtts(target, tally)} ms")
     return lines
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def worst(rows: Rows) -> Status:

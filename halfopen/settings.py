@@ -76,7 +76,10 @@ def span(option: str, word: str, least: float = 0.0) -> float:
     number = re.match(r"([0-9]+\.?[0-9]*|\.[0-9]+)([smhd]?)\Z", word)
     length = float(number.group(1)) * _UNITS[number.group(2)] if number else -1.0
     if not (least <= length <= 365 * 86400 and length > 0):
-        raise UsageError(f"{option} {word!r} is no time span: 90, 90s, 5m, 2h, from {least:g} s on")
+        from_ = f"from {least:g} s" if least else "above 0"
+        raise UsageError(
+            f"{option} {word!r} is no time span: 90, 90s, 5m, 2h, {from_} and up to 365d"
+        )
     return length
 
 

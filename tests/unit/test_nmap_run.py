@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Iterator
@@ -96,18 +97,38 @@ def test_deadline_ends_those_that_run_and_those_that_had_to_wait(folder: Path) -
     count = SIDE_BY_SIDE + 4
     commands = [sh("sleep $1 & wait", fakes.FOREVER + number) for number in range(count)]
     begin = time.monotonic()
-    given = run(*commands, seconds=0.3)
-    assert time.monotonic() - begin < 5
+    given = run(*commands, seconds=2.0)
+    assert time.monotonic() - begin < 7
     assert [one.argv for one in given] == commands
     assert [one.cut for one in given] == [LATE] * SIDE_BY_SIDE + [UNSTARTED] * 4
     assert fakes.left_behind(folder) == []
 
 
 def test_deadline_cuts_only_the_late() -> None:
-    quick, late = run(sh("echo quick"), sh("echo begun; exec sleep 60"), seconds=0.4)
+    quick, late = run(sh("echo quick"), sh("echo begun; exec sleep 60"), seconds=1.0)
     assert (quick.stdout, quick.exit_code, quick.cut) == (b"quick\n", 0, ON_TIME)
     assert (late.stdout, late.exit_code, late.cut) == (b"begun\n", -signal.SIGKILL, LATE)
     assert 0.3 <= late.seconds < AMPLE / 2
+
+
+@pytest.fixture
+def _interrupted() -> Iterator[None]:
+    yield
+    nmap_run.be_uninterrupted()
+
+
+@pytest.mark.usefixtures("_interrupted")
+def test_an_interrupt_ends_those_that_run_and_starts_no_more(folder: Path) -> None:
+    count = SIDE_BY_SIDE + 4
+    timer = threading.Timer(0.5, nmap_run.interrupt)
+    timer.start()
+    begin = time.monotonic()
+    given = run(*[sh("echo begun; exec sleep 60")] * count)
+    timer.join()
+
+    assert time.monotonic() - begin < AMPLE / 2
+    assert [one.cut for one in given][-4:] == [UNSTARTED] * 4
+    assert fakes.left_behind(folder) == []
 
 
 def test_nothing_starts_after_the_deadline(folder: Path) -> None:

@@ -1,0 +1,591 @@
+"""wait and watch with the real nmap: on terminals, in pipes, and while backends come and go."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import json
+import os
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from pathlib import Path
+from typing import Callable, Iterator, Mapping
+
+import pytest
+from lab import IP, TARGET, Lab, Running
+
+from .commands import halfopen
+
+HOST = TARGET[4]
+WEB1, WEB2 = 8443, 8444
+"""Ports that the tests open and close."""
+OPEN, CLOSED, SILENT = f"{HOST}:25", f"{HOST}:123", f"{HOST}:80"
+PATIENCE = 30.0
+EVERY, LATE = 0.5, 2.0
+"""Seconds from look to look, and those that a busy machine may add."""
+
+# The terminal becomes the controlling one, so that Ctrl-C and its end send signals; and what
+# whoever started pytest had ignored (as sh does for `&`) is not ignored here.
+ON_TERMINAL = """\
+import fcntl, os, signal, sys, termios
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+fcntl.ioctl(1, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def until(true: Callable[[], object], what: str) -> None:
+    """Wait for it, but not forever."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, f"waited {PATIENCE} s in vain until {what}"
+        time.sleep(0.01)
+
+
+def nmaps(lab: Lab) -> int:
+    """Return how many nmap run in the scanner's namespace."""
+    return list(lab.pids().values()).count("nmap")
+
+
+class Backends:
+    """Listeners on the target, to be opened and closed."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._listeners: dict[int, socket.socket] = {}
+
+    def open(self, port: int) -> float:
+        """Open a port; return when."""
+        self._listeners[port] = self._lab.within("target", functools.partial(_listener, port))
+        return time.monotonic()
+
+    def close(self, port: int) -> float:
+        """Close it again; return when."""
+        self._listeners.pop(port).close()
+        return time.monotonic()
+
+    def close_all(self) -> None:
+        """Leave the target as it was."""
+        for port in list(self._listeners):
+            self.close(port)
+
+
+def _listener(port: int) -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((HOST, port))
+    sock.listen(128)
+    return sock
+
+
+@pytest.fixture
+def backends(lab: Lab) -> Iterator[Backends]:
+    backends = Backends(lab)
+    yield backends
+    backends.close_all()
+
+
+class Pipe:
+    """A command whose lines are read as they come, each with its time."""
+
+    def __init__(self, lab: Lab, *words: object) -> None:
+        self.lines: list[tuple[float, str]] = []
+        self._process = lab.popen(halfopen(*words))
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append((time.monotonic(), line.rstrip("\n")))
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    @property
+    def text(self) -> list[str]:
+        """The lines so far, without their times."""
+        return [re.sub(r"^\S+T\S+ ", "", line) for _, line in self.lines]
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def finish(self) -> tuple[int, str]:
+        """Wait for its end; return the exit code and what it wrote to standard error."""
+        code = self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        with self._process.stdout, self._process.stderr:
+            return code, self._process.stderr.read()
+
+    def kill(self) -> None:
+        """End it, if it has not."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self.finish()
+
+
+class Screen:
+    """What a terminal shows of what is written to it: as much of one as the commands need."""
+
+    def __init__(self, columns: int, lines: int) -> None:
+        self._columns, self._height = columns, lines
+        self._lines = [""]
+        self._row = self._column = 0
+
+    def write(self, text: str) -> None:
+        """Show it."""
+        for part in re.findall("\033\\[[0-9;?]*[A-Za-z]|\r|\n|[^\033\r\n]+|\033", text):
+            if part == "\r":
+                self._column = 0
+            elif part == "\n":
+                self._line_feed()
+            elif part.startswith("\033"):
+                self._control(part[2:-1], part[-1])
+            else:
+                for character in part:
+                    self._put(character)
+
+    def _put(self, character: str) -> None:
+        assert character.isprintable(), repr(character)
+        if self._column == self._columns:
+            self._column = 0
+            self._line_feed()
+        line = self._lines[self._row].ljust(self._column)
+        self._lines[self._row] = line[: self._column] + character + line[self._column + 1 :]
+        self._column += 1
+
+    def _line_feed(self) -> None:
+        self._row += 1
+        if self._row == len(self._lines):
+            self._lines.append("")
+
+    def _control(self, number: str, letter: str) -> None:
+        if letter == "A":
+            top = max(0, len(self._lines) - self._height)
+            self._row = max(top, self._row - int(number))
+        elif (number, letter) == ("2", "K"):
+            self._lines[self._row] = ""
+        elif (number, letter) == ("", "J"):
+            del self._lines[self._row + 1 :]
+            self._lines[self._row] = self._lines[self._row][: self._column]
+        else:
+            assert letter == "m", f"what is \\033[{number}{letter}?"
+
+    @property
+    def shown(self) -> list[str]:
+        """The lines, down to the cursor's."""
+        return [line.rstrip() for line in self._lines]
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        *words: object,
+        columns: int = 80,
+        lines: int = 24,
+        env: Mapping[str, str | None] | None = None,
+    ) -> None:
+        self._master, slave = os.openpty()
+        self._columns, self._lines = columns, lines
+        self.resize(columns, lines)
+        environment = {**os.environ, "TERM": "xterm-256color"}
+        for name in ("COLUMNS", "LINES", "NO_COLOR", "COLORTERM", "FORCE_COLOR"):
+            environment.pop(name, None)
+        for name, value in (env or {}).items():
+            environment.pop(name, None)
+            if value is not None:
+                environment[name] = value
+        self.process = subprocess.Popen(
+            [
+                *[IP, "netns", "exec", lab.netns("scanner"), sys.executable, "-c", ON_TERMINAL],
+                *halfopen(*words),
+            ],
+            stdin=slave,
+            stdout=slave,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self._open = True
+        self._printed = b""
+
+    @property
+    def printed(self) -> str:
+        """All that was written to the terminal so far."""
+        while self._open and select.select([self._master], [], [], 0)[0]:
+            try:
+                self._printed += os.read(self._master, 65536)
+            except OSError:  # nobody has the other end any more
+                self.close()
+        return self._printed.decode("utf-8", "replace")
+
+    @property
+    def shown(self) -> list[str]:
+        """What stands on the terminal now."""
+        screen = Screen(self._columns, self._lines)
+        screen.write(self.printed)
+        return screen.shown
+
+    @property
+    def frame(self) -> list[str]:
+        """The lines that were drawn last."""
+        whole = self.printed.rpartition("\033[J")[0]
+        plain = re.sub("\033\\[[0-9;]*m", "", whole)
+        drawn = re.split("\033\\[[0-9]+A\r|\033\\[J", plain)[-1].replace("\033[2K", "")
+        return [line.rstrip() for line in drawn.split("\r\n")[:-1]]
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give it another size, as a window manager does."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def type(self, keys: bytes) -> None:
+        """Press keys."""
+        os.write(self._master, keys)
+
+    def close(self) -> None:
+        """Close it, as if its window was closed."""
+        if self._open:
+            self._open = False
+            os.close(self._master)
+
+    def finish(self) -> tuple[int, str]:
+        """Wait for the command's end; return its exit code and its standard error."""
+        until(lambda: (self.printed, self.process.poll())[1] is not None, "the command ends")
+        assert self.printed is not None  # what came last
+        assert self.process.stderr is not None
+        with self.process.stderr as stderr:
+            return self.process.returncode, stderr.read().decode()
+
+    def kill(self) -> None:
+        """End what is left."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.finish()
+        self.close()
+
+
+@pytest.fixture
+def start(lab: Lab) -> Iterator[Callable[..., Terminal]]:
+    """Return what starts a command on a terminal; it is over when the test is."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(*words: object, **how: object) -> Terminal:
+            terminal = Terminal(lab, *words, **how)  # type: ignore[arg-type]
+            stack.callback(terminal.kill)
+            return terminal
+
+        yield begin
+    until(lambda: nmaps(lab) == 0, "no nmap is left")
+
+
+@pytest.fixture
+def pipe(lab: Lab) -> Iterator[Callable[..., Pipe]]:
+    """Return what starts a command in a pipe; it is over when the test is."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(*words: object) -> Pipe:
+            piped = Pipe(lab, *words)
+            stack.callback(piped.kill)
+            return piped
+
+        yield begin
+    until(lambda: nmaps(lab) == 0, "no nmap is left")
+
+
+# -- backends that come and go ------------------------------------------------------------------
+
+
+def test_changes_are_seen_within_an_interval_and_in_the_right_order(
+    backends: Backends, pipe: Callable[..., Pipe]
+) -> None:
+    web1, web2 = f"{HOST}:{WEB1}", f"{HOST}:{WEB2}"
+    backends.open(WEB1)
+    backends.open(WEB2)
+    watch = pipe("watch", web1, web2, "--every", EVERY)
+    looks = pipe("watch", web1, web2, "--every", EVERY, "--as", "json")
+    until(lambda: len(watch.lines) == 2 and looks.lines, "the first looks are told")
+    one_down = pipe("wait", web1, web2, "--for", "not-open", "--any", "--every", EVERY)
+    both_down = pipe("wait", web1, web2, "--for", "closed", "--every", EVERY)
+    until(lambda: len(one_down.lines) == len(both_down.lines) == 2, "both wait")
+
+    changed = [backends.close(WEB1)]
+    until(lambda: len(watch.lines) == 3, "the first change is told")
+    assert one_down.finish() == (0, "")
+    until(lambda: len(both_down.lines) == 3, "the other waits on")
+    changed.append(backends.close(WEB2))
+    until(lambda: len(watch.lines) == 4, "the second change is told")
+    assert both_down.finish() == (0, "")
+    both_up = pipe("wait", web1, web2, "--every", EVERY)
+    stable = pipe("wait", web1, web2, "--any", "--every", EVERY, "--times", 3)
+    until(lambda: len(both_up.lines) == len(stable.lines) == 2, "both wait")
+    changed.append(backends.open(WEB2))
+    until(lambda: len(watch.lines) == 5, "the third change is told")
+    assert stable.finish() == (0, "")
+    until(lambda: len(both_up.lines) == 3, "the other waits on")
+    assert both_up.runs
+    changed.append(backends.open(WEB1))
+    until(lambda: len(watch.lines) == 6, "the fourth change is told")
+    assert both_up.finish() == (0, "")
+    for process in (watch, looks):
+        process.send(signal.SIGTERM)
+        assert process.finish() == (0, "")
+
+    assert watch.text[:6] == [
+        f"{web1} open (syn-ack)",
+        f"{web2} open (syn-ack)",
+        f"{web1} open -> closed (reset)",
+        f"{web2} open -> closed (reset)",
+        f"{web2} closed -> open (syn-ack)",
+        f"{web1} closed -> open (syn-ack)",
+    ]
+    told = [when for when, _ in watch.lines[2:6]]
+    assert all(0 <= after - before <= EVERY + LATE for before, after in zip(changed, told))
+    assert "2 changes, longest outage" in watch.text[6]
+    states = [tuple(t["state"] for t in json.loads(line)["targets"]) for _, line in looks.lines]
+    changes = [state for state, before in zip(states, [(), *states]) if state != before]
+    assert changes == [
+        ("open", "open"),
+        ("closed", "open"),
+        ("closed", "closed"),
+        ("closed", "open"),
+        ("open", "open"),
+    ]
+    assert [json.loads(line)["look"] for _, line in looks.lines] == list(range(1, len(states) + 1))
+    assert one_down.text[-1].startswith("not-open after ")
+    assert one_down.text[-1].endswith(f" s: {web1}")
+    assert both_up.text[-1].endswith(" s: all 2")
+
+
+def test_a_name_that_resolves_only_later_is_waited_for() -> None:
+    localhost = "127.0.0.1 localhost\n"
+    with Lab() as lab:
+        lab.set_hosts(localhost)
+        waiting = Pipe(lab, "wait", "later.example.test:25", "--every", EVERY)
+        until(lambda: waiting.lines, "the first look is told")
+        assert "unknown: cannot resolve later.example.test" in waiting.text[0]
+        lab.set_hosts(f"{localhost}{HOST} later.example.test\n")
+
+        assert waiting.finish() == (0, "")
+        assert waiting.text[1:-1] == ["later.example.test:25 unknown -> open (syn-ack)"]
+
+
+def test_what_waiting_cannot_mend_ends_it_at_once(lab: Lab) -> None:
+    without = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"]
+    began = time.monotonic()
+    absent = lab.run(halfopen("wait", OPEN, "--within", "1h", "--nmap", "/nowhere/nmap"))
+    forbidden = lab.run([*without, *halfopen("wait", OPEN, "--within", "1h", "--as", "json")])
+    assert time.monotonic() - began < PATIENCE
+
+    assert (absent.returncode, absent.stderr) == (3, "")
+    assert absent.stdout.splitlines()[-1].startswith("cannot check: cannot start /nowhere/nmap")
+    told = json.loads(forbidden.stdout)
+    assert (told["result"], told["looks"]) == ("cannot check", 1)
+    assert "CAP_NET_RAW" in told["targets"][0]["error"]
+    assert (forbidden.returncode, forbidden.stderr) == (3, "")
+
+
+# -- on a terminal ------------------------------------------------------------------------------
+
+
+def test_watch_shows_a_live_table_and_ends_with_a_summary(
+    backends: Backends, start: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    farm = tmp_path / "farm"
+    farm.write_text(f"web1 = {HOST}:{WEB1}\n{CLOSED}\n")
+    terminal = start("watch", "--targets", farm, "--every", EVERY)
+    until(lambda: terminal.frame[1:] and terminal.frame[1].endswith(" xx"), "it was seen closed")
+    backends.open(WEB1)
+    until(lambda: terminal.frame[1].endswith("oo"), "it was seen open")
+    terminal.type(b"\x03")
+
+    assert terminal.finish() == (2, "")
+    shown = terminal.shown
+    assert shown[0].split() == ["Target", "State", "Reason", "Since", "Up", "Last"]
+    assert re.match(
+        rf"web1 \({HOST}:{WEB1}\)  open    syn-ack  \d\d:\d\d:\d\d  [0-9.]+%  x+o+$", shown[1]
+    )
+    assert re.match(rf"{CLOSED} +closed  reset    \d\d:\d\d:\d\d  0\.0% +x+$", shown[2])
+    assert shown[3].startswith(f"web1 ({HOST}:{WEB1}): ")
+    assert ", 1 change, longest outage " in shown[3]
+    assert shown[-1] == ""
+    assert "^C" not in "".join(shown)
+
+
+def test_wait_shows_a_live_line_that_its_end_takes_the_place_of(
+    backends: Backends, start: Callable[..., Terminal]
+) -> None:
+    web1 = f"{HOST}:{WEB1}"
+    terminal = start("wait", web1, OPEN, "--every", EVERY, "--within", "5m")
+    until(lambda: "closed" in terminal.printed, "it was seen closed")
+    assert re.match(rf"open: 1 of 2, (4 min 5|5 min 0)\d s left; {web1} closed$", terminal.shown[0])
+    backends.open(WEB1)
+
+    assert terminal.finish() == (0, "")
+    assert re.match(r"open after [0-9. s]+: all 2$", terminal.shown[0])
+    assert terminal.shown[1:] == [""]
+
+
+END_BY: dict[str, Callable[[Terminal], None]] = {
+    "Ctrl-C": lambda terminal: terminal.type(b"\x03"),
+    "SIGTERM": lambda terminal: terminal.process.send_signal(signal.SIGTERM),
+    "SIGHUP": lambda terminal: terminal.process.send_signal(signal.SIGHUP),
+    "closed": lambda terminal: terminal.close(),
+}
+DIED_OF = {
+    "Ctrl-C": signal.SIGINT,
+    "SIGTERM": signal.SIGTERM,
+    "SIGHUP": signal.SIGHUP,
+    "closed": signal.SIGHUP,
+}
+
+
+@pytest.mark.parametrize("how", list(END_BY))
+def test_what_ends_the_commands_ends_nmap_and_leaves_the_terminal_clean(
+    lab: Lab, start: Callable[..., Terminal], tmp_path: Path, how: str
+) -> None:
+    # An nmap that would wait a minute for an answer, if it were not for --host-timeout.
+    slow = tmp_path / "slow-nmap"
+    minute = "--initial-rtt-timeout 60s --max-rtt-timeout 60s --min-rtt-timeout 60s"
+    slow.write_text(f'#!/bin/sh\nexec nmap "$@" {minute}\n')
+    slow.chmod(0o755)
+    watch, wait = (
+        start(command, SILENT, "--every", "10", "--nmap", slow) for command in ("watch", "wait")
+    )
+    until(lambda: nmaps(lab) == 2, "both look")
+
+    for terminal in (watch, wait):
+        END_BY[how](terminal)
+    began = time.monotonic()
+    ended = watch.finish(), wait.finish()
+
+    assert ended == ((3, ""), (-DIED_OF[how], ""))
+    assert time.monotonic() - began < 1 + LATE
+    assert nmaps(lab) == 0
+    assert "Traceback" not in watch.printed + wait.printed
+    if how != "closed":
+        assert f"{SILENT}: 0 looks in " in watch.shown[2]
+        assert wait.shown == [""]
+
+
+def test_a_terminal_made_narrower_and_wider_has_a_table_that_fits_within_a_second(
+    start: Callable[..., Terminal],
+) -> None:
+    terminal = start("watch", OPEN, CLOSED, "--every", "1h", columns=110)
+    until(lambda: "closed" in terminal.printed, "it has looked")
+    wide = terminal.frame
+    assert "RTT min/avg/max" in wide[0]
+
+    terminal.resize(40, 24)
+    until(lambda: terminal.frame[0].endswith("Up"), "the table is narrow")
+    assert max(map(len, terminal.frame)) <= 40
+    # Each of the three lines has become two or three: all are written over.
+    rows = sum(-(-len(line) // 40) for line in wide)
+    assert f"\033[{rows}A\r" in terminal.printed
+    terminal.resize(110, 3)
+    until(lambda: len(terminal.frame) == 2, "the table is low")
+    terminal.resize(110, 24)
+    until(lambda: terminal.frame == wide, "the table is as before")
+    terminal.type(b"\x03")
+
+    assert terminal.finish() == (2, "")
+
+
+TABLE = re.compile("\033\\[2K")
+COLOUR = re.compile("\033\\[3[0-9]m")
+
+
+def test_the_terminal_decides_on_colours_columns_and_live_screens(
+    start: Callable[..., Terminal],
+) -> None:
+    kinds: dict[str, dict[str, object]] = {
+        "colours": {},
+        "no colours": {"env": {"NO_COLOR": "1"}},
+        "narrow": {"columns": 40},
+        "no size": {"columns": 0, "lines": 0},
+        "ascii": {"env": {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}, "columns": 20},
+        "dumb": {"env": {"TERM": "dumb"}},
+        "no TERM": {"env": {"TERM": None}},
+        "unknown": {"env": {"TERM": "unknown"}},
+    }
+    for command in ("watch", "wait"):
+        limit = {"watch": ["--count", "2"], "wait": ["--within", "0.9"]}[command]
+        words = [command, OPEN, CLOSED, "--every", str(EVERY), *limit]
+        terminals = {kind: start(*words, **how) for kind, how in kinds.items()}
+        assert {kind: terminal.finish() for kind, terminal in terminals.items()} == dict.fromkeys(
+            kinds, (2, "")
+        )
+        printed = {kind: terminal.printed for kind, terminal in terminals.items()}
+        live = {kind for kind, text in printed.items() if TABLE.search(text)}
+        coloured = {kind for kind, text in printed.items() if COLOUR.search(text)}
+
+        assert live == set(kinds) - {"dumb", "no TERM", "unknown"}
+        assert coloured == (live - {"no colours"} if command == "watch" else set())
+        for kind in set(kinds) - live:
+            assert "\033" not in printed[kind]
+            assert f"{CLOSED} closed (reset)\r\n" in printed[kind]
+        for kind, width in (("narrow", 40), ("ascii", 20)):
+            assert max(map(len, terminals[kind].frame), default=0) <= width
+        assert "Traceback" not in "".join(printed.values())
+
+
+# -- in pipes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "last"),
+    [
+        pytest.param([OPEN, "--as", "json"], "0", id="a-line-a-look"),
+        pytest.param([OPEN, CLOSED, f"{HOST}:110"], "2", id="nothing-changes-any-more"),
+    ],
+)
+def test_head_ends_a_watch(lab: Lab, words: list[str], last: str) -> None:
+    command = " ".join(halfopen("watch", *words, "--every", EVERY))
+    script = f"{command} | head -3; echo ${{PIPESTATUS[0]}}"
+
+    done = lab.run(["bash", "-c", script], timeout=PATIENCE)
+
+    *lines, code = done.stdout.splitlines()
+    assert (len(lines), code, done.stderr) == (3, last, "")
+    assert nmaps(lab) == 0
+
+
+def test_timeout_ends_a_watch_with_its_summary(lab: Lab) -> None:
+    done: subprocess.CompletedProcess[str] = lab.run(
+        ["timeout", "2", *halfopen("watch", OPEN, "--every", EVERY)], timeout=PATIENCE
+    )
+
+    assert (done.returncode, done.stderr) == (124, "")
+    assert ", 100.0% open, 0 changes" in done.stdout
+
+
+def test_nohup_outlives_its_terminal(lab: Lab) -> None:
+    process: Running[str] = lab.popen(
+        ["nohup", *halfopen("watch", OPEN, "--every", EVERY, "--count", 4)]
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+
+    stdout, _ = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 0
+    assert f"{OPEN}: 4 looks in " in stdout
