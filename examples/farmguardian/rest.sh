@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the Farmguardian "check_tcp_half_open" on a load balancer, and puts it in charge of a farm,
-# by the load balancer's REST API. Run it on any machine that has curl:
+# by the load balancer's REST API. Run it once for each farm, on any machine that has curl:
 #
 #     ZAPI_KEY=... ./rest.sh https://192.0.2.1:444 FARM [SERVICE]
 #
@@ -30,7 +30,9 @@ call() { # METHOD PATH JSON
     esac
 }
 
-call POST /monitoring/fg '{"name": "'"$name"'"}'
+# For the second farm it is there already, which is an error. Others will be the next call's, too.
+(call POST /monitoring/fg '{"name": "'"$name"'"}') 2>/dev/null || :
+# "force": or else its command can't be set while it is at work on another farm.
 # HOST and PORT stay as they are: Farmguardian puts the backend's in. A farm with several ports has
 # none to put in: write the one to check in place of PORT. For link-local backends (fe80::1%eth0)
 # add `--as farmguardian`, for the log takes a % to be a format.
@@ -38,6 +40,7 @@ call PUT "/monitoring/fg/$name" '{
     "description": "Half-open TCP check, unseen by the backends",
     "command": "check_tcp_half_open HOST PORT",
     "interval": 10,
+    "force": "true",
     "cut_conns": "false",
     "log": "true"
 }'

@@ -18,9 +18,18 @@ from typing import Iterator
 
 from lab import Finished, Running
 
-from .machine import Machine, Site, end, wait_until
+from .machine import Machine, Site, end, remove_group, wait_until
 
 UNITS = "/etc/systemd/system"
+EACH_SECOND = """
+[Timer]
+OnActiveSec=
+OnUnitInactiveSec=
+OnActiveSec=100ms
+OnUnitInactiveSec=1s
+AccuracySec=100ms
+"""
+"""A drop-in for the examples' timers, which check each minute."""
 # What units refer to by default, and what the examples are enabled for.
 _TARGETS = ("sysinit", "basic", "multi-user", "timers", "shutdown", "network", "network-online")
 
@@ -113,7 +122,9 @@ def booted(machine: Machine, site: Site) -> Iterator[Booted]:
         yield system
     finally:
         end(process, signal.SIGKILL)  # and with it goes all that it has started
-        _remove_group(machine.path("/sys/fs/cgroup", group))
+        # The kernel has it, so it does not go with the machine.
+        folder = machine.path("/sys/fs/cgroup", group)
+        assert wait_until(lambda: remove_group(folder), 20), f"{folder} is still in use"
 
 
 def _move_the_installation(machine: Machine, site: Site) -> None:
@@ -130,18 +141,6 @@ def _move_the_installation(machine: Machine, site: Site) -> None:
         link = machine.path(folder, command)
         link.unlink()
         link.symlink_to(f"/opt/halfopen/bin/{command}")
-
-
-def _remove_group(group: Path) -> None:
-    """Remove the control group, which the kernel has as a folder that is not the machine's."""
-
-    def removed() -> bool:
-        with contextlib.suppress(OSError):  # busy until the last process is gone
-            for folder, _, _ in os.walk(str(group), topdown=False):
-                os.rmdir(folder)
-        return not group.exists()
-
-    assert wait_until(removed, 20), f"{group} is still in use"
 
 
 def _children(pid: int) -> list[int]:

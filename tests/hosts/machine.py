@@ -59,6 +59,10 @@ exec /usr/bin/setpriv --bounding-set=-net_raw --inh-caps=-net_raw /usr/bin/nmap.
 _HANGING = """#!/bin/sh
 exec /bin/sleep 600
 """
+# The real one; its second probe to a silent port is not due within any --host-timeout.
+_SLOW = """#!/bin/sh
+NMAP_PRIVILEGED=1 exec /usr/bin/nmap.real "$@" --scan-delay 60s
+"""
 
 
 class Farm:
@@ -116,7 +120,7 @@ class Site:
 @contextlib.contextmanager
 def site() -> Iterator[Site]:
     """Make an installation, and remove it afterwards."""
-    _remove_stale_folders()
+    _remove_what_is_stale()
     folder = _new_folder("site", VAR_TMP)
     folder.chmod(0o755)
     try:
@@ -129,13 +133,29 @@ def _new_folder(kind: str, place: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"halfopen-{kind}-{os.getpid()}-", dir=place))
 
 
-def _remove_stale_folders() -> None:
-    """Remove what a killed run left behind: the folders named after a dead pid."""
+def _remove_what_is_stale() -> None:
+    """Remove what a killed run left behind: folders and control groups named after a dead pid."""
     for place in (VAR_TMP, tempfile.gettempdir()):
         for folder in Path(place).glob("halfopen-*-*-*"):
-            pid = folder.name.split("-")[2]
-            if pid.isdigit() and not Path("/proc", pid).exists():
+            if _is_stale(folder.name.split("-")[2]):
                 shutil.rmtree(str(folder), ignore_errors=True)
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    for hierarchy in (words[1] for words in mounts if words[2] == "cgroup2"):
+        for group in Path(hierarchy).glob("halfopen-*-*"):
+            if _is_stale(group.name.split("-")[1]):
+                remove_group(group)
+
+
+def _is_stale(pid: str) -> bool:
+    return pid.isdigit() and not Path("/proc", pid).exists()
+
+
+def remove_group(group: Path) -> bool:
+    """Remove a control group and those in it, and return whether they are gone."""
+    with contextlib.suppress(OSError):  # busy until the last process is gone
+        for folder, _, _ in os.walk(str(group), topdown=False):
+            os.rmdir(folder)
+    return not group.exists()
 
 
 class Machine:
@@ -329,6 +349,33 @@ class Machine:
             nmap.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP)
         done = self.run(["setcap", "cap_net_raw+ep", "/usr/bin/nmap"])
         assert done.returncode == 0, done.stderr
+
+    def slow_nmap(self) -> None:
+        """Let the real nmap, which has the capability, take all of its --host-timeout.
+
+        That is so for a silent port; it runs as `nmap.real`.
+        """
+        self.let_nmap()
+        nmap = self.path("/usr/bin/nmap")
+        nmap.rename(nmap.with_name("nmap.real"))
+        self.write("/usr/bin/nmap", _SLOW, 0o755)
+
+    # -- halfopen -------------------------------------------------------------------------------
+
+    def break_halfopen(self, fault: str) -> None:
+        """Let neither command start: there is "no interpreter", or halfopen is "not importable".
+
+        The one or the other is what an upgrade of the system's Python does to an installation.
+        """
+        # Links lead to paths of the machine's, which are the overlay's when taken from its root.
+        script = os.readlink(str(self.path("/usr/local/bin/halfopen")))
+        if fault == "no interpreter":
+            interpreter = self.read(script).split("\n", 1)[0][len("#!") :]
+            self.path(interpreter).unlink()
+            return
+        assert fault == "not importable"
+        (package,) = self.path(script).parents[1].glob("lib/*/site-packages/halfopen")
+        shutil.rmtree(str(package))
 
 
 def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:

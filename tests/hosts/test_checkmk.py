@@ -105,6 +105,18 @@ def test_a_broken_nmap_is_unknown(agent: Machine) -> None:
         assert all("nmap" in parts["text"] for parts in found.values()), found
 
 
+@pytest.mark.parametrize("folder", [LOCAL, LOCAL + "/2"])
+@pytest.mark.usefixtures("farm")
+def test_of_a_halfopen_that_does_not_start_nothing_is_told(agent: Machine, folder: str) -> None:
+    """Checkmk then says of the services that they are missing."""
+    agent.install(EXAMPLE, f"{folder}/tcp_half_open", 0o755)
+    assert wait_until(lambda: statuses(agent) == {WEBS[0]: "0", WEBS[1]: "2"})
+    # Without the package first: the commands can't be mended.
+    for fault in ("not importable", "no interpreter"):
+        agent.break_halfopen(fault)
+        assert wait_until(lambda: statuses(agent) == {}), fault
+
+
 @pytest.mark.usefixtures("farm")
 def test_run_beside_the_agent_every_few_seconds(agent: Machine) -> None:
     """In a folder of seconds; 2, for the example's 60 would take as many."""

@@ -132,14 +132,15 @@ def agent(request: pytest.FixtureRequest, lab: Lab, machine: Machine) -> Iterato
 
 def test_the_example_checks_both_backends() -> None:
     plugin = "/usr/lib/nagios/plugins/check_tcp_half_open"
+    shell = ["/bin/sh", "-c"]
 
     assert checks_of_the_example() == [
-        Check("web1-half-open", [plugin, WEB1, "443"]),
-        Check("web2-half-open", [plugin, WEB2, "443"]),
+        Check("web1-half-open", [*shell, f"{plugin} {WEB1} 443 || exit 2"]),
+        Check("web2-half-open", [*shell, f"{plugin} {WEB2} 443 || exit 2"]),
     ]
 
 
-def test_services_come_and_go_and_a_broken_nmap_is_critical(
+def test_services_come_and_go_and_what_is_broken_is_critical(
     agent: Agent, machine: Machine, farm: Farm
 ) -> None:
     assert wait_until(lambda: agent.states() == PASSING), agent.states()
@@ -156,6 +157,15 @@ def test_services_come_and_go_and_a_broken_nmap_is_critical(
         assert "TCP HALF-OPEN UNKNOWN - nmap " in agent.output("web2-half-open")
         machine.let_nmap()
         assert wait_until(lambda: agent.states() == reverse), agent.states()
+    # Last, and without the package first: the commands can't be mended.
+    for fault, why in (("not importable", "ModuleNotFoundError"), ("no interpreter", "not found")):
+        machine.break_halfopen(fault)
+
+        def critical() -> bool:
+            failed = agent.states() == FAILED
+            return failed and why in agent.output("web1-half-open")  # noqa: B023
+
+        assert wait_until(critical), (agent.states(), agent.output("web1-half-open"))
 
 
 @pytest.mark.usefixtures("farm")
@@ -172,13 +182,14 @@ def test_a_hanging_nmap_is_critical_before_consul_loses_patience(
 
 
 def test_nothing_outlives_a_check_whose_group_was_killed(machine: Machine) -> None:
-    machine.let_nmap()
-    plugin = checks_of_the_example()[0].args[0]
-    check = machine.start(["setsid", "--wait", plugin, TARGET[4], "80"], USER)
-    assert wait_until(lambda: machine.running("nmap"))
+    machine.slow_nmap()
+    *shell, command = checks_of_the_example()[0].args
+    command = command.replace(f"{WEB1} 443", f"-H {TARGET[4]} -p 80 -t 10")
+    check = machine.start(["setsid", "--wait", *shell, command], USER)
+    assert wait_until(lambda: machine.running("nmap.real"))
     (pid,) = machine.running("check_tcp_half_open")
     os.killpg(os.getpgid(pid), signal.SIGKILL)
     check.wait(20)
 
     # nmap is in a group of its own, and ends with its --host-timeout.
-    assert wait_until(lambda: not machine.running("nmap"), 20)
+    assert wait_until(lambda: not machine.running("nmap.real"), 30)

@@ -33,7 +33,7 @@ class Bigd(NamedTuple):
 
     def up(self, address: str, port: int = 443) -> bool:
         """Return the state of a member."""
-        argv, environment = self._call(address, port)
+        argv, environment = self.call(address, port)
         done = self.machine.run(argv, env=environment)
         assert done.stdout in ("UP\n", "")
         assert done.stderr == ""
@@ -41,10 +41,11 @@ class Bigd(NamedTuple):
 
     def start(self, address: str, port: int = 443) -> Running[str]:
         """Begin a check."""
-        argv, environment = self._call(address, port)
+        argv, environment = self.call(address, port)
         return self.machine.start(argv, env=environment)
 
-    def _call(self, address: str, port: int) -> tuple[list[str], dict[str, str]]:
+    def call(self, address: str, port: int) -> tuple[list[str], dict[str, str]]:
+        """Return the command line and the environment of a check."""
         address = address if ":" in address else "::ffff:" + address
         environment = {
             "PATH": "/bin:/usr/bin:/sbin:/usr/sbin",
@@ -84,6 +85,15 @@ def test_a_broken_nmap_is_silence(machine: Machine, bigd: Bigd, fault: str) -> N
 
     assert not bigd.up(WEB1)
     assert machine.running("nmap") == machine.running("sleep") == []
+
+
+@pytest.mark.usefixtures("farm")
+@pytest.mark.parametrize("fault", ["no interpreter", "not importable"])
+def test_a_halfopen_that_does_not_start_is_no_up(machine: Machine, bigd: Bigd, fault: str) -> None:
+    machine.break_halfopen(fault)
+    argv, environment = bigd.call(WEB1, 443)
+
+    assert machine.run(argv, env=environment).stdout == ""
 
 
 @pytest.mark.usefixtures("farm")
@@ -130,13 +140,20 @@ def test_the_script_lets_nothing_out_but_the_one_word(machine: Machine, plugin: 
 def test_a_check_that_is_killed_says_nothing_and_leaves_nothing(
     machine: Machine, bigd: Bigd, number: int
 ) -> None:
+    machine.slow_nmap()
+    if bigd.args:
+        bigd = bigd._replace(args=(*bigd.args, "-t", "10"))
+    else:
+        script = machine.read(SCRIPT)
+        assert script.count("--as f5 ") == 1 + script.count("`--as f5 ")
+        machine.write(SCRIPT, script.replace("--as f5 ", "--as f5 -t 10 "), 0o755)
     check = bigd.start(TARGET[4], 80)
-    assert wait_until(lambda: machine.running("nmap"))
+    assert wait_until(lambda: machine.running("nmap.real"))
     (pid,) = machine.running(os.path.basename(bigd.program))
     os.kill(pid, number)
     check.wait(20)
 
     # An nmap whose parent was killed ends by itself, with its --host-timeout.
-    assert wait_until(lambda: not machine.running("nmap"), 20)
-    assert wait_until(lambda: not machine.running("check_tcp_half_open"), 20)
+    assert wait_until(lambda: not machine.running("nmap.real"), 30)
+    assert wait_until(lambda: not machine.running("check_tcp_half_open"), 30)
     assert machine.printed(check) == ""

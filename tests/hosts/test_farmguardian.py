@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import threading
 import time
@@ -17,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, Dict, Iterator, NamedTuple, Tuple
 
 import pytest
-from lab import TARGET, TOOL_PATH, Lab, Running
+from lab import TARGET, Lab, Running
 
 from .machine import WEB1, WEB2, Farm, Machine, end, wait_until
 
@@ -27,6 +26,12 @@ PLUGINS = "/usr/lib/nagios/plugins/"
 NAME = "check_tcp_half_open"
 KEY = "0123456789abcdef"
 REST, ZCLI = "/root/rest.sh", "/root/zcli.sh"
+# A fake zcli, that writes down its words, and creates nothing twice.
+ZCLI_FAKE = """#!/bin/sh
+IFS=,
+echo "$*" >> /root/said
+[ "$2" != create ] || [ "$(grep -c create /root/said)" = 1 ]
+"""
 LINK_LOCAL = "fe80::25%eth0"
 
 # Perl decides between a shell and none: by the command's metacharacters, or a leading NAME=value.
@@ -130,12 +135,16 @@ class Api(HTTPServer):
                 return 400, f"The parameter '{parameter}' has not a valid value."
         if name not in self.guardians:
             return 400, f"The farm guardian '{name}' does not exist."
+        if name in self.farms.values() and "command" in given and "force" not in given:
+            return 400, f"Farm guardian '{name}' is running. To apply, send parameter 'force'"
         self.guardians[name].update(given)
         return 200, "changed"
 
     def _link(self, path: str, given: dict[str, Any]) -> tuple[int, str]:
         if given.get("name") not in self.guardians:
             return 404, f"The farmguardian '{given.get('name')}' does not exist"
+        if path in self.farms:
+            return 400, "The farm has already linked a farm guardian"
         self.farms[path] = given["name"]
         return 200, "added"
 
@@ -160,13 +169,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Nothing: the test's output is for the test."""
-
-
-@pytest.fixture(autouse=True)
-def _tools() -> None:
-    absent = [tool for tool in ("curl", "perl") if not shutil.which(tool, path=TOOL_PATH)]
-    if absent:
-        pytest.skip("needs " + ", ".join(absent))
 
 
 @pytest.fixture
@@ -216,6 +218,7 @@ def test_the_api_is_asked_for_a_farmguardian_and_to_put_it_in_charge_of_the_farm
                 "description": "Half-open TCP check, unseen by the backends",
                 "command": "check_tcp_half_open HOST PORT",
                 "interval": 10,
+                "force": "true",
                 "cut_conns": "false",
                 "log": "true",
             },
@@ -229,15 +232,22 @@ def test_a_refusal_ends_the_script(api: Api, machine: Machine) -> None:
     assert made_by(api, machine, "web", "https", key="wrong") == 1
     assert (api.requests, api.guardians) == ([], {})
 
+    assert made_by(api, machine, "nowhere") == 1
+    assert api.farms == {}
+
+
+def test_one_farmguardian_serves_several_farms_and_each_once(api: Api, machine: Machine) -> None:
     assert made_by(api, machine, "mail") == 0
-    assert api.farms == {"/farms/mail/fg": NAME}
-    assert made_by(api, machine, "mail") == 1, "there is one already"
+    assert made_by(api, machine, "web", "https") == 0
+    assert api.farms == {"/farms/mail/fg": NAME, "/farms/web/services/https/fg": NAME}
+    assert list(api.guardians) == [NAME]
+
+    assert made_by(api, machine, "mail") == 1, "it has one already"
 
 
 def test_zcli_is_told_the_same(api: Api, machine: Machine) -> None:
     machine.install("farmguardian/zcli.sh", ZCLI, 0o755)
-    # A fake zcli, that writes down its words.
-    machine.write("/usr/local/bin/zcli", '#!/bin/sh\nIFS=,\necho "$*" >> /root/said\n', 0o755)
+    machine.write("/usr/local/bin/zcli", ZCLI_FAKE, 0o755)
     assert machine.run([ZCLI, "web", "https"]).returncode == 0
     assert machine.run([ZCLI, "mail"]).returncode == 0
     made_by(api, machine, "web", "https")
@@ -294,6 +304,16 @@ def test_a_broken_nmap_is_never_up(
 
 
 @pytest.mark.usefixtures("farm")
+@pytest.mark.parametrize("fault", ["no interpreter", "not importable"])
+def test_a_halfopen_that_does_not_start_is_never_up(
+    machine: Machine, farmguardian: Farmguardian, fault: str
+) -> None:
+    machine.break_halfopen(fault)
+
+    assert farmguardian.up(WEB1, WEB2) == [False, False]
+
+
+@pytest.mark.usefixtures("farm")
 def test_a_hanging_nmap_is_never_up_and_does_not_stop_the_monitoring(
     machine: Machine, api: Api
 ) -> None:
@@ -310,12 +330,13 @@ def test_a_hanging_nmap_is_never_up_and_does_not_stop_the_monitoring(
 
 def test_a_check_that_was_left_alone_ends(machine: Machine, farmguardian: Farmguardian) -> None:
     # A Farmguardian that is stopped leaves the check that it has begun to itself.
+    machine.slow_nmap()
     process = farmguardian.start((TARGET[4], "80"))
-    assert wait_until(lambda: machine.running("nmap"))
+    assert wait_until(lambda: machine.running("nmap.real"))
     end(process, signal.SIGKILL)
 
     assert machine.running(NAME), "else there would be nothing to see"
-    assert wait_until(lambda: not machine.running(NAME) and not machine.running("nmap"), 20)
+    assert wait_until(lambda: not machine.running(NAME) and not machine.running("nmap.real"), 30)
 
 
 @pytest.mark.usefixtures("farm")

@@ -5,21 +5,16 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-import shutil
 import socket
 from pathlib import Path
 from typing import Iterator, Mapping, NamedTuple, Sequence
 
 import pytest
-from lab import TOOL_PATH, Running
+from lab import Running
 
 from .machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
 
 NEEDS = ("haproxy",)
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("haproxy", path=TOOL_PATH) is None, reason="needs haproxy"
-)
 
 EXAMPLE = (EXAMPLES / "haproxy/haproxy.cfg").read_text(encoding="utf-8")
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
@@ -41,11 +36,6 @@ for number in 0 1 2; do
 done
 echo "$given" >>/var/given
 exec {} "$@"
-"""
-
-# machine.py's hanging nmap finds `sleep` on PATH, and HAProxy's checks have none.
-HANGING = """#!/bin/sh
-exec /bin/sleep 600
 """
 
 
@@ -183,8 +173,6 @@ def test_a_broken_nmap_is_down(machine: Machine, farm: Farm, fault: str) -> None
             machine.mend_nmap()  # as a package's upgrade does: without the capability
         else:
             machine.break_nmap(fault)
-        if fault == "hanging":
-            machine.write("/usr/bin/nmap", HANGING, 0o755)
         farm.only(WEB1, WEB2)
         statuses = set()
 
@@ -197,6 +185,18 @@ def test_a_broken_nmap_is_down(machine: Machine, farm: Farm, fault: str) -> None
     assert statuses == {"DOWN"}
 
 
+@pytest.mark.usefixtures("farm")
+def test_a_halfopen_that_does_not_start_is_down(machine: Machine) -> None:
+    machine.let_nmap()
+    with haproxy(machine) as host:
+        assert host.comes_to(UP, CLOSED), host.judged()
+        # Without the package first: the commands can't be mended.
+        for fault, code in (("not importable", "1"), ("no interpreter", "255")):
+            machine.break_halfopen(fault)
+            down = FAILED._replace(exit_code=code)
+            assert host.comes_to(down, down), host.judged()
+
+
 # A hanging nmap, and the real one that waits for the answer of a port that drops everything:
 # first one nmap, then three side by side.
 @pytest.mark.parametrize("nmap", ["hanging", "real"])
@@ -204,7 +204,7 @@ def test_a_broken_nmap_is_down(machine: Machine, farm: Farm, fault: str) -> None
 def test_a_check_that_haproxy_ends_leaves_no_nmap(machine: Machine, nmap: str) -> None:
     machine.let_nmap()
     if nmap == "hanging":
-        machine.write("/usr/bin/nmap", HANGING, 0o755)
+        machine.break_nmap("hanging")
     config = changed(EXAMPLE, "inter 3s", "inter 1s")
     config = changed(changed(config, WEB1, "192.0.2.25"), "192.0.2.25:443", "192.0.2.25:80")
     config = changed(changed(config, WEB2, "192.0.2.25"), "192.0.2.25:443", "192.0.2.25:8091")
@@ -257,7 +257,9 @@ def test_an_ambient_capability_does_under_no_new_privs(machine: Machine) -> None
 def test_the_wrapper_adds_options(machine: Machine) -> None:
     nmap = "/usr/local/lib/nmap-haproxy"
     machine.install("haproxy/check_half_open", WRAPPER, 0o755)
-    machine.write(nmap, HANGING, 0o755)
+    machine.break_nmap("hanging")
+    machine.path("/usr/bin/nmap").rename(machine.path(nmap))
+    machine.mend_nmap()
     with haproxy(machine, changed(EXAMPLE, PLUGIN, WRAPPER)) as host:
         # HAProxy need not end it, for --timeout is below `inter`.
         failed = FAILED._replace(exit_code="1")

@@ -11,14 +11,13 @@ import base64
 import contextlib
 import http.client
 import json
-import shutil
 import ssl
 import time
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple
 
 import pytest
-from lab import TOOL_PATH, Lab, Running
+from lab import Lab, Running
 
 from .machine import WEB2, Farm, Machine, Site, end, wait_until
 
@@ -36,10 +35,6 @@ STOPPER = """#!/bin/sh
 kill -STOP $PPID
 NMAP_PRIVILEGED=1 exec /usr/bin/nmap.real "$@"
 """
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("icinga2", path=TOOL_PATH) is None, reason="needs icinga2"
-)
 
 
 class Result(NamedTuple):
@@ -239,6 +234,15 @@ def test_a_broken_nmap_is_unknown_to_icinga(icinga: Icinga, fault: str) -> None:
     assert [result.state for result in broken.values()] == [UNKNOWN, UNKNOWN]
     assert all(result.output.startswith("TCP HALF-OPEN UNKNOWN - ") for result in broken.values())
     assert wait_until(lambda: not leftovers(icinga.machine))
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"), [("no interpreter", UNKNOWN), ("not importable", WARNING)]
+)
+def test_a_halfopen_that_does_not_start_is_never_ok(icinga: Icinga, fault: str, state: int) -> None:
+    icinga.machine.break_halfopen(fault)
+
+    assert icinga.states("web1", "web2") == [state, state]
 
 
 def test_a_check_that_icinga_ends_is_unknown_and_takes_nmap_along(icinga: Icinga) -> None:

@@ -5,20 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 from typing import Iterator
 
 import pytest
-from lab import TARGET, TOOL_PATH, Running
+from lab import TARGET, Running
 
 from .machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
 
 NEEDS = ("ldirectord",)
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("ldirectord", path=TOOL_PATH) is None, reason="needs ldirectord"
-)
 
 EXAMPLE = (EXAMPLES / "ldirectord/ldirectord.cf").read_text(encoding="utf-8")
 SCRIPT = "/usr/local/sbin/check_half_open"
@@ -154,11 +149,16 @@ def test_the_servers_may_have_ipv6_addresses(machine: Machine) -> None:
         assert host.real_servers() == {f"[{TARGET[6]}]:25": "1"}
 
 
-@pytest.mark.parametrize("fault", ["missing", "not allowed", "hanging"])
-def test_a_broken_nmap_is_down(machine: Machine, farm: Farm, fault: str) -> None:
+@pytest.mark.parametrize(
+    "fault", ["missing", "not allowed", "hanging", "no interpreter", "not importable"]
+)
+def test_what_is_broken_is_down(machine: Machine, farm: Farm, fault: str) -> None:
     with ldirectord(machine) as host:
         assert wait_until(host.has_begun), host.log()
-        machine.break_nmap(fault)
+        if fault in ("no interpreter", "not importable"):
+            machine.break_halfopen(fault)
+        else:
+            machine.break_nmap(fault)
         before = len(host.log())
         farm.only(WEB1, WEB2)
         assert wait_until(lambda: host.real_servers() == {}), host.log()
@@ -178,7 +178,7 @@ def test_a_check_that_ldirectord_ends_is_down_and_leaves_no_nmap(machine: Machin
         assert wait_until(lambda: host.real_servers() == {}), host.log()
 
         assert "timed out, kill -TERM child" in host.log()
-        assert hanging not in machine.processes()
+        assert wait_until(lambda: hanging not in machine.processes(), 20)
 
 
 @pytest.mark.usefixtures("farm")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from .machine import WEB1, WEB2, Farm, Machine
+from .machine import WEB1, WEB2, Farm, Machine, Site
 
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
 
@@ -49,3 +50,15 @@ def test_a_broken_nmap_is_unknown(machine: Machine, fault: str, user: str | None
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout.startswith("TCP HALF-OPEN UNKNOWN - ")
     assert machine.running("nmap") == machine.running("sleep") == []
+
+
+@pytest.mark.parametrize(("fault", "code"), [("no interpreter", 127), ("not importable", 1)])
+def test_a_halfopen_that_does_not_start_says_nothing_and_is_still_installed_elsewhere(
+    machine: Machine, installed: Site, fault: str, code: int
+) -> None:
+    machine.break_halfopen(fault)
+    for command in ([PLUGIN, WEB1, "443"], ["/usr/local/bin/halfopen", "check", f"{WEB1}:443"]):
+        done = machine.run(command)
+
+        assert (done.returncode, done.stdout) == (code, "")
+    assert subprocess.run([installed.bin / "halfopen", "--help"], check=False).returncode == 0

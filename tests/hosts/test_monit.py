@@ -30,12 +30,6 @@ include /etc/monit/conf.d/*
 
 OPEN, CLOSED, UNKNOWN = ("OK", "0"), ("Status failed", "2"), ("Status failed", "3")
 
-# The real nmap, told to wait 20 s for a silent port: nothing but --host-timeout ends it earlier.
-SLOW_NMAP = """#!/bin/sh
-set -- "$@" --max-rtt-timeout 10s --initial-rtt-timeout 10s --min-rtt-timeout 10s
-exec /usr/bin/nmap.real "$@"
-"""
-
 
 @contextlib.contextmanager
 def monit(machine: Machine, services: str = EXAMPLE) -> Iterator[Running[str]]:
@@ -90,6 +84,16 @@ def test_a_broken_nmap_is_an_alert_of_its_own_and_never_a_success(machine: Machi
             assert wait_until(lambda: judged(machine, "web1") == UNKNOWN), log(machine)
             assert wait_until(lambda: judged(machine, "web2") == UNKNOWN), log(machine)
             machine.mend_nmap()
+        assert wait_until(lambda: judged(machine, "web1") == OPEN), log(machine)
+        # Last, and without the package first: the commands can't be mended.
+        machine.break_halfopen("not importable")
+        for web in ("web1", "web2"):
+            failed = ("Status failed", "1")
+            assert wait_until(lambda: judged(machine, web) == failed), log(machine)  # noqa: B023
+        machine.break_halfopen("no interpreter")
+        # That tells of no exit code: it shows an earlier one.
+        assert wait_until(lambda: log(machine).count("failed to execute") >= 4), log(machine)
+        assert {judged(machine, web)[0] for web in ("web1", "web2")} == {"Status failed"}
 
     assert "'web2' status succeeded" not in log(machine)
     # A hanging nmap is ours to end, in good time before monit's limit.
@@ -98,9 +102,7 @@ def test_a_broken_nmap_is_an_alert_of_its_own_and_never_a_success(machine: Machi
 
 @pytest.mark.usefixtures("farm")
 def test_when_monit_kills_a_check_nmap_ends_by_itself(machine: Machine) -> None:
-    machine.mend_nmap()
-    machine.path("/usr/bin/nmap").rename(machine.path("/usr/bin/nmap.real"))
-    machine.write("/usr/bin/nmap", SLOW_NMAP, 0o755)
+    machine.slow_nmap()
     services = EXAMPLE.replace("-H 192.0.2.12 -p 443", "-H 192.0.2.25 -p 80")
     services = services.replace("timeout 10 seconds", "timeout 1 seconds")
     assert services.count("timeout 1 seconds") == 2
@@ -112,4 +114,4 @@ def test_when_monit_kills_a_check_nmap_ends_by_itself(machine: Machine) -> None:
 
     assert left
     assert wait_until(lambda: not machine.running("nmap.real"), 15)
-    assert time.monotonic() - since < 8  # -t 5 began before; unlimited it would be 19
+    assert time.monotonic() - since < 8  # -t 5 began before; unlimited it would be 59

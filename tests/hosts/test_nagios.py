@@ -28,20 +28,6 @@ STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 PROMPT = "\nstatus_update_interval=1\ncheck_result_reaper_frequency=1\n"
 
 
-def hold_back_nmap(machine: Machine) -> None:
-    """Let the real nmap, which has the capability, take all of its --host-timeout.
-
-    Its second probe to a silent port is not due until then.
-    """
-    machine.let_nmap()
-    nmap = machine.path("/usr/bin/nmap")
-    nmap.rename(nmap.with_name("nmap.real"))
-    script = """#!/bin/sh
-exec /usr/bin/nmap.real --privileged "$@" --scan-delay 60s
-"""
-    machine.write("/usr/bin/nmap", script, 0o755)
-
-
 class Nagios:
     """A running nagios4, started by root: it becomes the user nagios by itself."""
 
@@ -158,6 +144,19 @@ def test_a_broken_nmap_is_unknown(nagios: Nagios, machine: Machine, fault: str) 
     assert nagios.turned_up() == []
 
 
+@pytest.mark.parametrize(
+    ("fault", "state"), [("no interpreter", "CRITICAL"), ("not importable", "WARNING")]
+)
+@pytest.mark.usefixtures("farm")
+def test_a_halfopen_that_does_not_start_is_no_ok(
+    nagios: Nagios, machine: Machine, fault: str, state: str
+) -> None:
+    machine.break_halfopen(fault)
+
+    assert nagios.comes_to(web1=state, web2=state), nagios.found("service")
+    assert nagios.turned_up() == []
+
+
 @pytest.mark.usefixtures("farm")
 def test_a_host_knows_no_unknown(machine: Machine) -> None:
     """What the example says of this check as a host's own."""
@@ -172,11 +171,15 @@ def test_a_host_knows_no_unknown(machine: Machine) -> None:
 
         assert down, nagios.found("host")
         assert nagios.found("host")["web1"]["plugin_output"].startswith("TCP HALF-OPEN UNKNOWN - ")
+        machine.break_halfopen("not importable")
+        nagios.check_now("web1", "")
+        up = wait_until(lambda: nagios.found("host")["web1"]["current_state"] == "0")
+        assert up, nagios.found("host")
 
 
 @pytest.mark.usefixtures("farm")
 def test_a_check_that_nagios_kills_leaves_no_nmap_beyond_its_time(machine: Machine) -> None:
-    hold_back_nmap(machine)
+    machine.slow_nmap()
     text = (EXAMPLES / EXAMPLE).read_text(encoding="utf-8")
     assert text.count("!443") == 1
     machine.write(OBJECTS, text.replace("!443", "!80"))  # which the lab's target drops

@@ -10,7 +10,6 @@ import pytest
 from lab import Finished
 
 from .machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
-from .test_nagios import hold_back_nmap
 
 NEEDS = ("nrpe", "check_nrpe")
 
@@ -84,6 +83,10 @@ def test_a_broken_nmap_is_unknown_and_never_empty(asked: Machine) -> None:
         for code, line in answers:
             assert line.startswith("TCP HALF-OPEN UNKNOWN - " + cause)
             assert code == 3
+    # Last, and without the package first: the commands can't be mended. Nothing is printed then.
+    for fault in ("not importable", "no interpreter"):
+        asked.break_halfopen(fault)
+        assert [line for code, line in both(asked) if code == 0] == [], fault
 
 
 @pytest.mark.usefixtures("farm")
@@ -98,7 +101,7 @@ def test_a_hanging_nmap_is_unknown_before_check_nrpe_gives_up(asked: Machine) ->
 
 @pytest.mark.usefixtures("farm")
 def test_a_check_that_nrpe_kills_leaves_no_nmap_beyond_its_time(machine: Machine) -> None:
-    hold_back_nmap(machine)
+    machine.slow_nmap()
     text = (EXAMPLES / EXAMPLE).read_text(encoding="utf-8")
     assert "-p 443" in text
     machine.write(COMMANDS, text.replace("-p 443", "-p 80"))  # which the lab's target drops

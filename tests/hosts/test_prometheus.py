@@ -13,7 +13,7 @@ from typing import Iterator
 import pytest
 from lab import Lab
 
-from .booted import UNITS, Booted, booted
+from .booted import EACH_SECOND, UNITS, Booted, booted
 from .machine import EXAMPLES, WEB1, WEB2, Farm, Machine, Site, end, wait_until
 
 NEEDS = ("prometheus", "promtool", "prometheus-node-exporter", "systemd")
@@ -21,16 +21,6 @@ NEEDS = ("prometheus", "promtool", "prometheus-node-exporter", "systemd")
 FOLDER = "/var/lib/prometheus/node-exporter"
 RULES = "/etc/prometheus/halfopen.rules.yml"
 UNIT = "halfopen-prometheus"
-
-# The timer of the example checks each minute.
-EACH_SECOND = """
-[Timer]
-OnActiveSec=
-OnUnitInactiveSec=
-OnActiveSec=100ms
-OnUnitInactiveSec=1s
-AccuracySec=100ms
-"""
 
 # As the comment in the unit says.
 AS_PROMETHEUS = """
@@ -218,6 +208,34 @@ def test_a_hanging_nmap_is_an_error_and_a_stopped_timer_leaves_an_old_time(
         system.systemctl("start", f"{UNIT}.service")
         assert (up(lab), states(lab)) == ([None, None], [["error"], ["error"]])
         assert served(lab)[time_of_web1] > before
+
+
+@pytest.mark.parametrize("fault", ["no interpreter", "not importable"])
+@pytest.mark.usefixtures("farm")
+def test_a_halfopen_that_does_not_start_fails_the_unit_and_the_time_stands_still(
+    system: Booted, lab: Lab, fault: str
+) -> None:
+    """As with a timer that was stopped: HalfopenStale tells."""
+    with exporter(system.machine):
+        system.systemctl("start", f"{UNIT}.service")
+        assert wait_until(lambda: up(lab) == [1, 0])
+        before = served(lab)
+        system.machine.break_halfopen(fault)
+        system.systemctl("start", f"{UNIT}.service")
+
+        assert system.show(f"{UNIT}.service", "ActiveState", "Result") == ("failed", "exit-code")
+        times = [name for name in before if name.startswith("halfopen_check_timestamp_seconds")]
+        assert len(times) == 2
+        after = served(lab)
+        assert [after[name] for name in times] == [before[name] for name in times]
+
+
+@pytest.mark.usefixtures("farm")
+def test_a_file_that_cannot_be_written_fails_the_unit(system: Booted) -> None:
+    system.machine.run(["rmdir", FOLDER])
+    system.systemctl("start", f"{UNIT}.service")
+
+    assert system.show(f"{UNIT}.service", "Result", "ExecMainStatus") == ("exit-code", "3")
 
 
 @pytest.mark.usefixtures("farm")

@@ -10,7 +10,6 @@ import pytest
 from lab import NOBODY, TARGET, Finished
 
 from .machine import EXAMPLES, WEB1, WEB2, Machine, end, wait_until
-from .test_nagios import hold_back_nmap
 from .test_nrpe import COMMANDS, both, running_nrpe
 from .test_nrpe import EXAMPLE as NRPE_EXAMPLE
 
@@ -116,7 +115,8 @@ def test_the_line_refuses_all_other_command_lines(machine: Machine) -> None:
     for argv in tried:
         done = as_nagios(machine, "sudo", "-n", *argv)
         assert (done.stdout, done.returncode) == ("", 1), argv
-        assert done.stderr == "sudo: a password is required\n", argv
+        # A system that cannot resolve its own name has sudo say so first.
+        assert done.stderr.endswith("sudo: a password is required\n"), argv
     assert not machine.path("/etc/written").exists()
 
 
@@ -147,7 +147,7 @@ def test_an_nmap_of_roots_that_we_cannot_kill_costs_no_time(machine: Machine) ->
 
 def test_an_nmap_of_roots_ends_by_itself_when_the_check_is_ended(machine: Machine) -> None:
     allow_nmap(machine)
-    hold_back_nmap(machine)
+    machine.slow_nmap()
     words = [PLUGIN, "-H", TARGET[4], "-p", "80", "-t", "5", "--sudo"]  # the target drops 80
     check = machine.start(words, "nagios")
     assert wait_until(lambda: machine.running("nmap.real")), machine.printed(check)

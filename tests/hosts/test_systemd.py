@@ -7,7 +7,7 @@ from typing import Iterator
 
 import pytest
 
-from .booted import UNITS, Booted, booted
+from .booted import EACH_SECOND, UNITS, Booted, booted
 from .machine import WEB1, WEB2, Farm, Machine, Site, wait_until
 
 NEEDS = ("systemd", "systemd-analyze")
@@ -24,26 +24,10 @@ ExecStart=/usr/bin/sleep infinity
 WantedBy=multi-user.target
 """
 
-# The timer of the example checks each minute.
-EACH_SECOND = """
-[Timer]
-OnActiveSec=
-OnUnitInactiveSec=
-OnActiveSec=100ms
-OnUnitInactiveSec=1s
-AccuracySec=100ms
-"""
-
 STARTED = ("active", "success")
 SKIPPED = ("inactive", "exec-condition")
 FAILED = ("failed", "exit-code")
 FAULTS = ("missing", "not allowed", "hanging")
-
-# The real nmap, told to wait 20 s for a silent port: only --host-timeout ends it earlier, or we.
-SLOW_NMAP = """#!/bin/sh
-set -- "$@" --max-rtt-timeout 10s --initial-rtt-timeout 10s --min-rtt-timeout 10s
-exec /usr/bin/nmap.real "$@"
-"""
 
 
 @pytest.fixture
@@ -102,14 +86,17 @@ def test_a_broken_nmap_fails_the_service_and_does_not_skip_it(system: Booted, fa
     assert "status=255" in system.show("app.service", "ExecCondition")[0]
 
 
+@pytest.mark.parametrize(("fault", "code"), [("no interpreter", 203), ("not importable", 1)])
 @pytest.mark.usefixtures("farm")
-def test_without_halfopen_the_service_is_skipped(system: Booted) -> None:
-    """Not what one would wish, but what the example warns of: 203 is below 255."""
+def test_a_halfopen_that_does_not_start_skips_the_service(
+    system: Booted, fault: str, code: int
+) -> None:
+    """Not what one would wish, but what the example warns of: all below 255 is a skip."""
     add_service(system)
-    system.machine.path("/usr/local/bin/halfopen").unlink()
+    system.machine.break_halfopen(fault)
 
     assert start(system) == SKIPPED
-    assert "status=203" in system.show("app.service", "ExecCondition")[0]
+    assert f"status={code} " in system.show("app.service", "ExecCondition")[0]
 
 
 @pytest.mark.usefixtures("farm")
@@ -120,8 +107,7 @@ def test_when_systemd_ends_a_check_nmap_ends_with_it(system: Booted) -> None:
     slow = text.replace("192.0.2.11:443", "192.0.2.25:80").replace("-t 5", "-t 30")
     system.machine.write(dropin, slow)
     system.systemctl("daemon-reload")
-    system.machine.path("/usr/bin/nmap").rename(system.machine.path("/usr/bin/nmap.real"))
-    system.machine.write("/usr/bin/nmap", SLOW_NMAP, 0o755)
+    system.machine.slow_nmap()
 
     def running() -> bool:
         return system.run("pidof", "nmap.real").returncode == 0
@@ -131,7 +117,7 @@ def test_when_systemd_ends_a_check_nmap_ends_with_it(system: Booted) -> None:
     since = time.monotonic()
     system.systemctl("stop", "app.service")
     assert wait_until(lambda: not running(), 15)
-    assert time.monotonic() - since < 8  # left alone it would be 20
+    assert time.monotonic() - since < 8  # left alone it would be 29
 
 
 def test_a_timer_checks_again_and_again_as_a_user_of_its_own(system: Booted, farm: Farm) -> None:
@@ -158,6 +144,10 @@ def test_a_timer_checks_again_and_again_as_a_user_of_its_own(system: Booted, far
         assert system.show(check_unit(WEB2), "ActiveState") == ("failed",)
         machine.mend_nmap()
         assert wait_until(lambda: judged("2", "0")), fault
+    # Without the package first: the commands can't be mended.
+    for fault, code in (("not importable", "1"), ("no interpreter", "203")):
+        machine.break_halfopen(fault)
+        assert wait_until(lambda: judged(code, code)), fault  # noqa: B023
 
 
 def test_systemd_finds_no_fault_with_the_units(machine: Machine) -> None:
