@@ -341,11 +341,12 @@ def _read_targets(
     words: Optional[List[str]], file: Optional[str], family: Optional[int]
 ) -> List[Target]:
     """Return the targets, before nmap is asked for the first time."""
-    return within.call(
+    asked = within.call(
         lambda: _targets(parse_targets, words or [], None, None, file, family),
         head_start.began + TIMEOUT,
         "reading the targets",
     )
+    return list(dict.fromkeys(asked))  # one that is named twice is still one
 
 
 def smoke_command(

@@ -1,5 +1,6 @@
 """The operator's commands: `wait` and `watch`, from settings to what is shown and the exit code."""
 
+import contextlib
 import gc
 import json
 import math
@@ -9,6 +10,7 @@ from typing import NamedTuple, Optional, Sequence
 from halfopen import nmap_run, render, runbook, screens
 from halfopen.check import Means
 from halfopen.conventions import CONVENTIONS, Output, printable
+from halfopen.errors import HopelessError
 from halfopen.runbook import Result, Stop, Waited, Wish
 from halfopen.tally import Tally
 from halfopen.target import Target
@@ -24,28 +26,32 @@ def wait(targets: Sequence[Target], wish: Wish, means: Means, form: str) -> Outp
     rows = [(target, Tally()) for target in targets]
 
     def show(waited: Waited) -> None:
-        if live is not None:
-            live.show(waited)
-        elif form == "text":
-            seen = runbook.Seen(time.time(), waited.verdicts)
-            for line in screens.change_lines(rows, seen):
-                screens.say(line)
+        # A reader that goes away changes no outcome: the exit code may be all that is wanted.
+        with contextlib.suppress(screens.ClosedError):
+            if live is not None:
+                live.show(waited)
+            elif form == "text":
+                seen = runbook.Seen(time.time(), waited.verdicts)
+                for line in screens.change_lines(rows, seen):
+                    screens.say(line)
 
     with Stop() as stop:
-        try:
-            ended = runbook.wait(targets, wish, stop, runbook.asker(means), show)
-            if form == "text":
-                show(ended)
-            if live is not None:
+        ended = runbook.wait(targets, wish, stop, runbook.asker(means), show)
+        show(ended)
+        if live is not None:
+            with contextlib.suppress(screens.ClosedError):
                 live.end()
-        except screens.ClosedError:  # nobody is there to be told of the end
-            if stop.number:
-                nmap_run.end_by_signal(stop.number)
-            return Output("", 3)
     if ended.result is Result.STOPPED:
         nmap_run.end_by_signal(stop.number)
     text = _waited_json(ended) if form == "json" else printable(screens.outcome(ended))
-    return Output(text, _WAIT_CODES[ended.result or Result.LATE])
+    return Output(text, _wait_code(ended))
+
+
+def _wait_code(ended: Waited) -> int:
+    missing = [v for v, done in zip(ended.verdicts, ended.reached) if not done]
+    if ended.result is Result.LATE and all(verdict.error is not None for verdict in missing):
+        return 3  # nothing was found out, so nothing is said of the server
+    return _WAIT_CODES[ended.result or Result.LATE]
 
 
 def _waited_json(waited: Waited) -> str:
@@ -104,11 +110,11 @@ def watch(targets: Sequence[Target], span: Span, means: Means, form: str) -> Out
                 lines = screens.change_lines(rows, seen)
                 if table is not None:
                     table.show(rows)
-                elif form == "text":
-                    for line in lines:
-                        screens.say(line)
                 else:
-                    screens.say(_seen_json(number, seen))
+                    for line in lines if form == "text" else [_seen_json(number, seen)]:
+                        screens.say(line)
+                if number == 1 and _hopeless(seen):
+                    break
             if table is not None:
                 table.show(rows)  # over what the terminal shows of Ctrl-C
         except screens.ClosedError:  # as `head` does; nobody is there to be told
@@ -116,6 +122,11 @@ def watch(targets: Sequence[Target], span: Span, means: Means, form: str) -> Out
         seconds = time.monotonic() - start
     text = "\n".join(screens.summary(rows, seconds)) if form == "text" else ""
     return Output(text, _watch_code(rows))
+
+
+def _hopeless(seen: runbook.Seen) -> bool:
+    """Return whether nothing can be checked: no nmap, not allowed. Further looks can't mend it."""
+    return all(isinstance(verdict.error, HopelessError) for verdict in seen.verdicts)
 
 
 def _watch_code(rows: screens.Rows) -> int:

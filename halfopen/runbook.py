@@ -13,6 +13,8 @@ from halfopen import nmap_run
 from halfopen.check import Means, Report, Verdict, check
 from halfopen.errors import HopelessError
 from halfopen.head_start import TIMEOUT
+from halfopen.nmap_command import MAX_HOSTS
+from halfopen.plan import SIDE_BY_SIDE
 from halfopen.target import Target
 
 _LEAST_BUDGET = 1.0
@@ -99,8 +101,11 @@ def asker(means: Means) -> Look:
     return lambda targets, deadline: check(targets, deadline, means)
 
 
-def _budget(every: float) -> float:
-    return min(TIMEOUT, max(_LEAST_BUDGET, every))
+def _budget(every: float, targets: Sequence[Target]) -> float:
+    """Return how many seconds a look may take; nmap runs once a port, so many ports need more."""
+    runs = len({target.port for target in targets}) + len(targets) // MAX_HOSTS
+    waves = -(-runs // SIDE_BY_SIDE)
+    return min(TIMEOUT, max(_LEAST_BUDGET * waves, every))
 
 
 # -- wait ---------------------------------------------------------------------------------------
@@ -180,19 +185,21 @@ def wait(
 
     show(stand())
     for _ in looks(wish.every, stop, lambda: show(stand()), wish.within):
-        deadline = time.monotonic() + _budget(wish.every)
+        deadline = time.monotonic() + _budget(wish.every, targets)
         found = look(targets, min(end, deadline)).verdicts
         if stop.number:
             break
         count += 1
         verdicts = verdicts or list(found)
         for index, verdict in enumerate(found):
-            if deadline > end and verdict.error is not None:
-                continue  # there was no time to find out: what was seen before stands
+            too_late = deadline > end and verdict.error is not None
+            if too_late and not isinstance(verdict.error, HopelessError):
+                continue  # there was no time to find out: what was seen before is what is told
             verdicts[index] = verdict
             streaks[index] = streaks[index] + 1 if wish.met(verdict) else 0
         enough = any if wish.one_is_enough else all
-        if enough(streak >= wish.times for streak in streaks):
+        # A look that found nothing out about a target decides nothing about it either.
+        if enough(n >= wish.times and wish.met(v) for n, v in zip(streaks, found)):
             return stand(Result.REACHED)
         if any(isinstance(verdict.error, HopelessError) for verdict in verdicts):
             return stand(Result.HOPELESS)
@@ -227,7 +234,7 @@ def watch(  # noqa: PLR0913  what a watch is made of
     """
     for number, _ in enumerate(looks(every, stop, tick, lasting), 1):
         when = time.time()
-        verdicts = look(targets, time.monotonic() + _budget(every)).verdicts
+        verdicts = look(targets, time.monotonic() + _budget(every, targets)).verdicts
         if stop.number:  # it was cut short
             return
         yield Seen(when, verdicts)

@@ -380,8 +380,8 @@ class _Examiner:
                         outcome = self._fault(start) if run.cut in _NO_TIME else Outcome.FAILED
                         return outcome, "nmap's plain scan failed, or took all the time"
                     if not _read_rightly(self.trials[-1]):
-                        # It waited in vain, and long. The states have been judged before.
-                        return Outcome.SKIPPED, f"nmap {scan} does not find an open port open"
+                        # halfopen's own scan does: judged before. Whose fault is it, then?
+                        return Outcome.UNSURE, f"nmap {scan} does not find an open port open"
                     taken.append(run.seconds)
                 times.python.append(self._start_of_python())
         return times.judged()
@@ -464,11 +464,13 @@ class _Examiner:
     # -- XML ------------------------------------------------------------------------------------
 
     def _xml(self) -> bool:
-        right = sum(map(_read_rightly, self.trials))
+        ended = [t for t in self.trials if t.run.exit_code == 0 and not t.run.cut]
+        right = sum(map(_read_rightly, ended))
         detail = "format {}, python-nmap reads {} of {} runs to the known state".format(
-            ", ".join(self.formats) or "unknown", right, len(self.trials)
+            ", ".join(self.formats) or "unknown", right, len(ended)
         )
-        outcome = Outcome.OK if right else Outcome.SKIPPED  # what is wrong is said above
+        # What is wrong is said above.
+        outcome = Outcome.OK if ended and right == len(ended) else Outcome.SKIPPED
         return self._note("XML", "read to known states", outcome, detail)
 
 

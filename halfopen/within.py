@@ -29,7 +29,7 @@ def call_all(
     left = threading.Semaphore(0)
 
     def work() -> None:
-        while True:
+        while time.monotonic() < deadline:  # one that comes back later has nothing more to do
             try:
                 index, call = waiting.pop(0)
             except IndexError:

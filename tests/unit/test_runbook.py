@@ -583,3 +583,24 @@ def test_a_second_signal_later_ends_us_at_once(
 
     assert ended_by == ["nmap killed", f"died {signal.SIGTERM}"]
     assert stop.number == signal.SIGINT
+
+
+def test_a_failed_check_in_the_last_look_decides_nothing(clock: Clock) -> None:
+    ended, _ = waited(clock, Wish(every=1, within=1.3), "open closed", "error open")
+
+    assert ended.result is Result.LATE
+
+
+def test_what_waiting_cannot_mend_is_told_in_the_last_look_too(clock: Clock) -> None:
+    ended, _ = waited(clock, Wish(every=1, within=1.3), "closed", "none")
+
+    assert ended.result is Result.HOPELESS
+
+
+def test_many_ports_have_more_time(clock: Clock) -> None:
+    hand = Hand(clock)
+    looks = Looks(clock, " ".join(["closed"] * 40), hand=hand)
+    targets = [Target("192.0.2.11", 2000 + number) for number in range(40)]
+    runbook.wait(targets, Wish(within=5), hand, looks)
+
+    assert looks.budgets[0] == pytest.approx(2.0)

@@ -629,3 +629,45 @@ def test_two_labels_of_one_target_are_both_told_and_asked_once(
 
     assert [line.split()[0] for line in ended.stdout.splitlines()] == ["one", "other"]
     assert [command[-1] for command in nmap.commands] == [WEB1]
+
+
+@pytest.mark.parametrize(
+    ("answers", "code"),
+    [({WEB1: ["crash"], WEB2: ["crash"]}, 3), ({WEB1: ["crash"], WEB2: ["closed"]}, 2)],
+)
+def test_where_nothing_was_found_out_nothing_is_said_of_the_server(
+    run: Run, nmap: FakeNmap, answers: Mapping[str, Sequence[str]], code: int
+) -> None:
+    nmap.answers = answers
+
+    ended = run("wait", WEB1, 443, WEB2, 444, "--within", "0.3")
+
+    assert (ended.code, ended.stderr) == (code, "")
+
+
+def test_a_target_that_is_named_twice_is_one(run: Run) -> None:
+    ended = run("wait", f"{WEB1}:443", f"{WEB1}:443", "--as", "json")
+
+    assert len(json.loads(ended.stdout)["targets"]) == 1
+
+
+def test_watching_ends_where_nothing_can_be_checked(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runbook, "check", check)
+
+    ended = run("watch", f"{WEB1}:443", "--nmap", "/nowhere/nmap")
+
+    assert ended.code == 3
+    assert "cannot start /nowhere/nmap" in ended.stdout
+
+
+def test_a_reader_that_goes_away_changes_no_exit_code(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def say(*_: object, **__: object) -> None:
+        raise screens.ClosedError
+
+    monkeypatch.setattr(screens, "say", say)
+
+    assert run("wait", f"{WEB1}:443").code == 0
