@@ -189,8 +189,8 @@ def test_a_check_that_keepalived_ends_is_bad_and_leaves_no_nmap(host: Machine) -
         assert wait_until(lambda: not daemon.real_servers()), daemon.log()
 
         assert daemon.priority() == 100
-        assert wait_until(lambda: not hanging.intersection(host.processes()), 20)
+        assert wait_until(lambda: not hanging.intersection(host.processes()))
         assert wait_until(lambda: host.running("sleep"))
         hanging = set(host.running("sleep"))
     # When it stops it ends the shell alone, and the check ends by -t.
-    assert wait_until(lambda: not hanging.intersection(host.processes()), 20)
+    assert wait_until(lambda: not hanging.intersection(host.processes()))
