@@ -20,7 +20,7 @@ from typing import (
 )
 
 from halfopen import nmap_command, nmap_run, plan, programs, resolve
-from halfopen.errors import CheckError, HalfopenError
+from halfopen.errors import CheckError, HalfopenError, NoTimeError
 from halfopen.nmap_run import NmapRun
 from halfopen.privileges import nmap_needs_telling
 from halfopen.resolve import Address
@@ -263,7 +263,7 @@ def _look(
 def _conclusion(outcome: "Outcome", look: plan.Look) -> "Outcome":
     """Return the outcome, but no verdict from a silence that was too short to mean anything."""
     if _silent(outcome) and not look.conclusive:
-        return CheckError("no answer yet, and no time left to wait for one; raise --timeout")
+        return NoTimeError("no answer yet, and no time left to wait for one; raise --timeout")
     return outcome
 
 

@@ -111,7 +111,7 @@ def listing() -> str:
     return "\n".join("{:<12}  {:>4}  {:>6}  {:>8}  {:>6}  {}".format(*row) for row in rows)
 
 
-_PLUGIN_CODES = {Status.OK: 0, Status.WARNING: 1, Status.CRITICAL: 2, Status.UNKNOWN: 3}
+_PLUGIN_CODES = render.PLUGIN_CODES
 _PLUGIN_STATUS = {code: status for status, code in _PLUGIN_CODES.items()}
 _UP_OR_DOWN = {Status.OK: 0, Status.WARNING: 0, Status.CRITICAL: 1, Status.UNKNOWN: 1}
 _CONDITION = {**_UP_OR_DOWN, Status.UNKNOWN: 255}

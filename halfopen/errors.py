@@ -17,6 +17,14 @@ class CheckError(HalfopenError):
     """No answer about the asked port could be had, through no fault of the target's."""
 
 
+class NoTimeError(CheckError):
+    """The time limit came first; the text says so, and names --timeout."""
+
+
+class RefusedError(CheckError):
+    """The firewall of this machine itself kept nmap's packets in."""
+
+
 class HopelessError(CheckError):
     """What waiting can't mend: nmap is not there, or is no program."""
 

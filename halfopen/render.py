@@ -5,6 +5,9 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 from halfopen.check import Report, Status, Verdict
 from halfopen.nmap_command import STATES
 
+PLUGIN_CODES = {Status.OK: 0, Status.WARNING: 1, Status.CRITICAL: 2, Status.UNKNOWN: 3}
+"""The monitoring plugins' exit codes, which Checkmk's lines begin with, too."""
+
 _UP = (Status.OK, Status.WARNING)
 
 
@@ -126,7 +129,7 @@ def checkmk(report: Report, verbose: bool) -> str:
     more = "".join("\\n" + line for line in _transcript(report, verbose))
     return "\n".join(
         '{} "TCP half-open{}" {} {}{}'.format(
-            _CHECKMK_STATUS[verdict.status],
+            PLUGIN_CODES[verdict.status],
             f" {name}" if name else "",
             _metric("time", verdict, report, unit="") or "-",
             _sentence(verdict, report).replace("\n", " "),
@@ -134,9 +137,6 @@ def checkmk(report: Report, verbose: bool) -> str:
         )
         for name, verdict in _by_name(report)
     )
-
-
-_CHECKMK_STATUS = {Status.OK: 0, Status.WARNING: 1, Status.CRITICAL: 2, Status.UNKNOWN: 3}
 
 
 def prometheus(report: Report, _verbose: bool) -> str:

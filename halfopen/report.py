@@ -6,7 +6,7 @@ import types
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 from xml.etree import ElementTree as ET
 
-from halfopen.errors import CheckError, NotAllowedError
+from halfopen.errors import CheckError, NotAllowedError, NoTimeError, RefusedError
 from halfopen.nmap_command import STATES
 from halfopen.nmap_run import FLOOD, LATE, UNSTARTED, NmapRun
 from halfopen.privileges import SEE_README, why_not
@@ -149,7 +149,7 @@ class _Scan:
             raise CheckError(self._discovery(address))
         if element.get("timedout") == "true" or not element.findall("ports"):
             # 7.93 says timedout; 7.70 and 7.80 leave out the ports without a word.
-            raise CheckError(
+            raise NoTimeError(
                 f"nmap gave up on {bare} before it had looked (--host-timeout); raise --timeout"
             )
         if len(element.findall(f"ports/port[@protocol='tcp'][@portid='{port}']")) > 1:
@@ -172,7 +172,7 @@ class _Scan:
         # No route to host: the kernel had no answer to ARP, which is the target's silence.
         causes = [cause for cause in causes if cause != "No route to host"]
         if causes:
-            raise CheckError(
+            raise RefusedError(
                 f"this machine refused to send to {address} ({causes[0]}); look at its own "
                 "firewall (nft list ruleset)"
             )
@@ -219,9 +219,9 @@ def _scan(run: NmapRun) -> _Scan:
     """Return the completed scan of a run; raise CheckError if it is anything less."""
     stderr = run.stderr.decode("utf-8", "replace").strip()
     if run.cut == LATE:
-        raise CheckError("nmap did not end within --timeout, and was killed; raise --timeout")
+        raise NoTimeError("nmap did not end within --timeout, and was killed; raise --timeout")
     if run.cut == UNSTARTED:
-        raise CheckError("no time left to ask; raise --timeout, or give fewer targets")
+        raise NoTimeError("no time left to ask; raise --timeout, or give fewer targets")
     if run.cut == FLOOD:
         raise CheckError("nmap printed without end, and was killed; check that it is nmap")
     root = _parsed(run.stdout)

@@ -11,7 +11,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequenc
 
 from halfopen import nmap_run
 from halfopen.check import Means, Report, Verdict, check
-from halfopen.errors import HopelessError
+from halfopen.errors import HopelessError, NoTimeError
 from halfopen.head_start import TIMEOUT
 from halfopen.nmap_command import MAX_HOSTS
 from halfopen.plan import SIDE_BY_SIDE
@@ -97,8 +97,19 @@ def looks(
 
 
 def asker(means: Means) -> Look:
-    """Return what asks with these means."""
-    return lambda targets, deadline: check(targets, deadline, means)
+    """Return what asks with these means; a lack of time names the option that gives more."""
+
+    def look(targets: Sequence[Target], deadline: float) -> Report:
+        report = check(targets, deadline, means)
+        return report._replace(verdicts=tuple(map(_naming_every, report.verdicts)))
+
+    return look
+
+
+def _naming_every(verdict: Verdict) -> Verdict:
+    if not isinstance(verdict.error, NoTimeError):
+        return verdict
+    return verdict._replace(error=NoTimeError(str(verdict.error).replace("--timeout", "--every")))
 
 
 def _budget(every: float, targets: Sequence[Target]) -> float:
@@ -193,13 +204,13 @@ def wait(
         verdicts = verdicts or list(found)
         for index, verdict in enumerate(found):
             too_late = deadline > end and verdict.error is not None
-            if too_late and not isinstance(verdict.error, HopelessError):
+            hopeless = isinstance(verdict.error, HopelessError)
+            if too_late and not hopeless and not wish.met(verdicts[index]):
                 continue  # there was no time to find out: what was seen before is what is told
             verdicts[index] = verdict
             streaks[index] = streaks[index] + 1 if wish.met(verdict) else 0
         enough = any if wish.one_is_enough else all
-        # A look that found nothing out about a target decides nothing about it either.
-        if enough(n >= wish.times and wish.met(v) for n, v in zip(streaks, found)):
+        if enough(streak >= wish.times for streak in streaks):
             return stand(Result.REACHED)
         if any(isinstance(verdict.error, HopelessError) for verdict in verdicts):
             return stand(Result.HOPELESS)

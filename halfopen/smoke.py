@@ -10,7 +10,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 
 from halfopen import nmap_run, programs, report, smoke_targets
 from halfopen.check import Means, Verdict, check, program
-from halfopen.errors import CheckError, HalfopenError, NotAllowedError
+from halfopen.errors import CheckError, HalfopenError, NotAllowedError, NoTimeError, RefusedError
 from halfopen.nmap_command import STATES, family_flag, second_port
 from halfopen.nmap_run import LATE, UNSTARTED, NmapRun
 from halfopen.smoke_targets import Port
@@ -267,13 +267,12 @@ class _Examiner:
             if isinstance(verdict.error, NotAllowedError):
                 continue  # told once, for all
             if verdict.observation is None:
-                detail = str(verdict.error)
                 outcome = Outcome.FAILED
-                if "--timeout" in detail:
+                if isinstance(verdict.error, NoTimeError):
                     outcome = self._fault(start)
-                elif "firewall" in detail:
+                elif isinstance(verdict.error, RefusedError):
                     outcome = Outcome.UNSURE
-                self._note("states", name, outcome, detail, seconds)
+                self._note("states", name, outcome, str(verdict.error), seconds)
                 if port.state == "open" and outcome is Outcome.FAILED:
                     self.open_found[plus_one] = False
             else:

@@ -4,7 +4,7 @@ import threading
 import time
 from typing import Callable, List, Sequence, TypeVar, Union
 
-from halfopen.errors import CheckError
+from halfopen.errors import CheckError, NoTimeError
 
 T = TypeVar("T")
 
@@ -18,11 +18,11 @@ def call_all(
     """Make the calls side by side in threads and return their results in order.
 
     A call that raises CheckError, or that has not returned at `deadline` (`time.monotonic`
-    seconds), has a CheckError in its place. The threads are daemons: one that hangs in the C
-    library, as getaddrinfo can for minutes, is left behind and dies with the process. Raises
-    CheckError if the system gives no thread.
+    seconds), has a CheckError (NoTimeError) in its place. The threads are daemons: one that hangs
+    in the C library, as getaddrinfo can for minutes, is left behind and dies with the process.
+    Raises CheckError if the system gives no thread.
     """
-    late = CheckError(f"no time left for {doing}; raise --timeout")
+    late = NoTimeError(f"no time left for {doing}; raise --timeout")
     results: List[Union[T, CheckError]] = [late] * len(calls)
     errors: List[BaseException] = []
     waiting = list(enumerate(calls))

@@ -10,7 +10,7 @@ from test_conventions import seen
 
 from halfopen import nmap_run, runbook
 from halfopen.check import Means, Report, Verdict, failure
-from halfopen.errors import CheckError, HopelessError, NotAllowedError
+from halfopen.errors import CheckError, HopelessError, NotAllowedError, NoTimeError
 from halfopen.head_start import TIMEOUT
 from halfopen.runbook import Result, Stop, Waited, Wish
 from halfopen.target import Target
@@ -359,8 +359,9 @@ def test_a_last_look_that_had_no_time_hides_nothing_of_what_was_seen(clock: Cloc
     ended, looks = waited(clock, wish, "closed open", "closed open", "closed open", "error error")
 
     assert looks.began == [0, 1, 2, 3]
-    assert [verdict.state for verdict in ended.verdicts] == ["closed", "open"]
-    assert (ended.result, ended.streaks) == (Result.LATE, (0, 3))
+    # The one that was open is no longer known to be: it is what is missing.
+    assert [verdict.state for verdict in ended.verdicts] == ["closed", "error"]
+    assert (ended.result, ended.streaks) == (Result.LATE, (0, 0))
 
 
 def test_a_last_look_that_sees_something_counts_however_short(clock: Clock) -> None:
@@ -499,8 +500,21 @@ def test_the_means_reach_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(runbook, "check", check)
 
-    assert runbook.asker(Means("/opt/nmap", sudo=True))([A], 5.0) is report
+    assert runbook.asker(Means("/opt/nmap", sudo=True))([A], 5.0) == report
     assert asked == [[A], 5.0, Means("/opt/nmap", sudo=True)]
+
+
+def test_a_lack_of_time_names_an_option_that_the_command_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late = failure(NoTimeError("no time left to ask; raise --timeout, or give fewer targets"), A)
+    monkeypatch.setattr(runbook, "check", lambda *_: Report((late, seen("open"))))
+
+    found, other = runbook.asker(Means())([A, B], 5.0).verdicts
+
+    assert str(found.error) == "no time left to ask; raise --every, or give fewer targets"
+    assert isinstance(found.error, NoTimeError)
+    assert other == seen("open")
 
 
 # -- signals, real ones -------------------------------------------------------------------------
