@@ -3,7 +3,6 @@
 Loading Python's modules takes half as long as the scan; loaded while it runs, they cost nothing,
 and the check takes a tenth less. Nothing else changes: check.py builds its command as ever, and
 nmap_run.py takes this run if it has the very same words; if not, it kills it and starts another.
-Not on Python 3.7, which has no posix_spawn.
 """
 
 import os
@@ -14,7 +13,7 @@ from halfopen import nmap_command, programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Sequence, Set, Union
+    from typing import List, NoReturn, Optional, Sequence, Set, Union
 
 TIMEOUT = 10.0
 """Seconds that a check may take by default, as the monitoring plugins guidelines have it."""
@@ -39,26 +38,14 @@ class HeadStart:
     """An nmap that runs already."""
 
     def __init__(self, argv: "Sequence[str]") -> None:
-        """Start it; raise what posix_spawn raises if that fails."""
+        """Start it; raise what posix_spawn raises, or OSError, if that fails."""
         self.argv = argv
         self.started = time.monotonic()
         _keep_descriptors()
         self.stdout, stdout = os.pipe()
         self.stderr, stderr = os.pipe()
         try:
-            self.pid = os.posix_spawn(  # novm  start() sees to it that there is one
-                argv[0],
-                list(argv),
-                os.environ,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),  # novm
-                    (os.POSIX_SPAWN_DUP2, stdout, 1),  # novm
-                    (os.POSIX_SPAWN_DUP2, stderr, 2),  # novm
-                ],
-                setsid=True,
-                setsigmask=[],
-                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores them
-            )
+            self.pid = _spawn(argv, stdout, stderr)
         except BaseException:
             os.close(self.stdout)
             os.close(self.stderr)
@@ -68,8 +55,63 @@ class HeadStart:
             os.close(stderr)
 
 
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+def _spawn(argv: "Sequence[str]", stdout: int, stderr: int) -> int:
+    """Start nmap in a session of its own; return its pid."""
+    if not hasattr(os, "posix_spawn"):
+        return _fork(argv, stdout, stderr)
+    return os.posix_spawn(  # novm
+        argv[0],
+        list(argv),
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),  # novm
+            (os.POSIX_SPAWN_DUP2, stdout, 1),  # novm
+            (os.POSIX_SPAWN_DUP2, stderr, 2),  # novm
+        ],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=_IGNORED_BY_PYTHON,
+    )
+
+
+def _fork(argv: "Sequence[str]", stdout: int, stderr: int) -> int:
+    """Do what posix_spawn does where there is none: on Python 3.7."""
+    failed, failing = os.pipe()
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become(argv, stdout, stderr, failing)
+    finally:
+        os.close(failing)
+    with os.fdopen(failed, "rb", 0) as pipe:
+        if not pipe.read(1):  # exec has closed the other end
+            return pid
+    os.waitpid(pid, 0)
+    raise OSError("exec failed")
+
+
+def _become(argv: "Sequence[str]", stdout: int, stderr: int, failing: int) -> "NoReturn":
+    """Become nmap, in the child; on `failing` say that it can't be."""
+    try:
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        for number in _IGNORED_BY_PYTHON:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.execv(argv[0], list(argv))  # noqa: S606  no shell is wanted
+    except BaseException:  # noqa: BLE001  whatever it is, the child goes no further
+        os.write(failing, b"!")
+    finally:
+        os._exit(127)
+
+
 def _keep_descriptors() -> None:
-    # posix_spawn has no close_fds: nmap would inherit what our caller left open.
+    # There is no close_fds here: nmap would inherit what our caller left open.
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:
             try:  # noqa: SIM105  contextlib takes longer to load
@@ -90,7 +132,7 @@ def begin() -> None:
 
 def start(words: "Sequence[str]") -> None:
     """Start nmap if the words are a plain IPv4 address and a number, and we are root."""
-    if len(words) not in (2, 4) or not hasattr(os, "posix_spawn") or os.geteuid() != 0:
+    if len(words) not in (2, 4) or os.geteuid() != 0:
         return
     host, port = words[-2:]
     if any(word.startswith("-") for word in words):

@@ -43,12 +43,13 @@ def started(folder: Path) -> List[int]:
     return [int(pid) for pid in (folder / "started").read_text().split()]
 
 
-NEEDS_POSIX_SPAWN = pytest.mark.xfail(
-    not hasattr(os, "posix_spawn"), reason="Python 3.7 has no posix_spawn: no head start"
-)
+@pytest.fixture(autouse=True, params=["posix_spawn", "fork"])
+def way_to_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test see both ways to start nmap where Python has both, else 3.7's alone."""
+    if request.param == "fork":
+        monkeypatch.delattr(os, "posix_spawn", raising=False)
 
 
-@NEEDS_POSIX_SPAWN
 def test_the_check_takes_the_run_that_is_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,7 +65,6 @@ def test_the_check_takes_the_run_that_is_under_way(
     assert started(tmp_path) == early
 
 
-@NEEDS_POSIX_SPAWN
 def test_a_run_of_other_words_is_killed_and_another_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +79,6 @@ def test_a_run_of_other_words_is_killed_and_another_started(
     assert not Path(f"/proc/{early[0]}").exists()
 
 
-@NEEDS_POSIX_SPAWN
 def test_a_run_that_nobody_takes_ends_with_us(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +151,6 @@ def test_a_missing_nmap_is_left_for_the_check_to_meet(
     assert head_start.take() is None
 
 
-@NEEDS_POSIX_SPAWN
 def test_signals_wait_until_there_is_somebody_to_take_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,7 +201,7 @@ def test_nmap_inherits_no_more_than_its_three_descriptors(
     assert report.runs[0].stdout.split() == [b"0", b"1", b"2", b"3"]
 
 
-def test_an_environment_that_posix_spawn_refuses_is_no_obstacle(
+def test_an_environment_that_cannot_be_passed_on_is_no_obstacle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> int:
@@ -211,8 +209,26 @@ def test_an_environment_that_posix_spawn_refuses_is_no_obstacle(
 
     path = nmap(tmp_path, monkeypatch, recording(OPEN))
     monkeypatch.setattr(os, "posix_spawn", refuse, raising=False)
+    monkeypatch.setattr(os, "execv", refuse)  # in the child that fork makes
 
     head_start.start([HOST, str(OPEN_PORT)])
     report = check([Target(HOST, int(OPEN_PORT))], time.monotonic() + 10, Means(str(path)))
 
     assert [verdict.state for verdict in report.verdicts] == ["open"]
+
+
+def test_an_nmap_that_cannot_be_started_leaves_the_check_to_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "nmap"
+    path.write_bytes(b"\x7fELF of another machine")
+    path.chmod(0o755)
+    monkeypatch.setenv("HALFOPEN_NMAP", str(path))
+    descriptors = len(os.listdir("/proc/self/fd"))
+
+    head_start.start([HOST, str(OPEN_PORT)])
+
+    assert head_start.take() is None
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # nothing is left to wait for
