@@ -18,7 +18,7 @@ AS_ROOT = $(shell [ "$$(id -u)" != 0 ] && command -v sudo >/dev/null && \
 	{ sudo -n true 2>/dev/null || [ -t 0 ]; } && \
 	echo sudo --preserve-env=HALFOPEN_NO_SKIPS,PYTHONDONTWRITEBYTECODE)
 
-.PHONY: help run smoke test unit test-pythons lint bench fixtures clean
+.PHONY: help run smoke test unit test-pythons lint bench dist proof fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -55,6 +55,14 @@ bench: ## time, CPU and memory against the bash script it replaces, and of a wat
 	@tools/setup.sh test
 	@$(AS_ROOT) $(BIN)/python tools/bench.py
 	@$(AS_ROOT) $(BIN)/python tools/watch_load.py
+
+dist: ## wheel, sdist, and each command as a single file
+	@tools/setup.sh dist
+	@$(BIN)/python tools/dist.py
+
+proof: ## real Postfix and Squid log a full connect, and not a half-open check
+	@tools/setup.sh proof
+	@$(AS_ROOT) $(BIN)/python tools/proof.py
 
 fixtures: ## record the installed nmap's answers again
 	@tools/setup.sh test

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a virtual environment fit for one job, and installs what that job needs of the system.
 #
-#   tools/setup.sh run|unit|test|lint      a job of the Makefile's
+#   tools/setup.sh run|unit|dist|proof|test|lint      a job of the Makefile's
 #
 # PYTHON picks the interpreter, VENV the folder. What is there already is left alone: a second call
 # asks neither apt nor pip. Only Debian's and Ubuntu's packages are installed; elsewhere the line
@@ -25,6 +25,7 @@ fail() { say "$@"; exit 1; }
 case ${1:-} in
     run) system='nmap:nmap' extras='' ;;
     unit) system='' extras='[test]' ;;
+    dist) system='' extras='[dist]' ;;
     test)
         # From the second line on: the monitor hosts that tests/hosts runs, and what they need.
         system='nmap:nmap ip:iproute2 nft:nftables setcap:libcap2-bin setpriv:util-linux
@@ -35,13 +36,19 @@ case ${1:-} in
                 prometheus-node-exporter:prometheus-node-exporter
                 /usr/lib/nagios/plugins/check_ping:monitoring-plugins-basic
                 faketime:faketime visudo:sudo curl:curl /lib/systemd/systemd:systemd
+                postfix:postfix squid:squid
                 cc:gcc /usr/include/dlfcn.h:libc6-dev /usr/include/linux/ip_vs.h:linux-libc-dev
                 /etc/services:netbase'
         extras='[test]'
         ;;
+    proof)
+        system='nmap:nmap ip:iproute2 nft:nftables postfix:postfix squid:squid
+                /usr/lib/nagios/plugins/check_tcp:monitoring-plugins-basic /etc/services:netbase'
+        extras='[test]'
+        ;;
     # mypy reads the tests as well, so it needs what they import.
     lint) system='shellcheck:shellcheck' extras='[lint,test]' ;;
-    *) fail "usage: $0 run|unit|test|lint" ;;
+    *) fail "usage: $0 run|unit|dist|proof|test|lint" ;;
 esac
 
 # Sets $lacking to what is not there and $packages to where it comes from.
@@ -68,7 +75,8 @@ install_packages() {
     say "installing$packages"
     keep_daemons_off
     log=$(mktemp)
-    for step in update "install --no-install-recommends$packages"; do
+    # --no-remove: Postfix would take the place of another mail server.
+    for step in update "install --no-remove --no-install-recommends$packages"; do
         # shellcheck disable=SC2086 # words to split: an empty $as_root, several packages
         $as_root env DEBIAN_FRONTEND=noninteractive timeout 600 \
             apt-get -y -o DPkg::Lock::Timeout=120 $step </dev/null >"$log" 2>&1 && continue

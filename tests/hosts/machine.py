@@ -44,6 +44,7 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/r
 mount -t proc proc "$1/root/proc"
 mount --bind /sys "$1/root/sys"
 mount --rbind /dev "$1/root/dev"
+mount -t tmpfs -o mode=1777 tmpfs "$1/root/dev/shm"
 mount -t tmpfs -o mode=755 tmpfs "$1/root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$1/root/tmp"
 cd "$1/root"
