@@ -1,39 +1,41 @@
 #!/bin/sh
-# Runs the unit tests on each of the named Python versions that this machine has.
+# Runs the unit tests, and the commands' tests on the single files, on each of the named Python
+# versions that this machine has.
 #
 #   tools/test_pythons.sh 3.7 3.8 ...
 set -eu
 cd "$(dirname "$0")/.."
 
-# pyenv's own folders come first: its shims on PATH also exist for versions that are not switched on.
-find_python() {
-    for candidate in "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python"$1" "python$1"; do
-        if "$candidate" -c '' 2>/dev/null; then
-            printf '%s\n' "$candidate"
-            return
-        fi
-    done
+log=$(mktemp)
+files=$(mktemp -d)
+trap 'rm -rf "$log" "$files"' EXIT
+tools/setup.sh dist
+.venv/bin/python tools/dist.py files "$files"
+
+# The command of "$@" has 5 minutes, and its last line is shown; the whole log if it fails.
+run() {
+    what=$1
+    shift
+    if timeout 300 "$@" </dev/null >"$log" 2>&1; then
+        printf 'Python %s, %s: %s\n' "$version" "$what" "$(tail -n 1 "$log" | tr -d =)"
+    else
+        cat "$log"
+        failed="$failed $version ($what)"
+    fi
 }
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 ran='' absent='' failed=''
 for version in "$@"; do
-    python=$(find_python "$version")
-    if [ -z "$python" ]; then
+    if ! python=$(tools/which_python.sh "$version"); then
         absent="$absent $version"
         continue
     fi
     ran="$ran $version"
     PYTHON=$python VENV=.venv-$version tools/setup.sh unit
     # One cache folder for all versions would only confuse.
-    if timeout 300 "./.venv-$version/bin/python" -m pytest -p no:cacheprovider --tb=short \
-        --maxfail=3 tests/unit </dev/null >"$log" 2>&1; then
-        printf 'Python %s: %s\n' "$version" "$(tail -n 1 "$log" | tr -d =)"
-    else
-        cat "$log"
-        failed="$failed $version"
-    fi
+    set -- "./.venv-$version/bin/python" -m pytest -p no:cacheprovider --tb=short --maxfail=3
+    run 'unit tests' "$@" tests/unit
+    HALFOPEN_FILES=$files run 'single files' "$@" tests/unit/test_process.py
 done
 
 [ -z "$absent" ] || printf 'Not on this machine:%s\n' "$absent"

@@ -17,13 +17,16 @@ import fakes
 import pytest
 from fakes import CLOSED, CLOSED_PORT, HOST, OPEN, OPEN_PORT, recording
 
+FILES = Path(os.environ["HALFOPEN_FILES"]) if "HALFOPEN_FILES" in os.environ else None
+"""The folder of the single files, if those are what is to be tested, and not the package."""
+
 PLUGIN = "check_tcp_half_open"
 HALFOPEN = "halfopen"
 ENTRY_POINTS = (PLUGIN, HALFOPEN)
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
-TIMEOUT = 2.0
-"""What --timeout is where nmap does not end."""
+TIMEOUT = 4.0 if FILES else 2.0
+"""What --timeout is where nmap does not end. A single file's options are compiled at each start."""
 SLACK = 6.0
 """Seconds of grace for start-up on a busy machine; less than the default of --timeout."""
 HUNG = 20.0
@@ -82,11 +85,15 @@ class Command:
             self.env.pop(name, None)
             if value is not None:
                 self.env[name] = value
-        # A file, as the installed commands are: with -c, Python looks for modules in the current
-        # folder, and 3.13.0 fails in it once that is gone.
-        start = folder / "start.py"
-        start.write_text(f"{before}\nfrom halfopen.entry import {entry}\n{entry}()\n")
-        program = [sys.executable, str(start)]
+        if FILES and not before:
+            program = [sys.executable, "-IS", str(FILES / entry)]
+        else:
+            # A file, as the installed commands are: with -c, Python looks for modules in the
+            # current folder, and 3.13.0 fails in it once that is gone.
+            start = folder / "start.py"
+            path = f"import sys; sys.path.insert(0, {str(FILES / entry)!r})" if FILES else ""
+            start.write_text(f"{path}\n{before}\nfrom halfopen.entry import {entry}\n{entry}()\n")
+            program = [sys.executable, str(start)]
         mapped = [word if isinstance(word, bytes) else str(word) for word in words]
         self.argv = ["/bin/sh", "-c", via, "sh", *program, *mapped]
 

@@ -1,0 +1,200 @@
+"""The single files: one build is like another, and they need Python and nmap, nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from lab import TARGET, Lab
+
+from halfopen import __version__
+
+from .conftest import ROOT, build
+
+COMMANDS = ("check_tcp_half_open", "halfopen")
+VERSIONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+OPEN_LINE = f"TCP HALF-OPEN OK - {TARGET[4]}:25 open (syn-ack) smtp | time="
+FORMS = {
+    "two-words": [TARGET[4], "25"],
+    "four-words": ["NOT_USED", "NOT_USED", TARGET[4], "25"],
+    "options": ["-H", TARGET[4], "-p", "25"],
+}
+
+
+def _pythons() -> dict[str, str]:
+    find = str(ROOT / "tools" / "which_python.sh")
+    found = {}
+    for version in VERSIONS:
+        done = subprocess.run([find, version], stdout=subprocess.PIPE, check=False, timeout=60)
+        if done.returncode == 0:
+            found[version] = done.stdout.decode().strip()
+    return found
+
+
+PYTHONS = _pythons()
+
+
+def test_another_build_in_another_place_at_another_time_has_the_same_bytes(
+    files: Path, tmp_path: Path
+) -> None:
+    for name in ("halfopen", "packaging", "tools"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(str(ROOT / name), str(tmp_path / "copy" / name), ignore=ignored)
+    shutil.copy(str(ROOT / "LICENSE"), str(tmp_path / "copy"))
+    for path in tmp_path.rglob("*"):
+        path.chmod(0o700)
+        os.utime(str(path), (1e9, 1e9))
+
+    build(tmp_path / "copy", "files", tmp_path / "files")
+
+    for command in COMMANDS:
+        again = tmp_path / "files" / command
+        assert again.read_bytes() == (files / command).read_bytes()
+        assert os.access(str(again), os.X_OK)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_file_carries_the_licences_of_all_that_is_in_it(files: Path, command: str) -> None:
+    with zipfile.ZipFile(str(files / command)) as archive:
+        names = archive.namelist()
+
+    distributions = {n.split("/")[0] for n in names if ".dist-info/" in n}
+    locked = re.findall(r"^([\w-]+)==", (ROOT / "packaging" / "bundle.txt").read_text(), re.M)
+    carried = {re.split(r"-\d", d)[0].lower().replace("_", "-") for d in distributions}
+    # python-nmap's distribution has no text of its licence; it is halfopen's, the GPL.
+    assert carried == set(locked) - {"python-nmap"}
+    assert "halfopen/LICENSE" in names
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("version", PYTHONS)
+def test_every_python_at_hand_runs_it_with_the_real_nmap(
+    files: Path, lab: Lab, version: str, form: str
+) -> None:
+    # As the first line has it, but for the Python.
+    command = [PYTHONS[version], "-IS", str(files / "check_tcp_half_open")]
+
+    done = lab.run([*command, *FORMS[form]])
+
+    assert done.stdout.startswith(OPEN_LINE)
+    assert (done.stdout.count("\n"), done.stderr, done.returncode) == (1, "", 0)
+
+
+def test_it_runs_by_its_name_alone_with_an_empty_environment(files: Path, lab: Lab) -> None:
+    done = lab.run([str(files / "check_tcp_half_open"), *FORMS["two-words"]], env={})
+    version = lab.run([str(files / "halfopen"), "--version"], env={})
+
+    assert done.stdout.startswith(OPEN_LINE)
+    assert version.stdout == f"halfopen {__version__}\n"
+
+
+def test_the_callers_own_modules_have_no_say(files: Path, lab: Lab, tmp_path: Path) -> None:
+    for name in ("halfopen", "nmap", "typer", "socket"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')")
+    command = [str(files / "check_tcp_half_open"), *FORMS["options"]]
+    inside = ["sh", "-c", f"cd '{tmp_path}' && exec \"$@\"", "sh"]
+
+    done = lab.run([*inside, *command], env={"PYTHONPATH": str(tmp_path)})
+
+    assert done.stdout.startswith(OPEN_LINE)
+
+
+def test_nothing_is_written(files: Path, lab: Lab) -> None:
+    # All file systems are mounted anew as read-only, in a mount namespace of its own.
+    read_only = (
+        "cut -d ' ' -f 5 /proc/self/mountinfo | sort -r | while read -r place; do "
+        'mount -o remount,bind,ro "$place" 2>/dev/null; done; '
+        "if (: >/tmp/written || : >/var/tmp/written || : >/dev/shm/written) 2>/dev/null; "
+        'then echo writable; fi; exec "$@"'
+    )
+    unshare = ["unshare", "--mount", "sh", "-c", read_only, "sh"]
+
+    for form in FORMS.values():
+        done = lab.run([*unshare, str(files / "check_tcp_half_open"), *form])
+
+        assert done.stdout.startswith(OPEN_LINE)
+        assert (done.stderr, done.returncode) == ("", 0)
+
+
+# What an L4xNAT farm of the newer appliances preloads into a check: it marks every socket.
+MARKING = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+int socket(int domain, int type, int protocol) {
+    int (*really)(int, int, int) = dlsym(RTLD_NEXT, "socket");
+    int made = really(domain, type, protocol);
+    const char *word = getenv("MARK");
+    unsigned mark = word ? atoi(word) : 0;
+    if (made >= 0 && mark) setsockopt(made, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
+    return made;
+}
+"""
+COUNTERS = """
+table inet marks {
+    counter marked { }
+    counter others { }
+    chain output {
+        type filter hook output priority 0
+        tcp flags & (syn | ack) == syn meta mark 291 counter name marked
+        tcp flags & (syn | ack) == syn meta mark != 291 counter name others
+    }
+}
+"""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_library_that_marks_sockets_marks_what_nmap_sends(
+    files: Path, lab: Lab, tmp_path: Path, form: str
+) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("needs cc")
+    source, library = tmp_path / "mark.c", tmp_path / "mark.so"
+    source.write_text(MARKING)
+    compiler = ["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
+    subprocess.run(compiler, check=True, timeout=60)
+    words = " ".join(FORMS[form])
+    # As Farmguardian has it.
+    line = f"MARK=291 LD_PRELOAD={library} {files}/check_tcp_half_open {words}"
+
+    assert lab.run(["nft", "-f", "-"], input=COUNTERS).returncode == 0
+    try:
+        done = lab.run(["sh", "-c", line])
+        counted = lab.run(["nft", "list", "counters", "table", "inet", "marks"]).stdout
+    finally:
+        lab.run(["nft", "delete", "table", "inet", "marks"])
+
+    assert done.stdout.startswith(OPEN_LINE)
+    marked, others = (int(n) for n in re.findall(r"packets (\d+)", counted))
+    assert marked > 0
+    assert others == 0
+
+
+@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"], ids=["wheel", "sdist"])
+def test_the_packages_install_and_run(packages: Path, tmp_path: Path, lab: Lab, kind: str) -> None:
+    (package,) = packages.glob(kind)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True
+    )
+    bin_ = tmp_path / "venv" / "bin"
+    pip = [sys.executable, "-m", "pip", "--python", str(bin_ / "python"), "install", "-qq"]
+    subprocess.run([*pip, "--disable-pip-version-check", str(package)], check=True, timeout=600)
+
+    done = lab.run([str(bin_ / "check_tcp_half_open"), "-v", *FORMS["options"]])
+
+    assert done.stdout.startswith(OPEN_LINE)
+    assert "--datadir" in done.stdout, "the package's own tables are part of it"
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packages")
+    build(ROOT, "packages", folder)
+    return folder

@@ -1,0 +1,154 @@
+"""Builds what is handed out, into dist/: wheel, sdist, and each command as a single file.
+
+    dist.py                   the lot
+    dist.py packages FOLDER   wheel and sdist only, into FOLDER
+    dist.py files FOLDER      the single files only
+    dist.py stage FOLDER      what the single files carry, unpacked
+
+A single file is a zip application: Python imports out of it, and nothing is unpacked. Its bytes
+depend on the sources alone: neither on the time, nor on the machine, nor on a zlib (nothing is
+compressed), nor on a Python (nothing is compiled).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+DIST = ROOT / "dist"
+COMMANDS = ("check_tcp_half_open", "halfopen")
+
+# An absolute path, for some monitors run checks without a PATH. -I: a caller's PYTHONPATH and
+# folder have no say; -S: nor have the system's own packages, and it starts sooner.
+SHEBANG = b"#!/usr/bin/python3 -IS\n"
+MAIN = "from halfopen.entry import {0}\n\n{0}()\n"
+
+WANTED = ("*.py", "LICENSE*", "LICENCE*", "COPYING*", "py.typed")
+# python-nmap's tests; what rich needs pygments for are neither its 500 languages nor its styles.
+UNWANTED = (
+    "nmap/test*",
+    "nmap/example*",
+    "pygments/lexers/[a-z]*",
+    "pygments/lexers/_*_builtins.py",
+    "pygments/styles/[a-z]*",
+    "bin/*",
+)
+
+# The oldest time that a zip can hold.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+READABLE, EXECUTABLE = 0o644, 0o755
+
+
+def main() -> int:
+    """Build what is asked for."""
+    parts = {"packages": packages, "files": single_files, "stage": stage}
+    if len(sys.argv) == 3 and sys.argv[1] in parts:
+        parts[sys.argv[1]](Path(sys.argv[2]))
+    elif len(sys.argv) == 1:
+        shutil.rmtree(str(DIST), ignore_errors=True)
+        packages(DIST)
+        for file in single_files(DIST):
+            print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1e6:.1f} MB")
+    else:
+        sys.exit(__doc__)
+    return 0
+
+
+def packages(folder: Path) -> None:
+    """Build wheel and sdist from a copy of what belongs to them: setuptools works inside it."""
+    with tempfile.TemporaryDirectory() as copy:
+        for name in ("halfopen", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
+            _copy(ROOT / name, Path(copy, name))
+        build = [sys.executable, "-m", "build", "--outdir", str(folder), copy]
+        _run(build, SOURCE_DATE_EPOCH=os.environ.get("SOURCE_DATE_EPOCH") or _last_change())
+
+
+def single_files(folder: Path) -> list[Path]:
+    """Build each command as one file that needs Python and nmap alone; return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    with tempfile.TemporaryDirectory() as temporary:
+        contents = Path(temporary, "contents")
+        stage(contents)
+        for command in COMMANDS:
+            file = folder / command
+            with file.open("wb") as out:
+                out.write(SHEBANG)
+                with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+                    for name, data in _entries(contents, command):
+                        entry = zipfile.ZipInfo(name, EPOCH)
+                        entry.create_system = 3  # Unix, on whatever this runs
+                        entry.external_attr = READABLE << 16
+                        archive.writestr(entry, data)
+            file.chmod(EXECUTABLE)
+            files.append(file)
+    return files
+
+
+def _entries(contents: Path, command: str) -> Iterator[tuple[str, bytes]]:
+    yield "__main__.py", MAIN.format(command).encode()
+    for path in sorted(contents.rglob("*"), key=lambda path: path.relative_to(contents).parts):
+        if path.is_file():
+            yield path.relative_to(contents).as_posix(), path.read_bytes()
+
+
+def stage(folder: Path) -> None:
+    """Put the product and all that it imports into the folder, from sources that hashes fix."""
+    with tempfile.TemporaryDirectory() as temporary:
+        everything = Path(temporary, "everything")
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
+        exactly = ["--no-deps", "--no-compile", "--require-hashes"]
+        bundle = ["-r", str(ROOT / "packaging" / "bundle.txt")]
+        _run([*pip, *exactly, "--target", str(everything), *bundle])
+        _copy(ROOT / "halfopen", everything / "halfopen")
+        for path in everything.rglob("*"):
+            name = path.relative_to(everything)
+            if name.parts[0] == "halfopen" or _is_wanted(name):
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if path.is_file():
+                    shutil.copy(str(path), str(target))
+    shutil.copy(str(ROOT / "LICENSE"), str(folder / "halfopen"))
+
+
+def _is_wanted(name: Path) -> bool:
+    # match() compares from the right; a pattern with a folder names the whole path here.
+    return any(map(name.match, WANTED)) and not any(map(name.match, UNWANTED))
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(str(source), str(target), ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(str(source), str(target))
+
+
+def _last_change() -> str:
+    git = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
+    done = subprocess.run(git, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    return done.stdout.decode().strip() or "315532800"  # outside of a checkout: EPOCH
+
+
+def _run(command: list[str], **env: str) -> None:
+    log = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=dict(os.environ, **env),
+        timeout=900,
+        check=False,
+    )
+    if log.returncode:
+        sys.exit(f"{' '.join(command[:4])} failed:\n{log.stdout.decode('utf-8', 'replace')}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
