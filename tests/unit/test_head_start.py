@@ -39,8 +39,10 @@ def nmap(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
 
 def started(folder: Path) -> List[int]:
     """Return the numbers of the fakes that have started."""
-    fakes.until((folder / "started").exists, 5)
-    return [int(pid) for pid in (folder / "started").read_text().split()]
+    file = folder / "started"
+    # The shell makes the file before it writes to it.
+    fakes.until(lambda: file.exists() and file.read_text().endswith("\n"), 5)
+    return [int(pid) for pid in file.read_text().split()]
 
 
 @pytest.fixture(autouse=True, params=["posix_spawn", "fork"])
