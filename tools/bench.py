@@ -5,6 +5,7 @@ Exits with 1 if a figure is over its limit. Runs in namespaces of its own, so it
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Callable, NamedTuple, Sequence
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from lab import TARGET, Lab, why_no_lab
+
+import dist
 
 PAIRS = 15
 OPEN_PORT, SILENT_PORT = "25", "80"
@@ -113,6 +116,13 @@ def spread(values: list[float]) -> str:
     return f"{median(values):.3g} ({min(values):.3g}-{max(values):.3g})"
 
 
+def oldest_python() -> str:
+    """Return where Python 3.7 is; "" if it is not on this machine."""
+    which = [str(Path(__file__).with_name("which_python.sh")), "3.7"]
+    done = subprocess.run(which, stdout=subprocess.PIPE, timeout=LONGEST_S, check=False)
+    return done.stdout.decode().strip()
+
+
 def main() -> int:
     """Measure everything and return the exit code."""
     lacking = why_no_lab()
@@ -138,6 +148,14 @@ def main() -> int:
         bench.ratio(
             "halfopen check: wall, s", bench.pairs(article, one), lambda cost: cost.wall, 1.0
         )
+        dist.single_files(Path(folder))
+        single_file = [str(Path(folder, "check_tcp_half_open")), host, OPEN_PORT]
+        pairs = bench.pairs(article, single_file)
+        bench.ratio("single file: wall, s", pairs, lambda cost: cost.wall, 0.8)
+        old = oldest_python()
+        if old:
+            pairs = bench.pairs(article, [old, "-IS", *single_file])
+            bench.ratio("single file, Python 3.7: wall, s", pairs, lambda cost: cost.wall, 0.8)
         targets = [f"{address}:{OPEN_PORT}" for address in lab.many_addresses(250)]
         many = [halfopen, "check", *targets]
         bench.ratio(
