@@ -271,7 +271,7 @@ def _transcript(report: Report, verbose: bool) -> List[str]:
     for run in report.runs if verbose else ():
         lines.append(
             "nmap: {} (exit code {}, {:.3f} s)".format(
-                " ".join(run.argv), run.exit_code, run.seconds
+                " ".join(run.argv).replace("\n", "\\n"), run.exit_code, run.seconds
             )
         )
         lines += run.stderr.decode("utf-8", "replace").splitlines()

@@ -41,6 +41,13 @@ _SUDO_CAUSES = (
 )
 
 
+_MOST_SAID = 10000
+"""How much of nmap's messages is looked at: ten of them fit, and the patterns for them take a time
+that grows with the square of it."""
+
+# What the server itself can answer, and what that means; a connect scan says conn-refused.
+_ANSWERS = {"syn-ack": "open", "reset": "closed", "conn-refused": "closed"}
+
 _MAX_ROUND_TRIP = 3600.0  # seconds; a larger number is no round trip
 
 _OPTIONS_WITH_ADDRESS = ("-S", "-D", "-sI", "--dns-servers", "--exclude", "--proxies")
@@ -136,27 +143,31 @@ class _Scan:
     def observation(self, address: str, port: int) -> Observation:
         """Return what was seen of a port; raise CheckError if the scan says nothing certain."""
         bare = address.split("%", 1)[0]  # nmap prints no zone
-        elements = [host for host in self.root.findall("host") if _address(host) == bare]
-        if not elements:
-            raise CheckError(self.why_no_host(address))
+        elements = [
+            host for host in self.root.findall("host") if host.findall(f"address[@addr='{bare}']")
+        ]
         if len(elements) > 1:
             raise CheckError(f"nmap reported {bare} more than once; run it again")
+        if not elements or _address(elements[0]) != bare:
+            raise CheckError(self.why_no_host(address))
         element = elements[0]
         # python-nmap's key is the IPv4 address, or else whichever address came first.
         hosts = [host for host in self.hosts.values() if bare in host["addresses"].values()]
         host = hosts[0] if hosts else {}
-        if host.get("status", {}).get("state") != "up":
+        if {status.get("state") for status in element.findall("status")} != {"up"}:
             raise CheckError(self._discovery(address))
         if element.get("timedout") == "true" or not element.findall("ports"):
             # 7.93 says timedout; 7.70 and 7.80 leave out the ports without a word.
             raise NoTimeError(
                 f"nmap gave up on {bare} before it had looked (--host-timeout); raise --timeout"
             )
-        if len(element.findall(f"ports/port[@protocol='tcp'][@portid='{port}']")) > 1:
-            raise CheckError(f"nmap reported port {port} more than once; run it again")
         seen = host.get("tcp", {}).get(port)
         if seen is None:
             raise CheckError(f"nmap said nothing about TCP port {port} of {bare}")
+        # python-nmap takes the last of several ports, by number, and the first of several states.
+        states = element.findall(f"ports/port[@protocol='tcp'][@portid='{port}']/state")
+        if [(s.get("state"), s.get("reason")) for s in states] != [(seen["state"], seen["reason"])]:
+            raise CheckError(f"nmap reported port {port} more than once; run it again")
         state, reason = _believed(seen, port)
         if reason == "no-response":
             self._check_that_it_was_asked(bare, port)
@@ -208,16 +219,17 @@ def _believed(seen: Dict[str, str], port: int) -> Tuple[str, str]:
         raise CheckError(f"nmap called port {port} {state!r}, not open, closed or filtered")
     if not re.match(r"[a-z0-9-]+\Z", reason or ""):
         raise CheckError(f"nmap does not say why port {port} is {state}; use 7.70 or later")
-    if (state == "open") != (reason == "syn-ack"):
+    if state != _ANSWERS.get(reason, "filtered"):
         raise CheckError(
-            f"nmap called port {port} {state} for {reason!r}; only a SYN/ACK means open"
+            f"nmap called port {port} {state} for {reason!r}; only a SYN/ACK means open, and only "
+            "a RST closed"
         )
     return state, reason
 
 
 def _scan(run: NmapRun) -> _Scan:
     """Return the completed scan of a run; raise CheckError if it is anything less."""
-    stderr = run.stderr.decode("utf-8", "replace").strip()
+    stderr = run.stderr[:_MOST_SAID].decode("utf-8", "replace").strip()
     if run.cut == LATE:
         raise NoTimeError("nmap did not end within --timeout, and was killed; raise --timeout")
     if run.cut == UNSTARTED:
@@ -225,10 +237,10 @@ def _scan(run: NmapRun) -> _Scan:
     if run.cut == FLOOD:
         raise CheckError("nmap printed without end, and was killed; check that it is nmap")
     root = _parsed(run.stdout)
-    finished = None if root is None else root.find("runstats/finished")
-    errormsg = "" if finished is None else finished.get("errormsg", "")
-    failed = run.exit_code != 0 or (finished is not None and finished.get("exit") == "error")
-    if failed or root is None or finished is None or root.find("runstats/hosts") is None:
+    ends = [] if root is None else root.findall("runstats/finished")
+    errormsg = " ".join(end.get("errormsg", "") for end in ends)[:_MOST_SAID].strip()
+    failed = run.exit_code != 0 or {end.get("exit") for end in ends} != {"success"}
+    if failed or root is None or root.find("runstats/hosts") is None:
         cause = _known_cause(stderr, run.argv) or _known_cause(errormsg, run.argv)
         if cause is not None:
             raise NotAllowedError(cause)

@@ -1,0 +1,430 @@
+"""What holds for any words, any targets file, any report and any XML (hypothesis).
+
+The same examples in every run: what is random is the fuzz target's part (tests/fuzz).
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+from random import Random
+from typing import Any, Callable, Dict, List, Optional, Set
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from invariants import (
+    FORMS,
+    XML_FILES,
+    check_file,
+    check_message,
+    check_words,
+    check_xml,
+    claims,
+    is_address,
+    mutated,
+)
+
+import halfopen
+from halfopen.check import Expectation, Report, Status, failure, judge
+from halfopen.conventions import CONVENTIONS, output, printable
+from halfopen.errors import CheckError, HalfopenError, UsageError
+from halfopen.nmap_command import STATES
+from halfopen.nmap_run import NmapRun
+from halfopen.report import Observation
+from halfopen.settings import wording
+from halfopen.target import parse_targets
+
+# Nowhere: neither examples nor tables are kept, and root leaves no files in the checkout.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.devnull)
+
+# A busy machine is slow, and that is no failure.
+SETTINGS: Dict[str, Any] = {
+    "derandomize": True,
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+}
+FEW = settings(max_examples=35, **SETTINGS)
+MANY = settings(max_examples=60, **SETTINGS)
+
+SCHEMA = json.loads(
+    Path(halfopen.__file__).with_name("report.schema.json").read_text(encoding="utf-8")
+)
+VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the name of a file to write to."""
+    return str(tmp_path_factory.mktemp("properties") / "scratch")
+
+
+# -- words --------------------------------------------------------------------------------------
+
+ADDRESSES = st.one_of(
+    st.ip_addresses().map(str),
+    st.ip_addresses(v=6).map(lambda address: address.exploded.upper()),
+    st.ip_addresses(v=4, network="192.0.2.0/24").map(lambda address: f"::ffff:{address}"),
+    st.ip_addresses(v=4).map(lambda address: f"::{address}"),
+    st.builds(
+        "{}%{}".format,
+        st.ip_addresses(v=6, network="fe80::/10"),
+        st.sampled_from(["eth0", "lo", "br-1.2", "-oX", "a b", "e\n", "x" * 16, "", "\u0661"]),
+    ),
+    st.sampled_from(
+        ["0.0.0.1", "::", "ff02::1", "224.0.0.1", "255.255.255.255", "10.1", "010.0.0.1"]
+    ),
+)
+NAMES = st.from_regex(r"[a-z0-9_-]{1,8}(\.[a-z0-9-]{1,8}){0,3}\.?", fullmatch=True)
+PORTS = st.one_of(
+    st.integers(-1, 70000).map(str),
+    st.sampled_from(
+        ["smtp", "https", "*", "80,443", "80:90", "025", "\u0662\u0665", "\u00b2", "-p", "T:25"]
+    ),
+)
+ODD = st.one_of(
+    st.builds("{}{}{}".format, NAMES, st.sampled_from(list(" ;$\n\t\0,%@:-_*/\u00e9")), NAMES),
+    st.binary(max_size=20).map(os.fsdecode),
+    st.text(max_size=20),
+    st.sampled_from(["", "-iL", "--script=x", "192.0.2.1-9", "192.0.2.0/24", "h" * 9999, "\0"]),
+)
+HOSTS = st.one_of(ADDRESSES, NAMES, ODD)
+WORDS = st.one_of(
+    st.tuples(HOSTS, PORTS).map(list),
+    st.tuples(HOSTS, PORTS, HOSTS, PORTS).map(list),
+    st.lists(
+        st.one_of(
+            HOSTS,
+            PORTS,
+            st.builds("{}:{}".format, HOSTS, PORTS),
+            st.builds("[{}]:{}".format, HOSTS, PORTS),
+        ),
+        max_size=5,
+    ),
+)
+FAMILIES = st.sampled_from([None, None, 4, 6])
+ANSWERS = ADDRESSES.filter(is_address)
+"""What a resolver may give."""
+
+
+@pytest.fixture(autouse=True)
+def _no_balancer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HAPROXY_SERVER_ADDR", raising=False)
+    monkeypatch.delenv("HAPROXY_SERVER_PORT", raising=False)
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+@MANY
+@given(words=WORDS, family=FAMILIES, answer=ANSWERS)
+def test_of_any_words_only_canonical_addresses_and_digits_reach_nmap(
+    form: str, words: List[str], family: Optional[int], answer: str
+) -> None:
+    check_words(form, words, family, answer)
+
+
+@FEW
+@given(host=st.one_of(ADDRESSES.filter(lambda word: "." in word), NAMES), port=PORTS)
+def test_the_forms_agree_about_a_host_and_a_port(host: str, port: str) -> None:
+    given_words = {
+        "HOST PORT": [host, port],
+        "VIP VPORT RIP RPORT": ["NOT_USED", "x", host, port],
+        "-H HOST -p PORT": [host, port],
+    }
+
+    parsed = [check_words(form, words, None, "::1") for form, words in given_words.items()]
+
+    assert parsed[0] == parsed[1] == parsed[2]
+
+
+LINES = st.one_of(
+    st.builds("{}:{}".format, HOSTS, PORTS),
+    st.builds("{} {}".format, HOSTS, PORTS),
+    st.builds("{} = {}:{} # {}".format, ODD, HOSTS, PORTS, ODD),
+    st.builds("web 1 = [{}]:{}".format, ADDRESSES, PORTS),
+    st.sampled_from(["", "# all", "=", "a=b=192.0.2.1:25", " \t", "\ufeff", "x" * 100000]),
+    ODD,
+)
+GOOD_LINES = st.builds(
+    "{}{}:{}{}".format,
+    st.sampled_from(["", "web 1 = ", "db.2=", "\t"]),
+    st.from_regex(r"[a-z]{1,5}(\.[a-z]{1,5}){0,2}|192\.0\.2\.[1-9]", fullmatch=True),
+    st.integers(1, 65535),
+    st.sampled_from(["", " # x", "\t#", "  "]),
+)
+ENDS = st.sampled_from(["\n", "\r\n", "\r", "\n\n", "\x0c", "\x85"])
+FILES = st.one_of(
+    st.binary(max_size=200),
+    ODD.map(lambda label: f"{label} = 192.0.2.1:25".encode("utf-8", "surrogateescape")),
+    st.builds(
+        lambda bom, end, lines: bom + end.join(lines).encode("utf-8", "surrogateescape"),
+        st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\0"]),
+        ENDS,
+        st.lists(LINES, max_size=4),
+    ),
+)
+
+
+@MANY
+@given(data=FILES, family=FAMILIES, answer=ANSWERS)
+def test_any_targets_file_gives_valid_targets_or_a_usage_error(
+    data: bytes, family: Optional[int], answer: str, scratch: str
+) -> None:
+    check_file(data, scratch, family, answer)
+
+
+@FEW
+@given(
+    lines=st.lists(GOOD_LINES, min_size=1, max_size=5),
+    end=ENDS,
+    bom=st.sampled_from([b"", b"\xef\xbb\xbf"]),
+)
+def test_a_good_targets_file_gives_a_target_a_line(
+    lines: List[str], end: str, bom: bytes, scratch: str
+) -> None:
+    targets = check_file(bom + (end.join(lines) + end).encode(), scratch, None, "192.0.2.1")
+
+    assert len(targets) == len(lines)
+    assert [bool(target.label) for target in targets] == ["=" in line for line in lines]
+
+
+CODES = st.one_of(
+    st.integers(0, 255).map(str),
+    st.sampled_from(["ok", "Critical", "256", "999", "0255", "-1", "", "\u0661", "\u00b2"]),
+)
+EXIT_MAPS = st.one_of(
+    st.text(max_size=20),
+    st.lists(
+        st.builds("{}={}".format, st.sampled_from([*STATES, "error", "up"]), CODES), max_size=2
+    ).map(",".join),
+)
+
+
+@MANY
+@given(text=EXIT_MAPS, convention=st.sampled_from(list(CONVENTIONS)))
+def test_any_exit_map_gives_codes_that_the_caller_knows_or_a_usage_error(
+    text: str, convention: str
+) -> None:
+    try:
+        codes = wording(convention, exit_codes=text).exit_map
+    except UsageError as error:
+        check_message(error)
+        return
+    only = CONVENTIONS[convention].only
+    assert set(codes) <= {*STATES, "error"}
+    assert all(code in (range(256) if only is None else only) for code in codes.values())
+
+
+# -- what is printed ----------------------------------------------------------------------------
+
+TEXTS = st.one_of(
+    st.text(st.characters(), max_size=30),
+    st.text("a%|'\"\\\n\r\t\0\x1b\x7f\x85\u2028\u202e\udcff#{}=;, ", max_size=30),
+)
+VALID_TARGETS = st.builds(
+    lambda word, port, label: parse_targets([word, str(port)])[0]._replace(label=label),
+    st.sampled_from(
+        ["192.0.2.25", "2001:db8::25", "fe80::25%eth0", "mail.example", "a_b.c.", "::1.2.3.4"]
+    ),
+    st.integers(1, 65535),
+    st.one_of(st.just(""), TEXTS.map(lambda text: text.replace("\n", " "))),  # of a file's line
+)
+REASONS = st.one_of(
+    st.sampled_from(["syn-ack", "reset", "no-response", "admin-prohibited"]),
+    st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True),
+)
+ROUND_TRIPS = st.one_of(
+    st.none(), st.floats(0, 3600, exclude_min=True, exclude_max=True), st.just(6.5e-05)
+)
+OBSERVATIONS = st.builds(
+    Observation,
+    st.sampled_from(STATES),
+    REASONS,
+    st.sampled_from(["192.0.2.25", "2001:db8::25", "fe80::25%eth0"]),
+    ROUND_TRIPS,
+)
+ERRORS = st.builds(
+    lambda kind, text: kind(text + "!"), st.sampled_from([CheckError, UsageError]), TEXTS
+)
+LIMITS = st.one_of(st.none(), st.floats(1e-5, 3600), st.just(1e-9))
+EXPECTATIONS = st.builds(Expectation, st.sampled_from(STATES), LIMITS, LIMITS)
+# /etc/services separates names by white space.
+SERVICES = TEXTS.map(lambda text: "".join(text.split()))
+RUNS = st.builds(
+    NmapRun,
+    st.lists(TEXTS, min_size=1, max_size=3),
+    st.integers(-64, 255),
+    st.just(b""),
+    st.one_of(st.binary(max_size=60), TEXTS.map(lambda text: text.encode("utf-8", "replace"))),
+    st.floats(0, 3600),
+)
+
+
+@st.composite
+def reports(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Report:
+    """Return a report as a check makes it: its verdicts are judged, or failures."""
+    expectation = draw(EXPECTATIONS)
+    if draw(st.integers(0, 9)) == 0:
+        return Report((failure(draw(ERRORS)),), expectation)
+    verdicts = []
+    targets = draw(st.lists(VALID_TARGETS, min_size=1, max_size=3))
+    for target in [*targets, *targets[: draw(st.integers(0, 1))]]:  # one may be named twice
+        outcome = draw(st.one_of(OBSERVATIONS, OBSERVATIONS, ERRORS))
+        verdicts.append(judge(target, outcome, expectation, draw(SERVICES)))
+    if draw(st.integers(0, 9)) == 0:
+        verdicts.append(failure(draw(ERRORS)))  # as of a recording that is no XML
+    began = draw(st.one_of(st.none(), st.floats(0, 4e9)))
+    runs = draw(st.lists(RUNS, max_size=2))
+    return Report(tuple(verdicts), expectation, tuple(runs), began, draw(st.floats(0, 3600)))
+
+
+MAPS = st.dictionaries(st.sampled_from([*STATES, "error"]), st.integers(0, 255), max_size=4)
+PERFDATA = re.compile(r"('[^'|=]+'|time)=[0-9]+\.[0-9]{6}s;[0-9.]*;[0-9.]*;0")
+CHECKMK = re.compile(r'([0-3]) "(TCP half-open( [^" ]+)?)" (-|time=[0-9.]+;[0-9.]*;[0-9.]*;0) .+')
+SAMPLE = re.compile(
+    r'(halfopen_[a-z_]+\{target="[^"\\\s]*"(,state="[a-z]+")?\}) ([0-9]+(\.[0-9]+)?)'
+)
+COMMENT = re.compile(
+    r"# (HELP (halfopen_[a-z_]+) \S.*|TYPE (halfopen_[a-z_]+) gauge|(?!HELP|TYPE).*)"
+)
+
+
+def check_shape(convention: str, text: str, report: Report, statuses: Set[Status]) -> None:
+    """Check that a caller of this kind can read the text."""
+    lines = text.split("\n")
+    if convention == "nagios":
+        expected = report.expectation.state
+        seen = [v.observation for v in report.verdicts if v.observation]
+        timed = any(one.rtt is not None and one.state == expected for one in seen)
+        assert text.count("|") == timed
+        first, bar, perfdata = lines[0].partition(" | ")
+        assert re.match("TCP HALF-OPEN (OK|WARNING|UNKNOWN|CRITICAL) - ", first)
+        assert not bar or all(map(PERFDATA.fullmatch, perfdata.split(" ")))
+    elif convention == "text":
+        assert report.runs or len(lines) == len(report.verdicts)
+    elif convention == "farmguardian":
+        assert len(lines) == 1
+        assert "%" not in text
+    elif convention == "json":
+        assert len(lines) == 1
+        document = json.loads(text, parse_constant=pytest.fail)
+        VALIDATOR.validate(document)
+    elif convention == "f5":
+        assert text in ("", "UP")
+        assert not text or statuses <= {Status.OK, Status.WARNING}
+    elif convention == "zabbix":
+        assert len(lines) == 1
+        assert text != "1" or statuses <= {Status.OK, Status.WARNING}
+        assert text != "0" or Status.CRITICAL in statuses
+        assert text in ("0", "1") or text.startswith("TCP HALF-OPEN UNKNOWN - ")
+    elif convention == "checkmk":
+        rows = [CHECKMK.fullmatch(line) for line in lines]
+        assert all(rows), text
+        items = [row.group(2) for row in rows if row]
+        assert len(items) == len(set(items)) == len({str(v.target or "") for v in report.verdicts})
+    elif convention == "prometheus":
+        check_exposition(lines)
+
+
+def check_exposition(lines: List[str]) -> None:
+    """Check Prometheus' text format, without promtool: a stricter grammar, of what we print."""
+    samples: List[str] = []
+    families: List[str] = []
+    for line in lines:
+        sample = SAMPLE.fullmatch(line)
+        comment = COMMENT.fullmatch(line)
+        assert sample or comment, line
+        if sample:
+            assert sample.group(1).startswith(families[-1] + "{"), line
+            samples.append(sample.group(1))
+        elif comment and comment.group(3):
+            families.append(comment.group(3))
+    assert len(samples) == len(set(samples))
+    assert len(families) == len(set(families)) == 5
+
+
+@pytest.mark.parametrize("convention", list(CONVENTIONS))
+@FEW
+@given(report=reports(), wanted=MAPS, verbose=st.booleans())
+def test_any_report_has_an_exit_code_and_a_text_that_its_caller_can_read(
+    convention: str, report: Report, wanted: Dict[str, int], verbose: bool
+) -> None:
+    known = CONVENTIONS[convention]
+    if known.only is not None:
+        wanted = {state: code for state, code in wanted.items() if code in known.only}
+
+    printed = output(convention, report, wanted, verbose)
+
+    assert type(printed.code) is int
+    assert printed.code in (range(256) if known.only is None else (0, *known.only))
+    assert printed.stream in (1, 2)
+    assert printed.text or convention == "f5"
+    assert all(line.isprintable() for line in printed.text.split("\n"))
+    printed.text.encode("utf-8")  # a lone surrogate could not be written
+    if not wanted:
+        statuses = {verdict.status for verdict in report.verdicts}
+        assert printed.code == known.codes[max(statuses)]
+        check_shape(convention, printed.text, report, statuses)
+
+
+@MANY
+@given(error=ERRORS)
+def test_an_error_is_one_line(error: HalfopenError) -> None:
+    check_message(error)
+
+
+@MANY
+@given(text=TEXTS)
+def test_what_is_printable_stays_as_it_is_and_all_else_is_escaped(text: str) -> None:
+    shown = printable(text)
+
+    assert all(char == "\n" or char.isprintable() for char in shown)
+    assert printable(shown) == shown
+    assert shown == text or len(shown) > len(text)
+
+
+# -- XML ----------------------------------------------------------------------------------------
+
+RECORDINGS = [file.read_bytes() for file in XML_FILES]
+
+
+@settings(max_examples=200, phases=[Phase.generate], **SETTINGS)  # to shrink XML takes minutes
+@given(
+    xml=st.sampled_from(RECORDINGS),
+    other=st.sampled_from(RECORDINGS),
+    random=st.randoms(use_true_random=False),
+)
+def test_a_mutated_recording_gives_a_verdict_only_on_what_is_in_it(
+    xml: bytes, other: bytes, random: Random, scratch: str
+) -> None:
+    check_xml(mutated(xml, other, random), scratch)
+
+
+@FEW
+@given(xml=st.one_of(st.binary(), st.text().map(lambda text: f"<nmaprun>{text}".encode())))
+def test_what_is_no_recording_gives_no_verdict(xml: bytes, scratch: str) -> None:
+    assert set(check_xml(xml, scratch)) == {"error"}
+
+
+def test_mutated_recordings_still_give_verdicts_of_every_kind(scratch: str) -> None:
+    random, states = Random(1), set()  # noqa: S311  no secret
+    for _ in range(500):
+        xml, other = random.choice(RECORDINGS), random.choice(RECORDINGS)
+        states |= set(check_xml(mutated(xml, other, random), scratch))
+
+    assert states == {*STATES, "error"}
+
+
+@pytest.mark.parametrize("file", XML_FILES, ids=["-".join(file.parts[-3:-1]) for file in XML_FILES])
+def test_the_oracle_claims_what_each_fixture_expects(file: Path, scratch: str) -> None:
+    """It would not do for it to deny everything."""
+    check_xml(file.read_bytes(), scratch)
+    folder = file.parents[3] / "expected" / (file.parent.name + ".json")
+    expected = json.loads(
+        (folder if folder.exists() else file.with_name("expected.json")).read_text("utf-8")
+    )
+    expected = {**expected, **expected.get("versions", {}).get(file.parent.parent.name, {})}
+    for target in expected.get("targets", []):
+        claimed = claims(file.read_bytes(), target["host"], target["port"])
+        assert claimed == {(target["state"], target["reason"])}
