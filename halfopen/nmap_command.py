@@ -34,11 +34,11 @@ def second_port(port: int) -> int:
 
 
 def ports(port: int, plus_one: bool) -> str:
-    """Return the argument of -p. The asked port is named first: a recording says which it was."""
-    if not plus_one:
-        return str(port)
-    neighbour = second_port(port)
-    return "{}{}{}".format(port, "-" if neighbour > port else ",", neighbour)
+    """Return the argument of -p. The asked port is named first: a recording says which it was.
+
+    Two ports and no range: the line for sudo is to admit no more than two.
+    """
+    return f"{port},{second_port(port)}" if plus_one else str(port)
 
 
 def family_flag(version: int) -> "List[str]":

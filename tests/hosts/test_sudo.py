@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
-from lab import NOBODY, TARGET, Finished
+from lab import NOBODY, TARGET, Finished, Lab
+
+from halfopen import nmap_command, plan
 
 from .machine import EXAMPLES, WEB1, WEB2, Machine, end, wait_until
 from .test_nrpe import COMMANDS, both, running_nrpe
@@ -17,6 +21,27 @@ NEEDS = ("sudo", "visudo", "nrpe", "check_nrpe")
 
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
 WITH_SUDO = [PLUGIN, "-H", WEB1, "-p", "443", "--sudo"]
+
+
+NO_HOSTS = (
+    "example.org",
+    "face.de",  # letters that a hexadecimal number can have, too
+    "fe80",
+    "192.0.2.0/24",
+    "192.0.2.1-254",
+    "192.0.2.*",
+    "192.0.2.1,2",
+    "192.0.2",
+    "192.0.2.25%eth0",
+    "fe80::25%eth0;id",
+    "fe80::25%eth0/64",
+    "fe80::25%",
+    "2001:db8::/64",
+    "2001:DB8::1",
+    "/etc/shadow",
+    "-",
+    "$(id)",
+)
 
 
 def nmap_argv(machine: Machine) -> list[str]:
@@ -83,6 +108,43 @@ def test_the_line_admits_whatever_halfopen_builds(machine: Machine) -> None:
         assert done.returncode == 0, done
 
 
+def built(datadir: str) -> list[list[str]]:
+    """Return command lines of each kind that halfopen can build, all lengths of numbers in them."""
+    v4 = [f"192.0.2.{n}" for n in range(1, 65)]
+    v6 = [f"2001:db8::{n:x}" for n in range(1, 65)]
+    groups = [(4, ["127.0.0.1", "127.0.0.2"]), (4, ["1.2.3.4"]), (4, ["223.255.255.255"]), (4, v4)]
+    groups += [(6, ["::1"]), (6, ["2001:db8:1:2:3:4:5:6"]), (6, ["64:ff9b::192.0.2.1"]), (6, v6)]
+    groups += [(6, [f"fe80::25%{zone}"]) for zone in ("eth0", "0", "br-0_a.100", "enp0s31f6.4094x")]
+    groups += [(6, [f"fe80:1:2:3:aaaa:bbbb:cccc:{n:x}%enp0s31f6.4094x" for n in range(64)])]
+    budgets = [0.001, 0.05, 0.4, 0.9, 1.7, 2.0, 3.9, 4.0, 10.0, 3600.0]
+    looks = {look for s in budgets for count in (1, 33) for look in plan.plan(s, count)}
+    rtts = sorted({look.rtt_timeout for look in looks})
+    assert (rtts[0], rtts[-1]) == (0.01, 0.5)
+    shapes = [(group, 443, rtts[0], 10.0, True) for group in groups]
+    shapes += [(groups[0], 25, rtt, 9.9, True) for rtt in rtts]
+    shapes += [(groups[0], 25, rtts[0], seconds, True) for seconds in budgets]
+    for port in (1, 9, 99, 65534, 65535):
+        shapes += [(groups[0], port, rtts[0], 9.9, plus_one) for plus_one in (True, False)]
+    lines = [
+        nmap_command.argv(
+            group, port, version=version, rtt_timeout=rtt, time_left=seconds, plus_one=plus_one
+        )
+        for (version, group), port, rtt, seconds, plus_one in shapes
+    ]
+    (ours,) = {line[line.index("--datadir") + 1] for line in lines}
+    return [[datadir if word == ours else word for word in line] for line in lines]
+
+
+def test_the_line_admits_each_kind_of_command_line_that_halfopen_can_build(
+    machine: Machine,
+) -> None:
+    good = allow_nmap(machine)
+    for line in built(good[good.index("--datadir") + 1]):
+        done = as_nagios(machine, "sudo", "-n", "-l", good[0], *line)
+        assert done.returncode == 0, line
+    assert as_nagios(machine, "sudo", "-n", "-l", *good, "-v").returncode == 1
+
+
 @pytest.mark.usefixtures("farm")
 def test_the_line_refuses_all_other_command_lines(machine: Machine) -> None:
     good = allow_nmap(machine)
@@ -98,9 +160,25 @@ def test_the_line_refuses_all_other_command_lines(machine: Machine) -> None:
         ["--resume", "/etc/shadow"],
         ["--interactive"],
         ["-sV"],
-        ["example.org"],
-        ["192.0.2.0/24"],
-        ["/etc/shadow"],
+        ["-sC"],
+        ["-A"],
+        ["-O"],
+        ["-S", "192.0.2.1"],
+        ["-D", "192.0.2.1"],
+        ["-e", "lo"],
+        ["-g", "53"],
+        ["-iR", "5"],
+        ["-oA", "/etc/written"],
+        ["--stylesheet", "/etc/shadow"],
+        ["--excludefile", "/etc/shadow"],
+        ["--script-args", "x=y"],
+        ["--script-args-file", "/etc/shadow"],
+        ["--versiondb", "/etc/shadow"],
+        ["--packet-trace"],
+        ["-d9"],
+        ["--"],
+        [""],
+        *([host] for host in NO_HOSTS),
     ]
     tried = [
         good[:place] + words + good[place:]
@@ -109,7 +187,26 @@ def test_the_line_refuses_all_other_command_lines(machine: Machine) -> None:
     ]
     tried += [[good[0]], good[:targets_at], ["/usr/bin/id"], ["/bin/sh", "-c", "id"]]
     tried += [[good[0], *words] for words in added]
-    tried += [[word.replace("nmap_data", "nmap_data/../..") for word in good]]
+    for old, new in (
+        ("nmap_data", "nmap_data/../.."),
+        ("nmap_data", "nmap_data\n"),
+        ("site-packages", "sitepackages"),
+        ("443,444", "1-65535"),
+        ("443,444", "443,444,80"),
+        ("443,444", "-"),
+        ("443,444", "T:443"),
+        ("443,444", "100000"),
+        ("443,444", "443,444 --script default"),
+        ("-sS", "-sSC"),
+        ("ms", "h"),
+        (WEB1, f"{WEB1} -oX /etc/written"),
+        (WEB1, f"{WEB1}\n-oX\n/etc/written"),
+        (WEB1, f"-oX /etc/written {WEB1}"),
+    ):
+        changed = [word.replace(old, new) for word in good]
+        assert changed != good, old
+        tried.append(changed)
+    tried.append([*good[:targets_at], *[WEB1] * 65])
 
     assert as_nagios(machine, "sudo", "-n", *good).returncode == 0  # so the rest is no accident
     for argv in tried:
@@ -121,7 +218,7 @@ def test_the_line_refuses_all_other_command_lines(machine: Machine) -> None:
 
 
 @pytest.mark.usefixtures("farm")
-def test_words_joined_into_one_write_no_file(machine: Machine) -> None:
+def test_words_joined_into_one_write_no_file_by_sudo(machine: Machine) -> None:
     """To sudo two words are the same as one with a space; nmap takes that for no file's name."""
     good = allow_nmap(machine)
     machine.write("/srv/here", "")
@@ -130,6 +227,36 @@ def test_words_joined_into_one_write_no_file(machine: Machine) -> None:
         done = as_nagios(machine, "sh", "-c", 'cd /srv && exec "$@"', "sh", *argv)
         assert done.returncode != 0, done
     assert [path.name for path in machine.path("/srv").iterdir()] == ["here"]
+
+
+def test_no_way_to_join_words_has_nmap_write_a_file(lab: Lab, tmp_path: Path) -> None:
+    """The line can't refuse joined words: each way to join some, with the real nmap as root."""
+    good = built(nmap_command.data_folder()[1])[0]
+    ways = [(a, b) for a in range(len(good)) for b in range(a + 2, len(good) + 1)]
+
+    def run(way: tuple[int, int]) -> tuple[list[str], list[str]]:
+        first, last = way
+        argv = [*good[:first], " ".join(good[first:last]), *good[last:]]
+        folder = tmp_path / f"{first}-{last}"
+        folder.mkdir()
+        inside = ["sh", "-c", 'cd "$0" && exec timeout 20 nmap "$@"', str(folder), *argv]
+        done = lab.run(inside)
+        assert done.returncode in (0, 1, 255), done  # it ended by itself
+        return argv, [path.name for path in folder.iterdir()]
+
+    with ThreadPoolExecutor(2) as pool:
+        written = [(argv, files) for argv, files in pool.map(run, ways) if files]
+    assert written == []
+
+
+def test_sudo_runs_nmap_where_no_file_can_be_made(machine: Machine) -> None:
+    """What stands in nmap's place is a fake that tells where it is."""
+    good = allow_nmap(machine)
+    machine.path("/usr/bin/nmap").unlink()
+    machine.write("/usr/bin/nmap", "#!/bin/sh\npwd\ntouch written || echo refused\n", 0o755)
+    done = as_nagios(machine, "sh", "-c", 'cd /tmp && exec "$@"', "sh", "sudo", "-n", *good)
+
+    assert done.stdout.splitlines() == ["/proc", "refused"], done
 
 
 @pytest.mark.usefixtures("farm")
@@ -155,6 +282,15 @@ def test_an_nmap_of_roots_ends_by_itself_when_the_check_is_ended(machine: Machin
 
     assert wait_until(lambda: not machine.running("nmap.real"), 20)
     assert machine.running("sudo") == []
+
+
+def test_smoke_does_not_blame_nmap_for_what_the_line_refuses(machine: Machine) -> None:
+    """It compares with plain scans, which the line does not admit."""
+    allow_nmap(machine)
+    done = as_nagios(machine, "halfopen", "smoke", "--sudo", "--timeout", "60")
+
+    assert re.search(r"^late delivery +time of a scan +skipped +not allowed", done.stdout, re.M)
+    assert done.returncode == 0, done
 
 
 @pytest.mark.usefixtures("farm")

@@ -193,7 +193,7 @@ def test_an_open_port_is_asked_once_and_quickly() -> None:
     ((command,),) = nmap.looks
     assert command[0] == NMAP
     assert value_of(command, "--max-rtt-timeout") == "150ms"
-    assert value_of(command, "-p") == "25-26"
+    assert value_of(command, "-p") == "25,26"
     assert addresses_of(command) == [SERVER]
 
 

@@ -26,7 +26,7 @@ def test_the_ipv4_command_is_exactly_this() -> None:
     ) == words(
         "-n -sS -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate 20 "
         "--initial-rtt-timeout 150ms --min-rtt-timeout 150ms --max-rtt-timeout 150ms "
-        "--host-timeout 10000ms -p 25-26 -oX - 192.0.2.25"
+        "--host-timeout 10000ms -p 25,26 -oX - 192.0.2.25"
     )
 
 
@@ -82,9 +82,9 @@ def test_nmap_is_never_given_a_host_timeout_of_zero_which_means_none(time_left: 
 @pytest.mark.parametrize(
     ("port", "second", "both"),
     [
-        (1, 2, "1-2"),
-        (25, 26, "25-26"),
-        (65534, 65535, "65534-65535"),
+        (1, 2, "1,2"),
+        (25, 26, "25,26"),
+        (65534, 65535, "65534,65535"),
         (65535, 65534, "65535,65534"),
     ],
 )
