@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import stat
 import time
 from typing import Callable, Dict, List
 from xml.sax.saxutils import escape, quoteattr
@@ -138,6 +139,14 @@ def make_folder(folder: str) -> None:
         raise UsageError(f"cannot write to {folder!r} ({error}); name another folder") from None
 
 
+def _make_ours(folder: str) -> None:
+    """Make the folder; raise UsageError if another user can have put links into it, as in /tmp."""
+    make_folder(folder)
+    there = os.lstat(folder)
+    if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid():
+        raise UsageError(f"{folder!r} is another user's; name another folder")
+
+
 def save(found: Examination, folder: str) -> None:
     """Write each run as a recording, FOLDER/nmap-VERSION/CASE/{nmap.xml,run.json}.
 
@@ -145,8 +154,11 @@ def save(found: Examination, folder: str) -> None:
     Raises UsageError if it can't be written.
     """
     recorded = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    top = os.path.join(folder, f"nmap-{found.version}")
+    if found.trials:
+        _make_ours(top)
     for trial in found.trials:
-        place = os.path.join(folder, f"nmap-{found.version}", trial.case)
+        place = os.path.join(top, trial.case)
         run = {
             "argv": list(trial.run.argv),
             "returncode": trial.run.exit_code,

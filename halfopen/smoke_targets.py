@@ -168,14 +168,18 @@ def second_host() -> Iterator[Neighbour]:
 def _namespace(unshare: str) -> Iterator[int]:
     """Give the pid of a process in a network namespace of its own."""
     with subprocess.Popen(
-        [unshare, "--net", "sh", "-c", "echo && exec cat"],
+        [unshare, "--net", programs.find_program("cat", "install coreutils")],
+        bufsize=0,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as holder:
         try:
-            assert holder.stdout is not None  # noqa: S101  for mypy
-            if not holder.stdout.readline():
+            assert holder.stdin is not None  # noqa: S101  for mypy
+            assert holder.stdout is not None  # noqa: S101
+            with contextlib.suppress(BrokenPipeError):
+                holder.stdin.write(b"!")
+            if not holder.stdout.read(1):
                 raise CheckError("this system allows no network namespaces")
             yield holder.pid
         finally:

@@ -1,6 +1,8 @@
 """Files that the user names, and standard input as `-`."""
 
+import errno
 import os
+import stat
 import sys
 from typing import IO
 
@@ -28,15 +30,16 @@ def replace(path: str, data: bytes) -> None:
     """Put the data where the file is, at once: who reads it sees all of the old or of the new.
 
     Raises UsageError if it can't be written, or is there and is no regular file: a rename would
-    put a file in the place of /dev/null. A symbolic link stays one.
+    put a file in the place of /dev/null. A symbolic link stays one, if it is ours or root's.
     """
     try:
-        path = os.path.realpath(path)
+        path = _followed(path)
         if os.path.exists(path) and not os.path.isfile(path):
             raise UsageError(f"cannot write {path!r}: not a regular file; name a file")
-        beside = f"{path}.{os.getpid()}.tmp"
+        # In a folder that others may write to, too, nobody can have put something there before.
+        beside = f"{path}.{os.urandom(8).hex()}.tmp"
         # Readable for others, as the umask allows: the one who collects it is another user.
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
         try:
             with open(descriptor, "wb") as file:
                 file.write(data)
@@ -49,6 +52,25 @@ def replace(path: str, data: bytes) -> None:
         raise UsageError(
             f"cannot write {path!r}: {why}; name a file in a writable folder"
         ) from None
+
+
+def _followed(path: str) -> str:
+    """Return what a symbolic link leads to; raise UsageError if it is another user's.
+
+    In /tmp anybody can put one there. The kernel refuses to follow it (fs.protected_symlinks), but
+    is not asked: a rename replaces what the link leads to.
+    """
+    for _ in range(40):  # as the kernel has it
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return path
+        if not stat.S_ISLNK(found.st_mode):
+            return path
+        if found.st_uid not in (0, os.geteuid()):
+            raise UsageError(f"cannot write {path!r}: another user's link; name a file")
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
 def _all_of(file: IO[bytes], path: str) -> bytes:

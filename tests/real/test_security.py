@@ -1,0 +1,506 @@
+"""What SECURITY.md says, shown by running: programs, files, words from outside, forged answers."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import NamedTuple, Sequence
+
+import pytest
+from lab import TARGET, Lab
+
+from halfopen import sources
+from halfopen.conventions import CONVENTIONS
+from halfopen.errors import UsageError
+
+from .commands import halfopen, plugin
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted((ROOT / "halfopen").glob("*.py"))
+RECORDED = ROOT / "fixtures" / "recorded" / "nmap-7.93"
+SILENT = RECORDED / "v4-filtered-no-response-single" / "nmap.xml"
+NOBODY_ELSE = 65534
+"""A user's number: not ours, not root's."""
+
+
+def test_security_md_names_tests_that_there_are() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", text))
+    files = (ROOT / "tests").rglob("test_*.py")
+    there = {
+        name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.M)
+    }
+
+    assert len(named) > 20
+    assert named - there == set()
+
+
+# -- what runs, and what is written -------------------------------------------------------------
+
+
+class Trace(NamedTuple):
+    """What a command and all that it started have asked of the kernel."""
+
+    code: int
+    stdout: str
+    programs: list[str]
+    """Paths, in the order in which they were started; the command itself is the first."""
+    written: list[str]
+    """Files that were opened for writing, and names that were made, changed or removed."""
+    calls: str
+
+
+# strace prints a call's words before it ends, so half of one that others interrupt is enough.
+_CALL = re.compile(r"^\d+ +(\w+)\((.*)", re.M)
+_PATHS = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_HARMLESS = re.compile("f?access.*|.*stat.*|getcwd|readlink.*|chdir|l?getxattr")
+
+
+def traced(lab: Lab, folder: Path, words: Sequence[str]) -> Trace:
+    log = folder / "strace"
+    tracer = ["strace", "-f", "-qq", "-s", "4096", "-e", "trace=%file,execve,execveat"]
+    done = lab.run([*tracer, "-e", "signal=none", "-o", str(log), *words])
+    calls = log.read_text(encoding="utf-8", errors="replace")
+    programs, written = [], []
+    for name, rest in _CALL.findall(calls):
+        paths = _PATHS.findall(rest)
+        if name in ("execve", "execveat"):
+            programs.append(paths[0])
+        elif name in ("open", "openat", "openat2"):
+            if re.search("O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND", rest):
+                written.append(paths[0])
+        elif not _HARMLESS.fullmatch(name):
+            written += paths
+    return Trace(done.returncode, done.stdout, programs, written, calls)
+
+
+@pytest.fixture(scope="module")
+def nmap() -> str:
+    path = shutil.which("nmap")
+    assert path
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        pytest.param(plugin(TARGET[4], 25), 0, id="plugin"),
+        pytest.param(plugin("-H", TARGET[6], "-p", "smtp", "-v"), 0, id="plugin-options"),
+        pytest.param(plugin("-H", "mail.example", "-p", 80), 2, id="plugin-name-silent"),
+        pytest.param(halfopen("check", f"{TARGET[4]}:25", f"{TARGET[4]}:123"), 2, id="check"),
+        pytest.param(halfopen("wait", f"{TARGET[4]}:25"), 0, id="wait"),
+        pytest.param(halfopen("watch", f"{TARGET[4]}:25", "--count", 1), 0, id="watch"),
+    ],
+)
+def test_nothing_runs_but_nmap_and_nothing_is_written(
+    lab: Lab, tmp_path: Path, nmap: str, words: list[str], code: int
+) -> None:
+    lab.set_hosts(f"{TARGET[4]} mail.example\n")
+    seen = traced(lab, tmp_path, words)
+
+    assert seen.code == code, seen.stdout
+    assert seen.programs[0] == words[0]
+    assert seen.programs[1:]
+    assert set(seen.programs[1:]) == {nmap}
+    assert set(seen.written) <= {"/dev/null"}
+
+
+def test_judging_a_recording_runs_and_writes_nothing(lab: Lab, tmp_path: Path) -> None:
+    words = halfopen("replay", RECORDED / "v4-open-single" / "nmap.xml")
+    seen = traced(lab, tmp_path, words)
+
+    assert (seen.code, seen.programs, seen.written) == (0, [words[0]], [])
+
+
+def test_smoke_runs_its_tools_by_their_paths_and_no_shell(lab: Lab, tmp_path: Path) -> None:
+    seen = traced(lab, tmp_path, halfopen("smoke", "--timeout", 60))
+
+    assert re.search(r"^two hosts +halfopen's own scan +ok ", seen.stdout, re.M), seen.stdout
+    names = {os.path.basename(path) for path in seen.programs[1:]}
+    assert names == {"nmap", "ip", "nsenter", "unshare", "cat", os.path.basename(sys.executable)}
+    assert all(map(os.path.isabs, seen.programs))
+    assert set(seen.written) <= {"/dev/null"}
+
+
+def test_sudo_runs_nmap_without_a_shell(lab: Lab, tmp_path: Path, nmap: str) -> None:
+    lab.set_hosts(f"127.0.0.1 localhost {socket.gethostname()}\n")  # or else sudo sends a mail
+    seen = traced(lab, tmp_path, plugin("-H", TARGET[4], "-p", 25, "--sudo"))
+
+    assert seen.code == 0, seen.stdout
+    assert [os.path.basename(path) for path in seen.programs[1:]] == ["sudo", "nmap"]
+    assert seen.programs[-1] == nmap
+
+
+def dotted(node: ast.AST) -> str:
+    """Return a name as it is written: os.environ.get."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def calls(path: Path) -> list[ast.Call]:
+    return [node for node in nodes(path) if isinstance(node, ast.Call)]
+
+
+def test_no_module_can_call_a_shell_and_three_can_run_programs() -> None:
+    shells = ("os.system", "os.popen", "pty.spawn", "eval", "exec", "subprocess.getoutput")
+    runners = set()
+    for path in MODULES:
+        for call in calls(path):
+            called = dotted(call.func)
+            assert called not in shells, path
+            assert "shell" not in {keyword.arg for keyword in call.keywords}, path
+            if re.match(
+                r"subprocess\.(?!TimeoutExpired)|os\.(posix_spawn|exec|spawn|fork)", called
+            ):
+                runners.add(path.name)
+
+    assert runners == {"nmap_run.py", "head_start.py", "smoke_targets.py"}
+
+
+# -- the environment ----------------------------------------------------------------------------
+
+
+def test_these_variables_of_the_environment_are_read_and_no_others() -> None:
+    read, handed_on = {}, set()
+    for path in MODULES:
+        attributes = [getattr(node, "attr", "") for node in nodes(path)]
+        mentions = sum(attributes.count(name) for name in ("environ", "environb", "getenv"))
+        asked = [call for call in calls(path) if dotted(call.func) == "os.environ.get"]
+        options = [k.value for call in calls(path) for k in call.keywords if k.arg == "envvar"]
+        names = {
+            part.value
+            for word in [*(call.args[0] for call in asked), *options]
+            for part in ast.walk(word)
+            if isinstance(part, ast.Constant)
+        }
+        if names:
+            read[path.name] = names
+        if mentions > len(asked):
+            handed_on.add(path.name)
+
+    ours = {"HALFOPEN_NMAP"}
+    for name in ("head_start.py", "drop_in.py", "cli.py"):
+        assert read.pop(name) == ours
+    assert read == {
+        "programs.py": {"PATH"},
+        "target.py": {"HAPROXY_SERVER_"},  # ADDR and PORT
+        "screens.py": {"TERM"},  # and shutil.get_terminal_size's COLUMNS and LINES
+    }
+    assert handed_on == {"head_start.py"}  # to nmap, as it is
+
+
+@pytest.mark.parametrize("path", [".", "", "bin", "./bin", "..", "bin:"])
+def test_a_folder_of_paths_that_is_not_absolute_is_not_looked_at(
+    lab: Lab, tmp_path: Path, path: str
+) -> None:
+    """What lies there is a fake: a trap."""
+    trap = f"#!/bin/sh\ntouch {tmp_path}/trapped\n"
+    for folder in (tmp_path, tmp_path / "bin", tmp_path / "here", tmp_path / "here" / "bin"):
+        folder.mkdir(exist_ok=True)
+        (folder / "nmap").write_text(trap, encoding="utf-8")
+        (folder / "nmap").chmod(0o755)
+    words = ["env", f"PATH={path}:/usr/bin:/bin", *plugin(TARGET[4], 25)]
+    inside = ["/bin/sh", "-c", f'cd {tmp_path}/here && exec "$@"', "sh", *words]
+    done = lab.run(inside)
+
+    assert done.returncode == 0, done
+    assert not (tmp_path / "trapped").exists()
+
+
+# -- what is printed ----------------------------------------------------------------------------
+
+HOSTILE = "a\x1b[31m\r\x07\x9b2J\u202e\u2066\u200b\udcffz"
+"""Colours, a bell, both kinds of CSI, text turned round or unseen, a byte that is no character."""
+
+MANY = """
+import json, os, sys
+from halfopen import cli, entry, operate, screens, smoke_report
+for name, words in json.load(sys.stdin):
+    child = os.fork()
+    if not child:
+        sys.argv = [name, *words]
+        getattr(entry, name)()
+    os.waitpid(child, 0)
+"""
+"""Runs commands one after the other, loaded once."""
+
+
+def fake_nmap(folder: Path, *, reason: str, stderr: str = "", code: int = 0) -> str:
+    """Write a fake of an nmap that has gone mad, or that another has put there."""
+    folder.mkdir()
+    xml = (RECORDED / "v4-open-single" / "nmap.xml").read_text(encoding="utf-8")
+    xml = xml.replace('reason="syn-ack"', f'reason="{reason}"')
+    (folder / "xml").write_text(xml, encoding="utf-8", errors="surrogateescape")
+    (folder / "stderr").write_text(stderr, encoding="utf-8", errors="surrogateescape")
+    script = f"#!/bin/sh\ncat {folder}/stderr >&2\ncat {folder}/xml\nexit {code}\n"
+    (folder / "nmap").write_text(script, encoding="utf-8")
+    (folder / "nmap").chmod(0o755)
+    return str(folder / "nmap")
+
+
+def test_no_control_character_reaches_a_terminal_or_a_log(tmp_path: Path) -> None:
+    good = ["-H", TARGET[4], "-p", "25"]
+    odd_reason = fake_nmap(tmp_path / "reason", reason="&#x9b;&#x202e;syn")
+    failing = fake_nmap(tmp_path / "failing", reason="", stderr=HOSTILE * 3 + "\n", code=1)
+    warning = fake_nmap(tmp_path / "warning", reason="syn-ack", stderr=HOSTILE * 3)
+    odd_place = tmp_path / f"{HOSTILE}\nTCP HALF-OPEN OK"
+    shutil.copytree(str(tmp_path / "warning"), str(odd_place))
+    labels = tmp_path / "labels"
+    labels.write_text(f"{HOSTILE} = {TARGET[4]}:25\n", errors="surrogateescape")
+    checks = [
+        ["-H", HOSTILE, "-p", "25"],
+        ["-H", TARGET[4], "-p", HOSTILE],
+        [*good, "--nmap", f"/no/{HOSTILE}"],
+        [*good, "--nmap", odd_reason, "-v"],
+        [*good, "--nmap", failing, "-v"],
+        [*good, "--nmap", warning, "-v"],
+        [*good, "--nmap", str(odd_place / "nmap"), "-v"],
+        [*good, "--nmap", warning, "--output", f"/no/{HOSTILE}/x"],
+        ["--targets", f"/no/{HOSTILE}"],
+        ["--targets", str(labels)],
+        [*good, "--expect", HOSTILE],
+        [*good, f"--{HOSTILE}"],
+    ]
+    runs = [
+        ("check_tcp_half_open", ["--as", convention, *words])
+        for words in checks
+        for convention in CONVENTIONS
+    ]
+    others = [["--nmap", f"/no/{HOSTILE}"], ["--nmap", failing], ["--as", HOSTILE]]
+    for words in others:
+        runs += [("halfopen", ["wait", f"{TARGET[4]}:25", "--within", "0.5", *words])]
+        runs += [("halfopen", ["watch", f"{TARGET[4]}:25", "--count", "1", *words])]
+        runs += [("halfopen", ["smoke", "--timeout", "5", *words])]
+    runs += [("halfopen", ["smoke", "--as", "junit", "--nmap", f"/no/{HOSTILE}"])]
+    runs += [("halfopen", ["replay", f"/no/{HOSTILE}"]), ("halfopen", [HOSTILE])]
+
+    env = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", MANY],
+        input=json.dumps(runs).encode(),
+        capture_output=True,
+        env=env,
+        timeout=300,
+        check=True,
+    )
+    for printed in (done.stdout.decode("utf-8"), done.stderr.decode("utf-8")):
+        lines = printed.split("\n")
+        assert [line for line in lines if not line.isprintable()] == []
+        # No line of the caller's making: that one would be taken for a verdict.
+        assert not [line for line in lines if line.startswith("TCP HALF-OPEN OK/")]
+    assert done.stdout.count(b"a\\x1b[31m") > len(CONVENTIONS) * 5
+
+
+# -- words that look like options, files that another has put there -------------------------------
+
+
+@pytest.mark.parametrize("host", ["--output={}", "--output", "-oX", "--as=f5", "--help", "-v"])
+def test_a_host_after_its_option_is_never_an_option(tmp_path: Path, host: str) -> None:
+    file = tmp_path / "written"
+    word = host.format(file)
+    for words in (["-H", word, "-p", "25"], ["--", word, "25"]):
+        done = subprocess.run(plugin(*words), stdout=-1, stderr=-1, text=True, check=False)
+
+        assert done.returncode == 3
+        assert done.stdout.startswith(f"TCP HALF-OPEN UNKNOWN - host '{word[:40]}")
+        assert "' begins with '-'; give a name or an IP address\n" in done.stdout
+        assert not file.exists()
+
+
+def test_a_file_is_made_under_a_name_that_nobody_can_have_taken(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "result"
+    names = set()
+    for _ in range(2):
+        seen = traced(lab, tmp_path, plugin("-H", TARGET[4], "-p", 25, "--output", file))
+        (made,) = {path for path in seen.written if "result." in path}
+        assert re.search(re.escape(f'"{made}", O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW'), seen.calls)
+        assert set(seen.written) == {"/dev/null", str(file), made}
+        assert os.path.dirname(made) == str(tmp_path)
+        names.add(made)
+
+    assert len(names) == 2
+    assert file.read_text(encoding="utf-8").startswith("TCP HALF-OPEN OK")
+
+
+def test_a_link_that_another_has_put_there_is_not_followed(tmp_path: Path) -> None:
+    victim, everyones = tmp_path / "victim", tmp_path / "everyones"
+    victim.write_text("precious", encoding="utf-8")
+    everyones.mkdir()
+    everyones.chmod(0o1777)
+    planted, ours = everyones / "result", everyones / "ours"
+    planted.symlink_to(victim)
+    os.lchown(str(planted), NOBODY_ELSE, NOBODY_ELSE)
+    ours.symlink_to(planted)
+    for name in (planted, ours):
+        with pytest.raises(UsageError, match="another user's link"):
+            sources.replace(str(name), b"up")
+        done = subprocess.run(
+            plugin("-H", "192.0.2.25", "-p", "0", "--output", name), stderr=-1, check=False
+        )
+        assert (done.returncode, b"another user's link" in done.stderr) == (3, True)
+
+    assert victim.read_text(encoding="utf-8") == "precious"
+    assert sorted(path.name for path in everyones.iterdir()) == ["ours", "result"]
+
+
+@pytest.mark.parametrize("name", ["nmap-7.93", "link"])
+def test_recordings_are_not_kept_in_a_folder_that_another_has_made(
+    tmp_path: Path, name: str
+) -> None:
+    from halfopen import smoke, smoke_report  # noqa: PLC0415
+    from halfopen.nmap_run import NmapRun  # noqa: PLC0415
+
+    theirs = tmp_path / name
+    theirs.mkdir()
+    os.chown(str(theirs), NOBODY_ELSE, NOBODY_ELSE)
+    if name == "link":
+        (tmp_path / "nmap-7.93").symlink_to(theirs)
+    trial = smoke.Trial("case", "25 open", NmapRun(("nmap",), 0, b"", b"", 0.1))
+    found = smoke.Examination("nmap", "7.93", [], [trial], None)
+    with pytest.raises(UsageError, match="another user's"):
+        smoke_report.save(found, str(tmp_path))
+
+    assert list(theirs.iterdir()) == []
+
+
+# -- an nmap gone mad ---------------------------------------------------------------------------
+
+
+def test_messages_without_end_do_not_keep_a_check_from_ending(tmp_path: Path) -> None:
+    """The fake says the beginning of a message 300,000 times, where silence makes us read it."""
+    script = tmp_path / "nmap"
+    repeat = "head -c 900000 /dev/zero | sed 's/\\x00\\x00\\x00/=> /g' >&2"
+    script.write_text(f"#!/bin/sh\ncat {SILENT}\n{repeat}\n", encoding="utf-8")
+    script.chmod(0o755)
+    words = plugin("--nmap", script, "--no-plus-one", "-H", TARGET[4], "-p", 80, "-t", 8)
+    done = subprocess.run(words, stdout=-1, text=True, timeout=30, check=False)
+
+    assert done.returncode in (2, 3), done
+
+
+DECLARATIONS = {
+    "attribute": '<!ATTLIST state reason CDATA "syn-ack">',
+    "entity": '<!ENTITY e "open">',
+    "file": '<!ENTITY e SYSTEM "file:///etc/passwd">',
+    "parameter": '<!ENTITY % e SYSTEM "file:///etc/passwd"> %e;',
+    "laughs": '<!ENTITY a "aaaaaaaaaa">'
+    + "".join(f'<!ENTITY {b} "{f"&{a};" * 30}">' for a, b in zip("abcdefg", "bcdefgh")),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("declared", DECLARATIONS.values(), ids=DECLARATIONS)
+def test_xml_with_declarations_of_its_own_is_never_open(
+    tmp_path: Path, declared: str, encoding: str
+) -> None:
+    xml = (RECORDED / "v4-open-single" / "nmap.xml").read_text(encoding="utf-8")
+    odd = xml.replace("<!DOCTYPE nmaprun>", f"<!DOCTYPE nmaprun [{declared}]>")
+    assert odd != xml
+    file = tmp_path / "odd.xml"
+    file.write_text(odd.replace("UTF-8", encoding), encoding=encoding)
+    done = subprocess.run(
+        halfopen("replay", file), stdout=-1, stderr=-1, text=True, timeout=30, check=False
+    )
+
+    assert done.returncode == 3, done
+    assert "root:" not in done.stdout + done.stderr
+
+
+# -- an attacker on the network -----------------------------------------------------------------
+
+
+class Forger(threading.Thread):
+    """Answers each SYN to a port that is silent, as one who can send in the target's name would."""
+
+    def __init__(self, lab: Lab, port: int, *, flags: int, acknowledge: int, off: int = 0) -> None:
+        """Get ready in the target's namespace; `off` is how far the guessed port is wrong."""
+        super().__init__(daemon=True)
+        self._port, self._flags = port, flags
+        self._acknowledge, self._off = acknowledge, off
+        self._wire = lab.within("target", lambda: _socket(socket.AF_PACKET, 0))
+        self._out = lab.within("target", lambda: _socket(socket.AF_INET, socket.IPPROTO_RAW))
+        self._wire.bind(("eth0", 0x0800))
+        self._wire.settimeout(0.1)
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Forger:
+        """Begin."""
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """End."""
+        self._ended.set()
+        self.join()
+        self._wire.close()
+        self._out.close()
+
+    def run(self) -> None:
+        """Do it until the block has ended."""
+        while not self._ended.is_set():
+            try:
+                packet = self._wire.recv(65535)[14:]
+            except socket.timeout:
+                continue
+            source, destination, tcp = packet[12:16], packet[16:20], packet[(packet[0] & 15) * 4 :]
+            if packet[9] != socket.IPPROTO_TCP or len(tcp) < 20 or tcp[13] != 2:
+                continue
+            sport, dport = struct.unpack("!HH", tcp[:4])
+            if dport == self._port and destination == socket.inet_aton(TARGET[4]):
+                answer = self._answer(destination, source, sport + self._off)
+                self._out.sendto(answer, (socket.inet_ntoa(source), 0))
+
+    def _answer(self, source: bytes, destination: bytes, port: int) -> bytes:
+        fields = (self._port, port, 1, self._acknowledge, 5 << 4, self._flags, 65535)
+        head = struct.pack("!HHIIBBH", *fields)
+        pseudo = source + destination + struct.pack("!BBH", 0, socket.IPPROTO_TCP, 20)
+        tcp = head + struct.pack("!HH", _checksum(pseudo + head + bytes(4)), 0)
+        # The kernel fills in the rest of the IP header.
+        ip = struct.pack("!BBHHHBBH", 0x45, 0, 40, 0, 0, 64, socket.IPPROTO_TCP, 0)
+        return ip + source + destination + tcp
+
+
+def _socket(family: int, protocol: int) -> socket.socket:
+    return socket.socket(family, socket.SOCK_RAW, protocol)
+
+
+def _checksum(data: bytes) -> int:
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+SYN_ACK, RST_ACK, WRONG = 0x12, 0x14, 0xDEADBEEF
+
+
+@pytest.mark.parametrize(("flags", "state"), [(SYN_ACK, "open"), (RST_ACK, "closed")])
+def test_a_forged_answer_to_the_right_port_is_believed_whatever_it_acknowledges(
+    lab: Lab, flags: int, state: str
+) -> None:
+    """What nmap does, and SECURITY.md warns of: should it ever look closer, tell so there."""
+    with Forger(lab, 80, flags=flags, acknowledge=WRONG):
+        done = lab.run(halfopen("check", f"{TARGET[4]}:80"))
+
+    assert done.stdout.split()[1] == state, done
+
+
+def test_a_forged_answer_to_another_port_is_not_believed(lab: Lab) -> None:
+    with Forger(lab, 80, flags=SYN_ACK, acknowledge=WRONG, off=1000):
+        done = lab.run(halfopen("check", f"{TARGET[4]}:80"))
+
+    assert done.stdout.split()[1] == "filtered", done
