@@ -167,7 +167,8 @@ def run_all(
                 left = max(0.0, deadline - time.monotonic()) if _goes_on(deadline) else 0.0
                 # No event tells that a process has ended, on every Python: ask again soon.
                 ending = any(not child.open_pipes for child in running.values())
-                for key, _ in selector.select(min(left, 0.001) if ending else left):
+                # A signal that comes just before select() is seen when it returns.
+                for key, _ in selector.select(min(left, 0.001 if ending else 1.0)):
                     child, name = key.data
                     child.read(name, key.fileobj)
                 for index, child in list(running.items()):
