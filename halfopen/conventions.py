@@ -4,6 +4,7 @@ from typing import Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tupl
 
 from halfopen import render
 from halfopen.check import Report, Status, Verdict
+from halfopen.errors import UsageError
 from halfopen.head_start import TIMEOUT
 from halfopen.target import Parse, parse_balancer_words, parse_plugin_words
 
@@ -56,10 +57,10 @@ def _coded(verdict: Verdict, convention: Convention, exit_map: ExitMap) -> Tuple
     """Return the verdict, its status as the user's exit map has it, and its exit code.
 
     A limit on the round trip stands. A failed check stays UNKNOWN in words, whatever exit code it
-    is to have.
+    is to have; a wrong word is no check at all, which would never be one.
     """
-    wanted = None if verdict.slow else exit_map.get(verdict.state)
-    if wanted is None:
+    wanted = exit_map.get(verdict.state)
+    if wanted is None or verdict.slow or isinstance(verdict.error, UsageError):
         return verdict, convention.codes[verdict.status]
     if verdict.error is None:
         verdict = verdict._replace(status=_PLUGIN_STATUS.get(wanted, verdict.status))

@@ -316,7 +316,8 @@ class Machine:
         return [
             pid
             for pid, words in self.processes().items()
-            if name in {os.path.basename(word) for word in words[:2]}
+            # Python, its flags, the script.
+            if name in {os.path.basename(word) for word in words[:3]}
         ]
 
     # -- nmap -----------------------------------------------------------------------------------

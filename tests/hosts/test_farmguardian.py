@@ -1,36 +1,51 @@
 """Farmguardian, of ZEVENET, SKUDONET and RELIANOID: a fake one, for no Debian package has it.
 
-What is real: the scripts of examples/farmguardian, curl, Perl's backticks (which are how the real
-one runs its checks), the plugin and nmap. The fakes play what the load balancers' API reference
-and source say; each says so where it is defined.
+What is real: the commands of examples/farmguardian/README.md, the scripts beside it, curl, Perl's
+backticks (which are how the real one runs its checks), the plugin, put in its place as that page
+says, and nmap. The fakes play what the load balancers' API reference and source say; each says so
+where it is defined.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any, Dict, Iterator, NamedTuple, Tuple
 
 import pytest
-from lab import TARGET, Lab, Running
+from lab import TARGET, Finished, Lab, Running
 
-from .machine import WEB1, WEB2, Farm, Machine, end, wait_until
+from .machine import EXAMPLES, ROOT, WEB1, WEB2, Farm, Machine, end, wait_until
 
 NEEDS = ("curl", "perl")
 
+PAGE = (EXAMPLES / "farmguardian" / "README.md").read_text(encoding="utf-8")
 PLUGINS = "/usr/lib/nagios/plugins/"
 NAME = "check_tcp_half_open"
 KEY = "0123456789abcdef"
-REST, ZCLI = "/root/rest.sh", "/root/zcli.sh"
-# A fake zcli, that writes down its words, and creates nothing twice.
-ZCLI_FAKE = """#!/bin/sh
+FOLDER, SAID = "/root/farmguardian/", "/root/said"
+# A fake apt-get, for there is no mirror in the lab: it writes down its words.
+APT_GET = f"""#!/bin/sh
+echo "$*" >> {SAID}
+"""
+# A fake zcli, as far as the script goes: it writes down its words, creates nothing twice, and knows
+# whether the Farmguardian has a command. It prints as the real one does with -nc.
+ZCLI = f"""#!/bin/sh
 IFS=,
-echo "$*" >> /root/said
-[ "$2" != create ] || [ "$(grep -c create /root/said)" = 1 ]
+echo "$*" >> {SAID}
+case "$*" in
+    farmguardian,create,*) [ ! -e /root/made ] && : > /root/made ;;
+    farmguardian,set,*) echo something > /root/made ;;
+    *farmguardian,get,*) printf '{{\\n   "command" : "%s"\\n}}\\n' "$(cat /root/made)" ;;
+esac
 """
 LINK_LOCAL = "fe80::25%eth0"
 
@@ -39,6 +54,63 @@ BACKTICKS = 'my @output = `$ARGV[0]`; print $?, "\\n", @output;'
 
 Request = Tuple[str, str, Dict[str, Any]]
 Backend = Tuple[str, str]
+
+
+class Product(NamedTuple):
+    """What differs between the load balancers, as far as this goes: names in their REST API.
+
+    The real RELIANOID takes the others' names as well, and says in its log that it will not for
+    ever: this one does not.
+    """
+
+    name: str
+    api: str
+    key: str
+
+
+ZEVENET = Product("ZEVENET", "/zapi/v4.0/zapi.cgi", "ZAPI_KEY")
+PRODUCTS = [
+    ZEVENET,
+    ZEVENET._replace(name="SKUDONET"),
+    Product("RELIANOID", "/api/v4.0/api.cgi", "API_KEY"),
+]
+each_product = pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name)
+
+
+# -- the page -------------------------------------------------------------------------------------
+
+
+def section(title: str) -> str:
+    """Return the text below a heading of the page."""
+    return PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def commands(title: str) -> list[str]:
+    """Return the shell commands below a heading, a text for each block."""
+    return re.findall(r"^```sh\n(.*?)^```", section(title), re.M | re.S)
+
+
+def command_for(product: Product, script: str) -> str:
+    """Return the page's line that runs the script for the product, without the comment."""
+    lines = "".join(commands("2. Create the Farmguardian")).splitlines()
+    (line,) = (line for line in lines if script in line and product.name in line.split("#")[1])
+    return line.split(" #")[0]
+
+
+def table(title: str) -> dict[str, str]:
+    """Return the first two columns of the last table below a heading."""
+    rows = re.findall(r"^\| ([^|]+?) \| ([^|]*?) \|", section(title), re.M)
+    return {name: value.strip("`") for name, value in rows}
+
+
+def settings_of_checks() -> list[str]:
+    """Return the commands for Farmguardian that the page writes out, without the usual one."""
+    found = re.findall(rf"`({NAME} HOST PORT [^`]+)`", PAGE)
+    assert found
+    return found
+
+
+# -- the load balancer ----------------------------------------------------------------------------
 
 
 class Check(NamedTuple):
@@ -55,13 +127,32 @@ class Farmguardian:
     Contract: HOST and PORT are replaced everywhere in the command, the plugins' folder goes before
     it, and before that, with `mark`, what an L4xNAT farm needs (libm stands for its mark.so). Run
     as root from /, stdin is /dev/null. Exit status 0 in less than `timeout` is up, all else down.
-    Backends are checked one after the other.
+    Backends are checked one after the other. In the first pass all are up, whatever the checks
+    found; a later one goes by them. What is found goes to the system's log.
     """
 
     def __init__(self, machine: Machine, command: str, timeout: float, mark: bool) -> None:
         """Check nothing yet."""
         self._machine, self._command, self._timeout = machine, command, timeout
         self._prefix = "MARK=514 LD_PRELOAD=libm.so.6 " if mark else ""
+        self._in_service: dict[str, bool] | None = None
+        self._log: list[str] = []
+
+    def next_pass(self, *hosts: str) -> list[bool]:
+        """Make the loop's next pass over the hosts' port 443; return which are in service then."""
+        before = self._in_service
+        checks = dict(zip(hosts, self.check(*((host, "443") for host in hosts))))
+        for host, check in checks.items():
+            self._say(f"server {host}:443 - errorcode {check.status}")
+            if before is not None and before[host] != check.up:
+                change = "resurrect" if check.up else "down"
+                self._say(f"BackEnd {host}:443 {change} in farm: 'web'")
+        self._in_service = {host: before is None or checks[host].up for host in hosts}
+        return list(self._in_service.values())
+
+    def _say(self, message: str) -> None:
+        self._log.append(f"Nov 23 10:00:00 lb farmguardian[514]: (INFO) {message}\n")
+        self._machine.write("/var/log/syslog", "".join(self._log))
 
     def check(self, *backends: Backend) -> list[Check]:
         """Make one pass over the backends."""
@@ -90,6 +181,8 @@ class Farmguardian:
 class Api(HTTPServer):
     """A fake REST API, with the part of a load balancer's that Farmguardians are made by."""
 
+    product = ZEVENET
+
     def __init__(self) -> None:
         """Listen, with an HTTP farm (one service) and an L4xNAT farm (none) to put in charge."""
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -102,12 +195,14 @@ class Api(HTTPServer):
         """What the script is told."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def answer(self, method: str, path: str, given: dict[str, Any]) -> tuple[int, str]:
-        """Return the status and the message, after the API's own rules."""
+    def answer(self, method: str, path: str, given: dict[str, Any]) -> tuple[int, Any]:
+        """Return the status and the message (of GET: the settings), after the API's own rules."""
         self.requests.append((method, path, given))
         if (method, path) == ("POST", "/monitoring/fg"):
             return self._create(given)
         made = re.match(r"/monitoring/fg/([\w-]+)$", path)
+        if method == "GET" and made:
+            return 200, {"name": made.group(1), **self.guardians[made.group(1)]}
         if method == "PUT" and made:
             return self._modify(made.group(1), given)
         if method == "POST" and path in ("/farms/web/services/https/fg", "/farms/mail/fg"):
@@ -119,7 +214,7 @@ class Api(HTTPServer):
             return 400, "The parameter 'name' has not a valid value."
         if given["name"] in self.guardians:
             return 400, f"The farm guardian '{given['name']}' already exists."
-        self.guardians[given["name"]] = {}
+        self.guardians[given["name"]] = {"description": "", "command": "", "interval": 10}
         return 200, "created"
 
     def _modify(self, name: str, given: dict[str, Any]) -> tuple[int, str]:
@@ -153,19 +248,22 @@ class _Handler(BaseHTTPRequestHandler):
     server: Api
 
     def _answer(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        cgi, _, path = self.path.partition("/zapi.cgi")
-        if cgi != "/zapi/v4.0" or self.headers["Content-Type"] != "application/json":
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        api = self.server.product.api
+        message: Any
+        if not self.path.startswith(api) or self.headers["Content-Type"] != "application/json":
             status, message = 404, "not found"
-        elif self.headers["ZAPI_KEY"] != KEY:
+        elif self.headers[self.server.product.key] != KEY:
             status, message = 401, "Authorization required"
         else:
-            status, message = self.server.answer(self.command, path, body)
+            path, given = self.path[len(api) :], json.loads(body or "{}")
+            status, message = self.server.answer(self.command, path, given)
         self.send_response(status)
         self.end_headers()
-        self.wfile.write(json.dumps({"message": message}).encode())
+        text = json.dumps({"message": message}, indent=3, separators=(",", " : "))
+        self.wfile.write(text.encode())
 
-    do_POST = do_PUT = _answer  # noqa: N815  as http.server calls them
+    do_GET = do_POST = do_PUT = _answer  # noqa: N815  as http.server calls them
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Nothing: the test's output is for the test."""
@@ -183,11 +281,41 @@ def api(lab: Lab) -> Iterator[Api]:
     server.server_close()
 
 
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the single file, as `make dist` makes it."""
+    folder = tmp_path_factory.mktemp("dist")
+    tool = ROOT / "tools" / "dist.py"
+    subprocess.run([sys.executable, str(tool), "files", str(folder)], check=True, timeout=900)
+    return folder / NAME
+
+
+@pytest.fixture
+def machine(machine: Machine, dist: Path) -> Machine:
+    """Return a load balancer to which the page's step 1 was done, and to which the scripts came."""
+    machine.path(PLUGINS, NAME).unlink()
+    machine.write("/usr/local/bin/apt-get", APT_GET, 0o755)
+    machine.write("/usr/local/bin/zcli", ZCLI, 0o755)
+    for script in ("rest.sh", "zcli.sh"):
+        machine.install("farmguardian/" + script, FOLDER + script, 0o755)
+    shutil.copyfile(str(dist), str(machine.path(FOLDER, NAME)))
+    done = run(machine, commands("1. Put the file")[0])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return machine
+
+
+def run(machine: Machine, script: str, **values: str) -> Finished[str]:
+    """Run a command of the page on the load balancer, with values for its placeholders."""
+    for name, value in values.items():
+        assert name in script
+        script = script.replace(name, value)
+    return machine.run(["sh", "-ec", f"cd {FOLDER}\n{script}"])
+
+
 def made_by(api: Api, machine: Machine, *words: str, key: str = KEY) -> int:
-    """Run the example with the words after the load balancer's, and return the exit code."""
-    machine.install("farmguardian/rest.sh", REST, 0o755)
-    environment = {"PATH": "/usr/bin:/bin", "ZAPI_KEY": key}
-    done = machine.run([REST, api.url, *words], env=environment)
+    """Run the page's command with the farm's words, and return the exit code."""
+    script = command_for(api.product, "rest.sh").replace("FARM SERVICE", " ".join(words))
+    done = run(machine, script, **{"=KEY": "=" + key, "https://LB:444": api.url})
     assert done.stdout == ""
     assert (done.returncode == 0) == (done.stderr == ""), done
     return done.returncode
@@ -204,28 +332,43 @@ def farmguardian(request: pytest.FixtureRequest, api: Api, machine: Machine) -> 
 # -- making one -----------------------------------------------------------------------------------
 
 
+SETTINGS = {
+    "description": "Half-open TCP check, unseen by the backends",
+    "command": "check_tcp_half_open HOST PORT",
+    "interval": 10,
+    "cut_conns": "false",
+    "log": "true",
+}
+
+
+@each_product
 def test_the_api_is_asked_for_a_farmguardian_and_to_put_it_in_charge_of_the_farm(
-    api: Api, machine: Machine
+    api: Api, machine: Machine, product: Product
 ) -> None:
+    api.product = product
     assert made_by(api, machine, "web", "https") == 0
 
     assert api.requests == [
         ("POST", "/monitoring/fg", {"name": NAME}),
-        (
-            "PUT",
-            "/monitoring/fg/" + NAME,
-            {
-                "description": "Half-open TCP check, unseen by the backends",
-                "command": "check_tcp_half_open HOST PORT",
-                "interval": 10,
-                "force": "true",
-                "cut_conns": "false",
-                "log": "true",
-            },
-        ),
+        ("GET", "/monitoring/fg/" + NAME, {}),
+        ("PUT", "/monitoring/fg/" + NAME, SETTINGS),
         ("POST", "/farms/web/services/https/fg", {"name": NAME}),
     ]
     assert api.farms == {"/farms/web/services/https/fg": NAME}
+
+
+def test_the_fields_of_the_gui_are_what_the_script_sends() -> None:
+    fields = table("2. Create the Farmguardian")
+
+    assert [fields[name] for name in ("Name", "Command", "Interval", "Timeout")] == [
+        NAME,
+        SETTINGS["command"],
+        str(SETTINGS["interval"]),
+        str(SETTINGS["interval"]),
+    ]
+    switches = {"on": "true", "off": "false"}
+    assert switches[fields["Cut connections"]] == SETTINGS["cut_conns"]
+    assert switches[fields["Enable logs"]] == SETTINGS["log"]
 
 
 def test_a_refusal_ends_the_script(api: Api, machine: Machine) -> None:
@@ -245,22 +388,109 @@ def test_one_farmguardian_serves_several_farms_and_each_once(api: Api, machine: 
     assert made_by(api, machine, "mail") == 1, "it has one already"
 
 
-def test_zcli_is_told_the_same(api: Api, machine: Machine) -> None:
-    machine.install("farmguardian/zcli.sh", ZCLI, 0o755)
-    machine.write("/usr/local/bin/zcli", ZCLI_FAKE, 0o755)
-    assert machine.run([ZCLI, "web", "https"]).returncode == 0
-    assert machine.run([ZCLI, "mail"]).returncode == 0
+def test_what_was_changed_by_hand_stays_for_the_next_farm(api: Api, machine: Machine) -> None:
+    # And nothing is started anew: that would bring every backend of the first farm up.
+    assert made_by(api, machine, "mail") == 0
+    api.guardians[NAME]["interval"] = 30
+    assert made_by(api, machine, "web", "https") == 0
+
+    assert [method for method, _, _ in api.requests].count("PUT") == 1
+    assert api.guardians[NAME] == {**SETTINGS, "interval": 30}
+
+
+def test_an_interrupted_script_can_be_run_again(api: Api, machine: Machine) -> None:
+    api.answer("POST", "/monitoring/fg", {"name": NAME})
+    assert made_by(api, machine, "mail") == 0
+
+    assert api.guardians[NAME] == SETTINGS, "a Farmguardian without a command: all are down"
+
+
+@each_product
+def test_zcli_is_told_the_same(api: Api, machine: Machine, product: Product) -> None:
+    script = command_for(product, "zcli.sh")
+    machine.path(SAID).unlink()
+    assert run(machine, script, FARM="web", SERVICE="https").returncode == 0
+    assert run(machine, script.replace(" SERVICE", ""), FARM="mail").returncode == 0
     made_by(api, machine, "web", "https")
 
-    settings = ",".join(f"-{name},{value}" for name, value in api.requests[1][2].items())
-    create, change, *add = machine.read("/root/said").splitlines()[:3]
-    assert create == f"farmguardian,create,-name,{NAME}"
-    assert sorted(re.split(",(?=-)", change)) == sorted(
-        [f"farmguardian,set,{NAME}", *re.split(",(?=-)", settings)]
-    )
-    assert add == [f"farm-service-farmguardian,add,web,https,-name,{NAME}"]
-    last = machine.read("/root/said").splitlines()[-1]
-    assert last == f"farm-service-farmguardian,add,mail,default_service,-name,{NAME}"
+    settings = [f"-{name},{value}" for name, value in api.requests[2][2].items()]
+    create, get, change, *rest = machine.read(SAID).splitlines()
+    assert (create, get) == (f"farmguardian,create,-name,{NAME}", f"-nc,farmguardian,get,{NAME}")
+    assert sorted(re.split(",(?=-)", change)) == sorted([f"farmguardian,set,{NAME}", *settings])
+    assert rest == [
+        f"farm-service-farmguardian,add,web,https,-name,{NAME}",
+        create,
+        get,
+        f"farm-service-farmguardian,add,mail,default_service,-name,{NAME}",
+    ]
+
+
+def test_zcli_may_have_another_name(machine: Machine) -> None:
+    machine.path("/usr/local/bin/zcli").rename(machine.path("/usr/local/bin/noid"))
+    lines = "".join(commands("2. Create the Farmguardian")).splitlines()
+    (line,) = (line for line in lines if line.startswith("ZCLI=NAME"))
+
+    assert run(machine, line, NAME="noid", FARM="web", SERVICE="https").returncode == 0
+
+
+# -- the page's four steps ------------------------------------------------------------------------
+
+
+def test_the_file_is_put_with_what_it_needs(machine: Machine) -> None:
+    assert machine.read(SAID) == "install nmap python3\n"
+
+
+@pytest.mark.usefixtures("farm")
+def test_the_plugin_can_be_tried_by_hand(machine: Machine) -> None:
+    attempt = commands("1. Put the file")[1]
+    assert f" {WEB1} 443" in attempt
+    done = run(machine, attempt)
+    assert (done.returncode, done.stdout.split(" - ")[0]) == (0, "TCP HALF-OPEN OK")
+
+    done = run(machine, attempt.replace(WEB1, WEB2))
+    assert (done.returncode, done.stdout.split(" - ")[0]) == (2, "TCP HALF-OPEN CRITICAL")
+
+
+def test_a_backend_that_goes_and_comes_back_is_in_the_log(
+    farmguardian: Farmguardian, machine: Machine, farm: Farm
+) -> None:
+    (look,) = commands("4. Verify")
+    in_service = []
+    for addresses in ([WEB1, WEB2], [WEB1, WEB2], [WEB2], [WEB1, WEB2]):
+        farm.only(*addresses)
+        in_service.append(farmguardian.next_pass(WEB1, WEB2))
+
+    assert in_service == [[True, True], [True, True], [False, True], [True, True]]
+    changes = [line.split(") ")[1] for line in run(machine, look).stdout.splitlines()]
+    assert [line for line in changes if line.startswith("BackEnd")] == [
+        f"BackEnd {WEB1}:443 down in farm: 'web'",
+        f"BackEnd {WEB1}:443 resurrect in farm: 'web'",
+    ]
+    assert f"BackEnd {WEB1}:443 down in farm: " in section("4. Verify")
+
+
+@pytest.mark.usefixtures("farm")
+def test_the_logs_error_codes_are_those_of_the_page(
+    farmguardian: Farmguardian, machine: Machine
+) -> None:
+    found = [farmguardian.check((host, "443"))[0].status for host in (WEB1, WEB2)]
+    machine.break_nmap("missing")
+    found.append(farmguardian.check((WEB1, "443"))[0].status)
+    machine.path(PLUGINS, NAME).chmod(0o644)
+    cannot_run = farmguardian.check((WEB1, "443"))[0].status
+    machine.path(PLUGINS, NAME).unlink()
+    absent = farmguardian.check((WEB1, "443"))[0].status
+
+    rows = list(table("4. Verify"))
+    assert [str(status) for status in found] == rows[:3]
+    assert {str(cannot_run), str(absent)} <= set(rows[3].split(", "))
+
+
+def test_the_first_pass_brings_every_backend_up(farmguardian: Farmguardian, farm: Farm) -> None:
+    farm.close()
+
+    assert farmguardian.next_pass(WEB1, WEB2) == [True, True]
+    assert farmguardian.next_pass(WEB1, WEB2) == [False, False]
 
 
 # -- at work --------------------------------------------------------------------------------------
@@ -304,13 +534,22 @@ def test_a_broken_nmap_is_never_up(
 
 
 @pytest.mark.usefixtures("farm")
-@pytest.mark.parametrize("fault", ["no interpreter", "not importable"])
-def test_a_halfopen_that_does_not_start_is_never_up(
-    machine: Machine, farmguardian: Farmguardian, fault: str
+@pytest.mark.parametrize("fault", ["no plugin", "no interpreter", "half a plugin"])
+@pytest.mark.parametrize("command", [f"{NAME} HOST PORT", f"{NAME} HOST PORT --exit error=0"])
+def test_a_plugin_that_does_not_start_is_never_up(
+    machine: Machine, command: str, fault: str
 ) -> None:
-    machine.break_halfopen(fault)
+    plugin = machine.path(PLUGINS, NAME)
+    if fault == "no plugin":  # as after a backup was restored on a new machine
+        plugin.unlink()
+    elif fault == "no interpreter":
+        shebang = plugin.read_bytes().split(b"\n", 1)[0].decode()
+        machine.path(shebang[len("#!") :].split()[0]).unlink()
+    else:
+        plugin.write_bytes(plugin.read_bytes()[: plugin.stat().st_size // 2])
 
-    assert farmguardian.up(WEB1, WEB2) == [False, False]
+    for mark in (False, True):
+        assert Farmguardian(machine, command, 10, mark).up(WEB1, WEB2) == [False, False]
 
 
 @pytest.mark.usefixtures("farm")
@@ -328,6 +567,11 @@ def test_a_hanging_nmap_is_never_up_and_does_not_stop_the_monitoring(
     assert machine.running("nmap") == machine.running("sleep") == []
 
 
+def checks_on(machine: Machine) -> list[list[str]]:
+    """Return the running checks: Python with an option, and the single file."""
+    return [words for words in machine.processes().values() if PLUGINS + NAME in words[:3]]
+
+
 def test_a_check_that_was_left_alone_ends(machine: Machine, farmguardian: Farmguardian) -> None:
     # A Farmguardian that is stopped leaves the check that it has begun to itself.
     machine.slow_nmap()
@@ -335,8 +579,8 @@ def test_a_check_that_was_left_alone_ends(machine: Machine, farmguardian: Farmgu
     assert wait_until(lambda: machine.running("nmap.real"))
     end(process, signal.SIGKILL)
 
-    assert machine.running(NAME), "else there would be nothing to see"
-    assert wait_until(lambda: not machine.running(NAME) and not machine.running("nmap.real"), 30)
+    assert checks_on(machine), "else there would be nothing to see"
+    assert wait_until(lambda: not checks_on(machine) and not machine.running("nmap.real"), 30)
 
 
 @pytest.mark.usefixtures("farm")
@@ -361,13 +605,76 @@ def test_all_ports_of_a_farm_are_down(farmguardian: Farmguardian) -> None:
 
 
 @pytest.mark.usefixtures("farm")
-def test_dead_backends_hold_up_the_others_for_seconds_only(farmguardian: Farmguardian) -> None:
+def test_silent_backends_are_down_long_before_their_time_limits_are_over(
+    farmguardian: Farmguardian,
+) -> None:
+    silent = [(TARGET[4], port) for port in ("80", "8091", "80", "8091")]
     start = time.monotonic()
-    checks = farmguardian.check((TARGET[4], "80"), (TARGET[4], "8091"), (WEB1, "443"))
+    checks = farmguardian.check(*silent, (WEB1, "443"))
 
-    assert [check.up for check in checks] == [False, False, True]
-    # Some 3 s; three times as long is for a slow machine, and still half of two whole timeouts.
-    assert time.monotonic() - start < 10
+    assert [(check.up, check.status >> 8) for check in checks] == [(False, 2)] * 4 + [(True, 0)]
+    # The page says 1.5 s each; a slow machine takes longer, and not as long as `-t` allows.
+    assert time.monotonic() - start < len(silent) * 10
+
+
+@pytest.mark.usefixtures("farm")
+def test_with_a_hanging_nmap_each_check_takes_its_time_limit_at_worst(machine: Machine) -> None:
+    machine.break_nmap("hanging")
+    start = time.monotonic()
+    checks = Farmguardian(machine, f"{NAME} HOST PORT -t 2", 10, False).check(*[(WEB1, "443")] * 4)
+
+    assert [(check.up, check.status >> 8) for check in checks] == [(False, 3)] * 4
+    # 2 s each; 10 s is what it were without -t.
+    assert time.monotonic() - start < 4 * 10
+
+
+def test_the_pages_figures_follow_from_each_other() -> None:
+    sentence = " ".join(section("What an admin must know").split())
+    answering, silent, total, a, n, interval = map(
+        float,
+        re.findall(
+            r"interval \+ A \S ([0-9.]+) s \+ N \S ([0-9.]+) s: ([0-9.]+) s for A = (\d+), "
+            r"N = (\d+) and an interval of (\d+) s",
+            sentence,
+        )[0],
+    )
+
+    assert total == interval + a * answering + n * silent
+
+
+@pytest.mark.parametrize("mark", [False, True], ids=["proxy", "l4xnat"])
+def test_exit_error_0_keeps_all_up_with_a_broken_nmap_and_only_then(
+    machine: Machine, farm: Farm, mark: bool
+) -> None:
+    (command,) = (command for command in settings_of_checks() if "--exit" in command)
+    farmguardian = Farmguardian(machine, command, 10, mark)
+    farm.only(WEB1)
+    farmguardian.next_pass(WEB1, WEB2)
+    seen = [farmguardian.next_pass(WEB1, WEB2)]
+    for fault in ("missing", "not allowed", "hanging"):
+        machine.break_nmap(fault)
+        seen.append(farmguardian.next_pass(WEB1, WEB2))
+    machine.mend_nmap()
+    seen.append(farmguardian.next_pass(WEB1, WEB2))
+
+    assert seen == [[True, False], [True, True], [True, True], [True, True], [True, False]]
+
+
+@pytest.mark.parametrize("port", ["80,443", "80:90", "*"])
+def test_even_exit_error_0_does_not_make_a_farm_with_several_ports_up(
+    machine: Machine, port: str
+) -> None:
+    assert f"`{port}`" in section("What an admin must know")
+    (command,) = (command for command in settings_of_checks() if "--exit" in command)
+    (check,) = Farmguardian(machine, command, 10, mark=False).check((WEB1, port))
+
+    assert not check.up
+
+
+@pytest.mark.usefixtures("farm")
+@pytest.mark.parametrize("command", settings_of_checks())
+def test_the_pages_other_commands_tell_open_from_closed(machine: Machine, command: str) -> None:
+    assert Farmguardian(machine, command, 10, mark=True).up(WEB1, WEB2) == [True, False]
 
 
 @pytest.mark.usefixtures("farm")

@@ -516,6 +516,14 @@ def test_options_decide_what_is_good(
     assert said in ended.stdout
 
 
+@pytest.mark.parametrize("port", ["80,443", "80:90", "*", "nonesuch"])
+def test_no_exit_map_makes_a_wrong_target_good(run: Commands, port: str) -> None:
+    ended = run.plugin("192.0.2.25", port, "--exit", "error=0", "--as", "nagios")
+
+    assert ended.code == 3
+    assert ended.stdout.startswith("TCP HALF-OPEN UNKNOWN - ")
+
+
 def test_the_worst_of_several_targets_decides(run: Commands) -> None:
     run.nmap.answers = {"192.0.2.25": ["closed"], "192.0.2.26": ["unheard"]}
 
@@ -595,7 +603,7 @@ def test_verbose_shows_nmaps_command_line(run: Commands, console: Callable[[], o
 
     _, transcript = ended.stdout.splitlines()
     assert transcript.startswith("nmap: /opt/nmap -n -sS -Pn ")
-    assert transcript.endswith(" -p 25-26 -oX - 192.0.2.25 (exit code 0, 0.120 s)")
+    assert transcript.endswith(" -p 25,26 -oX - 192.0.2.25 (exit code 0, 0.120 s)")
 
 
 # -- json ---------------------------------------------------------------------------------------
