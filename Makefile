@@ -18,7 +18,7 @@ AS_ROOT = $(shell [ "$$(id -u)" != 0 ] && command -v sudo >/dev/null && \
 	{ sudo -n true 2>/dev/null || [ -t 0 ]; } && \
 	echo sudo --preserve-env=HALFOPEN_NO_SKIPS,PYTHONDONTWRITEBYTECODE)
 
-.PHONY: help run smoke test unit test-pythons lint bench dist proof fixtures clean
+.PHONY: help run smoke test unit test-pythons lint bench dist proof soak coverage fuzz fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -63,6 +63,18 @@ dist: ## wheel, sdist, and each command as a single file
 proof: ## real Postfix and Squid log a full connect, and not a half-open check
 	@tools/setup.sh proof
 	@$(AS_ROOT) $(BIN)/python tools/proof.py
+
+soak: ## 5,000 checks of known ports, side by side, with lost packets
+	@tools/setup.sh test
+	@$(AS_ROOT) $(BIN)/python tools/soak.py
+
+coverage: ## the branches of halfopen/ that the unit tests reach
+	@tools/setup.sh test
+	@$(AS_ROOT) sh -c '$(BIN)/coverage erase && $(BIN)/coverage run -m pytest -p no:cacheprovider -q tests/unit && \
+		$(BIN)/coverage combine -q && $(BIN)/coverage report'
+
+fuzz: ## look for input that breaks an invariant; FUZZ_SECONDS=600
+	@tools/fuzz.sh $(PYTHONS)
 
 fixtures: ## record the installed nmap's answers again
 	@tools/setup.sh test

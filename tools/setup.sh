@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a virtual environment fit for one job, and installs what that job needs of the system.
 #
-#   tools/setup.sh run|unit|dist|proof|test|lint      a job of the Makefile's
+#   tools/setup.sh run|unit|dist|proof|fuzz|test|lint      a job of the Makefile's
 #
 # PYTHON picks the interpreter, VENV the folder. What is there already is left alone: a second call
 # asks neither apt nor pip. Only Debian's and Ubuntu's packages are installed; elsewhere the line
@@ -35,7 +35,7 @@ case ${1:-} in
                 zabbix_agentd:zabbix-agent promtool:prometheus
                 prometheus-node-exporter:prometheus-node-exporter
                 /usr/lib/nagios/plugins/check_ping:monitoring-plugins-basic
-                faketime:faketime visudo:sudo curl:curl /lib/systemd/systemd:systemd
+                faketime:faketime visudo:sudo curl:curl strace:strace /lib/systemd/systemd:systemd
                 postfix:postfix squid:squid
                 cc:gcc /usr/include/dlfcn.h:libc6-dev /usr/include/linux/ip_vs.h:linux-libc-dev
                 /etc/services:netbase'
@@ -46,9 +46,11 @@ case ${1:-} in
                 /usr/lib/nagios/plugins/check_tcp:monitoring-plugins-basic /etc/services:netbase'
         extras='[test]'
         ;;
+    # atheris is native code: its wheel, or none.
+    fuzz) system='' extras='[fuzz]' PIP_ONLY_BINARY=atheris && export PIP_ONLY_BINARY ;;
     # mypy reads the tests as well, so it needs what they import.
     lint) system='shellcheck:shellcheck' extras='[lint,test]' ;;
-    *) fail "usage: $0 run|unit|dist|proof|test|lint" ;;
+    *) fail "usage: $0 run|unit|dist|proof|fuzz|test|lint" ;;
 esac
 
 # Sets $lacking to what is not there and $packages to where it comes from.
