@@ -16,9 +16,9 @@ SCRIPTS := .ci/run tools/*.sh $(shell grep -rlE '^\#!/bin/(ba)?sh' examples)
 # Namespaces and raw sockets are root's; without sudo the tests that need them skip, and say so.
 AS_ROOT = $(shell [ "$$(id -u)" != 0 ] && command -v sudo >/dev/null && \
 	{ sudo -n true 2>/dev/null || [ -t 0 ]; } && \
-	echo sudo --preserve-env=HALFOPEN_NO_SKIPS,PYTHONDONTWRITEBYTECODE)
+	echo sudo --preserve-env=HALFOPEN_NO_SKIPS,HALFOPEN_DEBIAN_MIRROR,PYTHONDONTWRITEBYTECODE)
 
-.PHONY: help run smoke test unit test-pythons lint bench dist proof soak coverage fuzz fixtures clean
+.PHONY: help run smoke test unit test-pythons lint bench dist deb proof faults soak coverage fuzz fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -60,9 +60,17 @@ dist: ## wheel, sdist, and each command as a single file
 	@tools/setup.sh dist
 	@$(BIN)/python tools/dist.py
 
+deb: ## a Debian package, with Debian's own tools
+	@tools/setup.sh deb
+	@$(BIN)/python tools/make_deb.py
+
 proof: ## real Postfix and Squid log a full connect, and not a half-open check
 	@tools/setup.sh proof
 	@$(AS_ROOT) $(BIN)/python tools/proof.py
+
+faults: ## make every fault of the table, and write docs/faults.md
+	@tools/setup.sh test
+	@$(AS_ROOT) $(BIN)/python tools/write_faults.py
 
 soak: ## 5,000 checks of known ports, side by side, with lost packets
 	@tools/setup.sh test

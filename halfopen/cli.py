@@ -137,6 +137,8 @@ def _run(
     except _WordsError as error:
         raise UsageError(_complaint(error, words, name)) from None
     except (SystemExit, OSError):  # help went to a full disk, or (click's exit) a closed pipe
+        if not asking:
+            raise
         result = None
     if isinstance(result, Output):
         return result

@@ -22,7 +22,10 @@ def check_tcp_half_open() -> "NoReturn":
         from halfopen import conventions, drop_in, leave  # noqa: PLC0415
     except BaseException as error:  # noqa: BLE001  whatever it is, the server is not to blame
         _give_up(error)
-    leave.leave(drop_in.main, conventions.PLUGIN_CONVENTION)
+    try:
+        leave.leave(drop_in.main, conventions.PLUGIN_CONVENTION)
+    except MemoryError as error:  # not enough even to say so
+        _give_up(error)
 
 
 def halfopen() -> "NoReturn":
@@ -34,7 +37,10 @@ def halfopen() -> "NoReturn":
         from halfopen import conventions, drop_in, leave  # noqa: PLC0415
     except BaseException as error:  # noqa: BLE001
         _give_up(error)
-    leave.leave(drop_in.main_halfopen, conventions.CONVENTION)
+    try:
+        leave.leave(drop_in.main_halfopen, conventions.CONVENTION)
+    except MemoryError as error:
+        _give_up(error)
 
 
 def _prepare() -> None:
@@ -65,14 +71,18 @@ def _open_standard_descriptors() -> None:
 
 
 def _give_up(error: BaseException) -> "NoReturn":
-    """Say that not even our own modules can be loaded, by means that need none of them."""
-    head_start.abandon()
-    line = f"TCP HALF-OPEN UNKNOWN - cannot load halfopen ({error!r}); install it again\n"
-    # What conventions.py would see to: to F5 any output is up, to keepalived any code
-    # above 1, and systemd takes all but 255 for a reason to skip.
-    asked = " ".join(sys.argv).lower().replace("--as=", "--as ")
-    try:  # noqa: SIM105  contextlib takes longer to load
+    """Say that our own modules can't be loaded, or have no memory, by means that need none."""
+    code = UNKNOWN
+    try:
+        # What conventions.py would see to: to F5 any output is up, to keepalived any code
+        # above 1, and systemd takes all but 255 for a reason to skip.
+        asked = " ".join(sys.argv).lower().replace("--as=", "--as ")
+        code = 1 if "--as keepalived" in asked else 255 if "--as systemd" in asked else UNKNOWN
+        head_start.abandon()
+        advice = "install it again"
+        if isinstance(error, (MemoryError, OSError)):
+            advice = "free some memory, or raise the limits (ulimit -n, -v)"
+        line = f"TCP HALF-OPEN UNKNOWN - cannot load halfopen ({error!r}); {advice}\n"
         os.write(2 if "--as f5" in asked else 1, line.encode("ascii", "backslashreplace"))
-    except OSError:
-        pass
-    os._exit(1 if "--as keepalived" in asked else 255 if "--as systemd" in asked else UNKNOWN)
+    finally:
+        os._exit(code)  # whatever went wrong on the way here

@@ -1,5 +1,6 @@
 """The one way out of every command: the exit code is decided, then one thing is printed."""
 
+import errno
 import os
 import signal
 import sys
@@ -65,6 +66,8 @@ def _written(result: Output, convention: str) -> Output:
 
 
 def _bug(error: BaseException) -> str:
+    if isinstance(error, MemoryError) or getattr(error, "errno", 0) == errno.ENOMEM:
+        return "no memory left; free some, or raise the limit (ulimit -v)"
     place, trace = "", error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code

@@ -265,6 +265,8 @@ _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 def _cannot_start(program: str, error: OSError) -> str:
+    if error.filename == os.devnull and error.errno == errno.ENOENT:
+        return f"cannot open {os.devnull} for nmap; mount /dev"
     advice = {
         errno.ENOENT: "install nmap, or name it with --nmap",
         errno.EACCES: "make it executable for this user, or name another with --nmap",

@@ -135,8 +135,11 @@ def recorded(run: NmapRun) -> Recorded:
 class _Scan:
     """One well-formed and completed scan."""
 
-    def __init__(self, root: ET.Element, parsed: Dict[str, Any], stderr: str) -> None:
+    def __init__(
+        self, root: ET.Element, parsed: Dict[str, Any], stderr: str, seconds: float
+    ) -> None:
         self.root = root
+        self.seconds = seconds or _MAX_ROUND_TRIP  # a recording has none
         self.hosts = parsed["scan"]
         self.stderr = stderr
 
@@ -163,7 +166,9 @@ class _Scan:
             )
         seen = host.get("tcp", {}).get(port)
         if seen is None:
-            raise CheckError(f"nmap said nothing about TCP port {port} of {bare}")
+            raise CheckError(
+                f"nmap said nothing about TCP port {port} of {bare}; check that it is nmap"
+            )
         # python-nmap takes the last of several ports, by number, and the first of several states.
         states = element.findall(f"ports/port[@protocol='tcp'][@portid='{port}']/state")
         if [(s.get("state"), s.get("reason")) for s in states] != [(seen["state"], seen["reason"])]:
@@ -171,7 +176,7 @@ class _Scan:
         state, reason = _believed(seen, port)
         if reason == "no-response":
             self._check_that_it_was_asked(bare, port)
-        rtt = _round_trip(element) if state != "filtered" else None
+        rtt = _round_trip(element, self.seconds) if state != "filtered" else None
         return Observation(state, reason, address, rtt)
 
     def _check_that_it_was_asked(self, address: str, port: int) -> None:
@@ -199,7 +204,9 @@ class _Scan:
         if totals is not None and totals.get("down", "0") != "0" and not self.hosts:
             return self._discovery(address)
         if self.hosts:
-            return f"nmap said nothing about {address}, but about another host"
+            return (
+                f"nmap said nothing about {address}, but about another host; check that it is nmap"
+            )
         return "nmap scanned no host{}".format(
             "; " + _first_line(self.stderr) if self.stderr else ""
         )
@@ -251,7 +258,7 @@ def _scan(run: NmapRun) -> _Scan:
         raise CheckError(
             f"cannot make sense of nmap's XML ({type(error).__name__}); run nmap by hand to see it"
         ) from error
-    return _Scan(root, parsed, stderr)
+    return _Scan(root, parsed, stderr, run.seconds)
 
 
 def _parsed(xml: bytes) -> Optional[ET.Element]:
@@ -303,14 +310,15 @@ def _address(host: ET.Element) -> str:
     return addresses[0] if len(addresses) == 1 else ""
 
 
-def _round_trip(host: ET.Element) -> Optional[float]:
+def _round_trip(host: ET.Element, longest: float) -> Optional[float]:
     """Return <times srtt> (microseconds), which python-nmap drops, in seconds.
 
-    None for none (-1), and for the negative ones of nmap before 7.80 with late delivery.
+    None for none (-1), for the negative ones of nmap before 7.80 with late delivery, and for one
+    longer than the run: the clock was set meanwhile, and nmap goes by that.
     """
     times = host.find("times")
     try:
         seconds = float(times.get("srtt", "")) / 1e6 if times is not None else 0.0
     except ValueError:
         return None
-    return seconds if 0 < seconds < _MAX_ROUND_TRIP else None
+    return seconds if 0 < seconds < longest else None

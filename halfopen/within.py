@@ -1,5 +1,6 @@
 """Calls that can block without limit, bounded by a deadline."""
 
+import _thread
 import threading
 import time
 from typing import Callable, List, Sequence, TypeVar, Union
@@ -18,7 +19,7 @@ def call_all(
     """Make the calls side by side in threads and return their results in order.
 
     A call that raises CheckError, or that has not returned at `deadline` (`time.monotonic`
-    seconds), has a CheckError (NoTimeError) in its place. The threads are daemons: one that hangs
+    seconds), has a CheckError (NoTimeError) in its place. The threads are nobody's: one that hangs
     in the C library, as getaddrinfo can for minutes, is left behind and dies with the process.
     Raises CheckError if the system gives no thread.
     """
@@ -54,7 +55,9 @@ def call_all(
 
 def _start(work: Callable[[], None], doing: str) -> None:
     try:
-        threading.Thread(target=work, daemon=True).start()
+        # Not threading.Thread: its start() waits for a sign of life, and forever where the thread
+        # dies of too little memory first.
+        _thread.start_new_thread(work, ())
     except RuntimeError as error:
         raise CheckError(f"no thread for {doing} ({error}); raise the limit (ulimit -u)") from error
 

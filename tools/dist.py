@@ -52,7 +52,6 @@ def main() -> int:
     if len(sys.argv) == 3 and sys.argv[1] in parts:
         parts[sys.argv[1]](Path(sys.argv[2]))
     elif len(sys.argv) == 1:
-        shutil.rmtree(str(DIST), ignore_errors=True)
         packages(DIST)
         for file in single_files(DIST):
             print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1e6:.1f} MB")
@@ -67,7 +66,7 @@ def packages(folder: Path) -> None:
         for name in ("halfopen", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
             _copy(ROOT / name, Path(copy, name))
         build = [sys.executable, "-m", "build", "--outdir", str(folder), copy]
-        _run(build, SOURCE_DATE_EPOCH=os.environ.get("SOURCE_DATE_EPOCH") or _last_change())
+        _run(build, SOURCE_DATE_EPOCH=os.environ.get("SOURCE_DATE_EPOCH") or last_change())
 
 
 def single_files(folder: Path) -> list[Path]:
@@ -130,10 +129,11 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy(str(source), str(target))
 
 
-def _last_change() -> str:
-    git = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
+def last_change() -> str:
+    """Return when the checkout's last commit was made, in Unix time; EPOCH outside of one."""
+    git = ["git", "-c", "safe.directory=*", "-C", str(ROOT), "log", "-1", "--format=%ct"]
     done = subprocess.run(git, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    return done.stdout.decode().strip() or "315532800"  # outside of a checkout: EPOCH
+    return done.stdout.decode().strip() or "315532800"
 
 
 def _run(command: list[str], **env: str) -> None:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a virtual environment fit for one job, and installs what that job needs of the system.
 #
-#   tools/setup.sh run|unit|dist|proof|fuzz|test|lint      a job of the Makefile's
+#   tools/setup.sh run|unit|dist|deb|proof|fuzz|test|lint      a job of the Makefile's
 #
 # PYTHON picks the interpreter, VENV the folder. What is there already is left alone: a second call
 # asks neither apt nor pip. Only Debian's and Ubuntu's packages are installed; elsewhere the line
@@ -28,7 +28,7 @@ case ${1:-} in
     dist) system='' extras='[dist]' ;;
     test)
         # From the second line on: the monitor hosts that tests/hosts runs, and what they need.
-        system='nmap:nmap ip:iproute2 nft:nftables setcap:libcap2-bin setpriv:util-linux
+        system='nmap:nmap ip:iproute2 nft:nftables setcap:libcap2-bin setpriv:util-linux prlimit:util-linux unshare:util-linux
                 haproxy:haproxy keepalived:keepalived ldirectord:ldirectord monit:monit
                 nagios4:nagios4-core nrpe:nagios-nrpe-server icinga2:icinga2-bin
                 /usr/lib/nagios/plugins/check_nrpe:nagios-nrpe-plugin /etc/icinga2:icinga2-common
@@ -37,9 +37,18 @@ case ${1:-} in
                 /usr/lib/nagios/plugins/check_ping:monitoring-plugins-basic
                 faketime:faketime visudo:sudo curl:curl strace:strace /lib/systemd/systemd:systemd
                 postfix:postfix squid:squid
+                dpkg-buildpackage:dpkg-dev /usr/share/build-essential:build-essential
+                dh:debhelper dh_python3:dh-python /usr/bin/python3:python3 lintian:lintian
+                debootstrap:debootstrap man:man-db
+                /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
                 cc:gcc /usr/include/dlfcn.h:libc6-dev /usr/include/linux/ip_vs.h:linux-libc-dev
                 /etc/services:netbase'
         extras='[test]'
+        ;;
+    deb)
+        system='dpkg-buildpackage:dpkg-dev /usr/share/build-essential:build-essential
+                dh:debhelper dh_python3:dh-python /usr/bin/python3:python3'
+        extras=''
         ;;
     proof)
         system='nmap:nmap ip:iproute2 nft:nftables postfix:postfix squid:squid
@@ -50,7 +59,7 @@ case ${1:-} in
     fuzz) system='' extras='[fuzz]' PIP_ONLY_BINARY=atheris && export PIP_ONLY_BINARY ;;
     # mypy reads the tests as well, so it needs what they import.
     lint) system='shellcheck:shellcheck' extras='[lint,test]' ;;
-    *) fail "usage: $0 run|unit|dist|proof|fuzz|test|lint" ;;
+    *) fail "usage: $0 run|unit|dist|deb|proof|fuzz|test|lint" ;;
 esac
 
 # Sets $lacking to what is not there and $packages to where it comes from.

@@ -91,6 +91,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
         raise Left(code)
 
     monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr("halfopen.head_start.start", lambda _: None)  # no other process
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(gc, "disable", lambda: None)
     monkeypatch.setattr(socket, "getservbyname", service_port)

@@ -158,9 +158,11 @@ def test_what_a_run_says_of_one_address_is_not_said_of_another() -> None:
     assert outcomes[SERVER] == Observation("open", "syn-ack", SERVER, 0.000065)
     assert outcomes["2001:db8::26"] == Observation("closed", "reset", "2001:db8::26", 0.000065)
     assert str(outcomes["192.0.2.27"]) == (
-        "nmap said nothing about 192.0.2.27, but about another host"
+        "nmap said nothing about 192.0.2.27, but about another host; check that it is nmap"
     )
-    assert str(outcomes["192.0.2.28"]) == "nmap said nothing about TCP port 25 of 192.0.2.28"
+    assert str(outcomes["192.0.2.28"]) == (
+        "nmap said nothing about TCP port 25 of 192.0.2.28; check that it is nmap"
+    )
 
 
 def test_an_address_with_a_zone_is_found_without_it_and_keeps_it() -> None:
@@ -237,7 +239,10 @@ def test_a_recordings_command_line_says_what_was_asked(
     ("hosts", "said"),
     [
         ([], "nmap scanned no host"),
-        ([host(SERVER)], "nmap said nothing about the asked host, but about another host"),
+        (
+            [host(SERVER)],
+            "nmap said nothing about the asked host, but about another host; check that it is nmap",
+        ),
     ],
     ids=["none", "another"],
 )

@@ -1,6 +1,9 @@
 """Calls that can block, bounded by a deadline."""
 
 import functools
+import os
+import subprocess
+import sys
 import threading
 import time
 from typing import List
@@ -112,15 +115,29 @@ def test_threads_that_hang_do_not_keep_the_process_alive() -> None:
 
 
 def test_a_thousand_calls_that_hang_do_not_cost_a_thousand_threads() -> None:
-    before = threading.active_count()
+    before = len(os.listdir("/proc/self/task"))
     released = threading.Event()
     try:
         within.call_all([lambda: released.wait(30)] * 1000, time.monotonic() + 0.1, "it")
-        most = threading.active_count() - before
+        most = len(os.listdir("/proc/self/task")) - before
     finally:
         released.set()
 
     assert 1 < most <= within.MAX_THREADS
+
+
+def test_a_thread_that_dies_before_its_first_word_costs_no_more_than_the_deadline() -> None:
+    # As for lack of memory. In a process of its own: what waits for it would wait forever.
+    code = (
+        "import _thread, time; _thread.start_new_thread = lambda *_: 0\n"
+        "import threading; from halfopen import within\n"
+        "print(within.call_all([int], time.monotonic() + 0.1, 'it'))"
+    )
+    given = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=30
+    )
+
+    assert "no time left for it" in given.stdout
 
 
 def test_more_calls_than_threads_are_all_made() -> None:

@@ -1,0 +1,689 @@
+"""The table of faults, of nmap, of the system and of the caller, and how to see what comes of them.
+
+Each is made on a throwaway machine, where nmap finds the lab's target: port 25 open, port 80
+silent. What is left of a check is seen there for certain, for nothing else runs on it.
+docs/faults.md shows the table with what came of it (tools/write_faults.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Callable, Iterator, NamedTuple, Sequence
+
+from lab import TARGET, Lab, Running
+
+from .machine import ROOT, Machine, Site, wait_until
+
+FIXTURES = ROOT / "fixtures"
+PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
+OPEN, UNKNOWN = 0, 3
+SLACK = 6.0
+"""Seconds of grace on a busy machine."""
+ENDS_US = ("TERM", "INT", "HUP", "QUIT", "ALRM", "USR1", "USR2", "XCPU")
+
+ASKED = f"{TARGET[4]} 25"
+WITHIN_2_S = f"-t 2 -H {TARGET[4]} -p 25"
+WITHIN_1_S = f"-t 1 -H {TARGET[4]} -p 25"
+SILENT = f"-t 5 -H {TARGET[4]} -p 80"
+NAMED = "-t 2 -H slow.example -p 25"
+FORMS = {"words alone": ASKED, "with options": WITHIN_2_S}
+"""Without options nmap gets a head start, and is started by other means."""
+BOTH_FORMS = tuple(FORMS.values())
+
+Then = Callable[["Check"], None]
+
+
+class Fault(NamedTuple):
+    """A fault, and what is to come of it. All programs are sh; `{}` stands for each of `each`."""
+
+    name: str
+    says: str = ""
+    """What the one line holds; "" for no line at all."""
+    code: int | None = UNKNOWN
+    """The exit code; None for death by the signal that was sent."""
+    nmap: str | None = None
+    """What a fake nmap does; None for the real one."""
+    before: str = ""
+    """What is done to the machine first."""
+    via: str = 'exec "$@"'
+    """What runs the check, its command line being "$@"."""
+    words: str = WITHIN_2_S
+    each: tuple[str, ...] = ("",)
+    stage: Stage | None = None
+    """When `then` is to happen; None for never."""
+    then: Then | None = None
+    limit: float = 2.0
+    """Seconds it may take, with SLACK."""
+    lives_on: bool = False
+    """Whether nmap survives us, until its own --host-timeout."""
+    or_open: bool = False
+    """Whether "open", the truth, will do too: where a limit bites is Python's and nmap's affair.
+    Under the lowest ones Python does not come as far as halfopen."""
+
+
+class Check:
+    """A check that runs."""
+
+    def __init__(self, world: World, process: Running[str], variant: str) -> None:
+        self.world, self.process, self.variant = world, process, variant
+        self.had_nmap = False
+
+    @property
+    def pid(self) -> int:
+        """The check's number, 0 if it has ended; the process that we started is nsenter's."""
+        children = _children(self.process.pid)
+        return children[0] if children else 0
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def send(self, name: str) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid or self.process.pid, signal.Signals[f"SIG{name}"])
+
+
+Stage = Callable[[Check], bool]
+
+
+def starting(check: Check) -> bool:
+    """Return whether Python has been started, and hardly more."""
+    return check.pid != 0 and PLUGIN.encode() in _read(check.pid, "cmdline").split(b"\0")[1:2]
+
+
+def resolving(check: Check) -> bool:
+    """Return whether the name server, which never answers, has been asked."""
+    return bool(select.select([check.world.name_server], [], [], 0)[0])
+
+
+def nmap_runs(check: Check) -> bool:
+    return bool(_children(check.pid))
+
+
+def first_look(check: Check) -> bool:
+    """Return whether the nmap of the first look asks."""
+    return [_has_sockets(pid) for pid in _children(check.pid)] == [True]
+
+
+def second_look(check: Check) -> bool:
+    """Return whether all three nmap of the second look ask."""
+    return [_has_sockets(pid) for pid in _children(check.pid)] == [True] * 3
+
+
+def printing(check: Check) -> bool:
+    """Return whether nmap has been there and the check sleeps: for somebody to read it."""
+    children = _children(check.pid)
+    check.had_nmap = check.had_nmap or bool(children)
+    state = _read(check.pid, "stat").rpartition(b")")[2].split()[:1]
+    return check.had_nmap and not children and state == [b"S"]
+
+
+def that_signal(check: Check) -> None:
+    check.send(check.variant)
+
+
+def kill(check: Check) -> None:
+    check.send("KILL")
+
+
+def stop_for_3_s(check: Check) -> None:
+    check.send("STOP")
+    time.sleep(3)
+    check.send("CONT")
+    check.process.send_signal(signal.SIGCONT)  # nsenter stops with its child
+
+
+def step_clock(check: Check) -> None:
+    time.sleep(0.1)  # nmap waits by now; the look takes three times as long
+    check.world.set_clock(int(check.variant))
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path("/proc", str(pid), name).read_bytes()
+    except OSError:
+        return b""
+
+
+def _has_sockets(pid: int) -> bool:
+    """Return whether nmap has both of its sockets, to send and to capture: its scan has begun."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        links = [os.readlink(f"{folder}/{name}") for name in os.listdir(folder)]
+    except OSError:
+        return False
+    return sum(link.startswith("socket:") for link in links) >= 2
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in _read(pid, f"task/{pid}/children").split()]
+
+
+# -- the faults of nmap: fakes, but for the first --------------------------------------------------
+
+_OPEN = "recorded/nmap-7.93/v4-open-plus-one"
+RECORDED = FIXTURES / _OPEN / "nmap.xml"
+
+
+def _prints(case: str) -> str:
+    return f"cat '/recordings/{case}.xml'\n"
+
+
+PRINTS_OPEN = _prints(_OPEN)
+LATE = "nmap did not end within --timeout, and was killed; raise --timeout"
+NO_XML = "nmap printed no complete XML; run it by hand to see why"
+ENDLESS = "nmap printed without end, and was killed; check that it is nmap"
+
+
+def _fails(name: str, does: str, says: str, each: tuple[str, ...] = BOTH_FORMS) -> Fault:
+    """Return a fault of an nmap that ends; both forms of the command have to tell it alike."""
+    return Fault(name, says, nmap=does, words="{}", each=each)
+
+
+def _hangs(name: str, does: str, says: str = LATE) -> Fault:
+    return Fault(name, says, nmap=does, words=WITHIN_1_S, limit=1.0)
+
+
+OF_NMAP = (
+    Fault(
+        "is missing",
+        "nmap not found on PATH, nor in /usr/local/bin, /usr/bin, /bin; install nmap",
+        via='unset HALFOPEN_NMAP; exec "$@"',
+        words="{}",
+        each=BOTH_FORMS,
+    ),
+    _fails("is not where `--nmap` says", "", "No such file or directory; install nmap")._replace(
+        before="rm /fault/nmap"
+    ),
+    _fails("is not executable", PRINTS_OPEN, "Permission denied; make it executable")._replace(
+        before="chmod 644 /fault/nmap"
+    ),
+    # The real one, but for a byte: the header says that it is for an S/390.
+    _fails("is for another architecture", "", "Exec format error; it is not a program")._replace(
+        before="cp /real/nmap /fault/nmap; "
+        r"printf '\026' | dd of=/fault/nmap bs=1 seek=18 conv=notrunc status=none"
+    ),
+    *(
+        _fails(f"exits with {code}", f"exit {code}", f"nmap failed with exit code {code}; run it")
+        for code in (1, 127, 137)
+    ),
+    _fails("exits with 1, and says why", "echo no luck >&2; exit 1", "exit code 1 (no luck); run"),
+    _fails("exits with 1 after an answer", PRINTS_OPEN + "exit 1", "nmap failed with exit code 1;"),
+    _fails("crashes (SIGSEGV)", "kill -s SEGV $$", "nmap was killed by signal 11; run it by hand"),
+    _fails(
+        "crashes (SIGSEGV) after an answer",
+        PRINTS_OPEN + "kill -s SEGV $$",
+        "nmap was killed by signal 11; run it by hand",
+    ),
+    _hangs("hangs", "exec sleep 60"),
+    _hangs("hangs, and the caller gave no time limit", "exec sleep 60")._replace(
+        words=ASKED, limit=10.0
+    ),
+    _hangs("hangs after an answer", PRINTS_OPEN + "exec sleep 60"),
+    _hangs("hangs in a child", "sleep 60 & wait"),
+    _hangs("hangs, and ignores SIGTERM", "trap '' TERM INT HUP PIPE; sleep 60 & wait"),
+    _hangs("answers, closes stdout and lives on", PRINTS_OPEN + "exec >&-; sleep 60"),
+    _hangs("answers, closes both outputs and lives on", PRINTS_OPEN + "exec >&- 2>&-; sleep 60"),
+    _hangs("answers and ends; a child keeps stdout", PRINTS_OPEN + "(sleep 60 2>&- &)"),
+    _hangs("stops itself (SIGSTOP)", "kill -s STOP $$"),
+    _fails("prints nothing", "exit 0", "nmap printed nothing; run it by hand to see why"),
+    _fails("prints garbage", "head -c 5000 /dev/urandom", NO_XML),
+    _fails("prints a word before the XML", "echo Hello; " + PRINTS_OPEN, NO_XML),
+    Fault(
+        "is cut off at any 50th byte of its answer",
+        "; run it by hand to see why",
+        nmap=f"head -c {{}} '/recordings/{_OPEN}.xml'",
+        words=ASKED,
+        each=tuple(map(str, range(0, RECORDED.stat().st_size, 50))),
+    ),
+    _fails(
+        "answers for another host",
+        _prints("recorded/nmap-7.93/v4-routed-open"),
+        f"nmap said nothing about {TARGET[4]}, but about another host; check that it is nmap",
+    ),
+    _fails(
+        "answers for another port",
+        _prints("recorded/nmap-7.93/v4-open-neighbour-open"),
+        f"nmap said nothing about TCP port 25 of {TARGET[4]}; check that it is nmap",
+    ),
+    _fails("prints two runs' XML, joined", PRINTS_OPEN + PRINTS_OPEN, NO_XML),
+    _fails("prints 1 GB", "head -c 1000000000 /dev/zero", ENDLESS),
+    _fails("prints 1 GB after an answer", PRINTS_OPEN + "head -c 1000000000 /dev/zero", ENDLESS),
+    _fails("prints 1 GB to stderr", "head -c 1000000000 /dev/zero >&2", ENDLESS),
+    _fails("prints an entity bomb", _prints("synthetic/xml-entity-bomb"), NO_XML),
+    _fails("prints an external entity", _prints("synthetic/xml-external-entity"), NO_XML),
+    # A FIFO without a writer: to open it is to hang.
+    _fails(
+        "prints an external entity that never ends",
+        "mkfifo /fault/fifo; sed s,/etc/passwd,/fault/fifo, "
+        "/recordings/synthetic/xml-external-entity.xml",
+        NO_XML,
+    ),
+    _fails("prints invalid UTF-8", _prints("synthetic/xml-invalid-utf-8"), NO_XML),
+    # As the real one does when the clock is stepped between SYN and SYN/ACK.
+    Fault(
+        "answers with a round trip of 694 s, longer than it ran",
+        "open (syn-ack) smtp",
+        OPEN,
+        nmap=f"sed 's/srtt=\"[0-9]*\"/srtt=\"694967364\"/' '/recordings/{_OPEN}.xml'",
+        words="-c 1 " + WITHIN_2_S,
+    ),
+)
+
+# -- the faults of the system: the real nmap -------------------------------------------------------
+
+
+def _mounted(script: str) -> str:
+    """Return what runs the check in a mount namespace of its own, changed by a script."""
+    return f'exec unshare --mount sh -c \'{script}; exec "$@"\' sh "$@"'
+
+
+def _as_nobody(processes: int) -> str:
+    """Return what runs the check as a user who may have so many processes, threads included.
+
+    Root has no such limit; and nobody else is this user, not even outside of the machine.
+    """
+    become = "setpriv --reuid=64321 --regid=64321 --clear-groups"
+    return f'export HALFOPEN_NMAP=/capable/nmap; exec {become} prlimit --nproc={processes} "$@"'
+
+
+_FULL = "mount -t tmpfs -o size=4k tmpfs {0}; ! head -c 9000 /dev/zero 2>&- >{0}/full"
+_READ_ONLY = (
+    "set -e; for each in / /tmp /run; do mount -o remount,bind,ro $each; ! touch $each/x 2>&-; done"
+)
+_CLOCK = 'export LD_PRELOAD=/fault-clock.so; exec "$@"'
+IS_OPEN = f"{TARGET[4]}:25 open (syn-ack)"
+OF_SYSTEM = (
+    Fault(
+        "no process to be had (RLIMIT_NPROC 1)",
+        "raise the limit (ulimit -u)",
+        via=_as_nobody(1),
+        words="{}",
+        each=BOTH_FORMS,
+    ),
+    Fault(
+        "no process to be had for the second look (RLIMIT_NPROC 3)",
+        "Resource temporarily unavailable; raise the limit of processes (ulimit -u)",
+        via=_as_nobody(3),
+        words=SILENT,
+    ),
+    *(
+        Fault(
+            f"few file descriptors (RLIMIT_NOFILE 3 to 40), {form}",
+            via='exec prlimit --nofile={} "$@"',
+            words=words,
+            each=tuple(map(str, range(3, 41))),
+            or_open=True,
+        )
+        for form, words in FORMS.items()
+    ),
+    *(
+        Fault(
+            f"little memory (RLIMIT_AS 10 to 40 MB), {form}",
+            via='exec prlimit --as={}000000 "$@"',
+            words=words,
+            each=tuple(map(str, range(10, 41, 2))),
+            or_open=True,
+        )
+        for form, words in FORMS.items()
+    ),
+    Fault("/tmp is full", IS_OPEN, OPEN, via=_mounted(_FULL.format("/tmp"))),  # noqa: S108  the machine's
+    Fault("/ is read-only", IS_OPEN, OPEN, via=_mounted(_READ_ONLY)),
+    Fault("no /proc", "nmap failed with exit code 1", via=_mounted("umount /proc")),
+    Fault("no /dev", "cannot ", via=_mounted("umount -l /dev")),
+    Fault(
+        "the resolver hangs",
+        "no time left for resolving names; raise --timeout",
+        via=_mounted("mount --bind /fault-resolv.conf /etc/resolv.conf"),
+        words=NAMED,
+    ),
+    Fault(
+        "the clock is set an hour on during the first look",
+        "nmap gave up on 192.0.2.25 before it had looked (--host-timeout)",
+        via=_CLOCK,
+        words=SILENT,
+        each=("3600",),
+        stage=first_look,
+        then=step_clock,
+        limit=5.0,
+    ),
+    Fault(
+        "the clock is set an hour on during the second look",
+        "nmap gave up on 192.0.2.25 before it had looked (--host-timeout)",
+        via=_CLOCK,
+        words=SILENT,
+        each=("3600",),
+        stage=second_look,
+        then=step_clock,
+        limit=5.0,
+    ),
+    Fault(
+        "the clock is set an hour back during the first look",
+        LATE,
+        via=_CLOCK,
+        words=SILENT.replace("-t 5", "-t 2"),
+        each=("-3600",),
+        stage=first_look,
+        then=step_clock,
+    ),
+)
+
+# -- the faults of the caller: the real nmap -------------------------------------------------------
+
+CLOSINGS = ("<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-")
+_STAGES: dict[str, tuple[Stage, str]] = {
+    "while a name is resolved": (resolving, NAMED),
+    "in the first look": (first_look, SILENT),
+    "in the second look": (second_look, SILENT),
+}
+_RESOLVER = _mounted("mount --bind /fault-resolv.conf /etc/resolv.conf")
+OF_CALLER = (
+    Fault(
+        "SIGTERM, HUP, QUIT, ALRM, USR1, USR2, XCPU while Python starts",
+        code=None,
+        words=SILENT,
+        each=tuple(name for name in ENDS_US if name != "INT"),
+        stage=starting,
+        then=that_signal,
+    ),
+    *(
+        Fault(
+            f"SIG{', '.join(ENDS_US)} {when}",
+            code=None,
+            via=_RESOLVER,
+            words=words,
+            each=ENDS_US,
+            stage=stage,
+            then=that_signal,
+        )
+        for when, (stage, words) in _STAGES.items()
+    ),
+    Fault(
+        "SIGPIPE in the first look",
+        f"{TARGET[4]}:80 filtered (no-response)",
+        2,
+        words=SILENT,
+        each=("PIPE",),
+        stage=first_look,
+        then=that_signal,
+    ),
+    Fault(
+        "SIGKILL in the second look",
+        code=None,
+        words=SILENT,
+        each=("KILL",),
+        stage=second_look,
+        then=that_signal,
+        lives_on=True,
+    ),
+    Fault(
+        "SIGSTOP while nmap hangs, SIGCONT after 3 s; a time limit of 2 s",
+        LATE,
+        nmap="exec sleep 60",
+        stage=nmap_runs,
+        then=stop_for_3_s,
+        limit=3.0,
+    ),
+    *(
+        Fault(
+            f"closed descriptors: `{closing}`",
+            "" if ">&-" in closing.replace("2>&-", "") else IS_OPEN,
+            OPEN,
+            via=f'exec "$@" {closing}',
+            words="{}",
+            each=BOTH_FORMS,
+        )
+        for closing in CLOSINGS
+    ),
+    Fault(
+        "stdout is a closed pipe",
+        "",
+        OPEN,
+        before="rm -f /run/pipe; mkfifo /run/pipe",
+        via='exec 3<>/run/pipe 4>/run/pipe 3<&-; exec "$@" >&4',
+        words="{}",
+        each=BOTH_FORMS,
+    ),
+    Fault("stdout is a full disk (/dev/full)", "", OPEN, via='exec "$@" >/dev/full'),
+    Fault(
+        "stdout is a full pipe that nobody reads, then SIGTERM",
+        code=None,
+        before="rm -f /run/pipe; mkfifo /run/pipe",
+        via='exec 3<>/run/pipe; timeout 1 head -c 100000 /dev/zero >&3; exec "$@" >&3',
+        each=("TERM",),
+        stage=printing,
+        then=that_signal,
+        limit=5.0,
+    ),
+)
+
+FAULTS = {"nmap": OF_NMAP, "system": OF_SYSTEM, "caller": OF_CALLER}
+
+
+# -- seeing what comes of them ---------------------------------------------------------------------
+
+
+class Ending(NamedTuple):
+    """What came of a fault."""
+
+    variant: str
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+    left: list[str]
+    """The programs that still ran a moment later."""
+    happened: bool
+    """Whether its stage came."""
+
+
+_CLOCK_C = """
+/* A fake of the system's clock, for no namespace has one of its own: as many seconds off as the
+   file says. The monotonic clock is left alone, as by one who sets the time. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static long seconds_off(void)
+{
+    char text[8] = "";
+    int kept = errno, file = open("/fault-clock", O_RDONLY | O_CLOEXEC);
+    if (file >= 0 && read(file, text, 7) < 0)
+        text[0] = 0;
+    if (file >= 0)
+        close(file);
+    errno = kept;
+    return atol(text);
+}
+
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+    int failed = syscall(SYS_clock_gettime, id, now);
+    if (!failed && id == CLOCK_REALTIME)
+        now->tv_sec += seconds_off();
+    return failed;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone)
+{
+    struct timespec t;
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &t);
+    now->tv_sec = t.tv_sec;
+    now->tv_usec = t.tv_nsec / 1000;
+    return 0;
+}
+
+time_t time(time_t *now)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    if (now)
+        *now = t.tv_sec;
+    return t.tv_sec;
+}
+"""
+
+
+class World:
+    """A machine to make faults on."""
+
+    def __init__(self, machine: Machine, name_server: socket.socket) -> None:
+        """Prepare what the table's scripts name."""
+        self.machine, self.name_server = machine, name_server
+        assert wait_until(lambda: machine.running("tail"), SLACK), "its init has not begun"
+        self._always = set(machine.processes())
+        for xml in FIXTURES.glob("*/**/nmap.xml"):
+            name = xml.parent.relative_to(FIXTURES)
+            target = machine.path(f"/recordings/{name}.xml")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(xml.read_bytes())
+        machine.write("/fault-clock.c", _CLOCK_C)
+        machine.write("/fault-resolv.conf", f"nameserver {TARGET[4]}\noptions timeout:60\n")
+        self._sh(
+            "mkdir /real /capable /fault; mv /usr/bin/nmap /real; cp /real/nmap /capable; "
+            "setcap cap_net_raw+ep /capable/nmap; "
+            "cc -shared -fPIC -o /fault-clock.so /fault-clock.c"
+        )
+
+    def set_clock(self, seconds: int) -> None:
+        """Step the clock of those that go by the fake one."""
+        # In one write: an empty file would be a step of its own.
+        with open(str(self.machine.path("/fault-clock")), "r+b", buffering=0) as file:
+            file.write(f"{seconds:+06d}\n".encode())
+
+    def endings(self, fault: Fault) -> list[Ending]:
+        """Make the fault in each of its variants, and return what came of them."""
+        return [self._ending(fault, variant) for variant in fault.each]
+
+    def _ending(self, fault: Fault, variant: str) -> Ending:
+        machine = self.machine
+        for name in ("/run/stdout", "/run/stderr"):
+            machine.write(name, "")
+        machine.write("/fault-clock", "+00000\n")
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HALFOPEN_NMAP": "/real/nmap"}
+        before, via, words = (
+            text.replace("{}", variant) for text in (fault.before, fault.via, fault.words)
+        )
+        if fault.nmap is not None:
+            body = fault.nmap.replace("{}", variant)
+            self._sh("rm -rf /fault/*")
+            machine.write("/fault/nmap", f"#!/bin/sh\n# A fake nmap.\nulimit -c 0\n{body}\n", 0o755)
+            environment["HALFOPEN_NMAP"] = "/fault/nmap"
+        self._sh(before)
+        while select.select([self.name_server], [], [], 0)[0]:
+            self.name_server.recv(65535)
+        script = f"ulimit -c 0; exec >/run/stdout 2>/run/stderr; {via}"
+        start = time.monotonic()
+        process = machine.start(["sh", "-c", script, "sh", PLUGIN, *words.split()], env=environment)
+        check = Check(self, process, variant)
+        happened = self._wait(check, fault, start + fault.limit + SLACK)
+        seconds = time.monotonic() - start
+        left = self._left(0.0 if fault.lives_on else 1.0)
+        for pid in left:
+            if not fault.lives_on:
+                os.kill(pid, signal.SIGKILL)
+        assert self._left(fault.limit + SLACK) == {}
+        return Ending(
+            variant,
+            process.wait(10),
+            machine.read("/run/stdout"),
+            machine.read("/run/stderr"),
+            seconds,
+            [os.path.basename(words[0]) for words in left.values()],
+            happened,
+        )
+
+    def _wait(self, check: Check, fault: Fault, deadline: float) -> bool:
+        """Wait for the check's end, or end it; return whether its stage came."""
+        happened = fault.stage is None
+        while not check.ended() and time.monotonic() < deadline:
+            if not happened and fault.stage is not None and fault.stage(check):
+                assert fault.then is not None
+                fault.then(check)
+                happened = True
+            time.sleep(0.001)
+        if not check.ended():
+            check.send("KILL")
+        return happened
+
+    def _left(self, seconds: float) -> dict[int, list[str]]:
+        """Return what still runs after as long as it takes to vanish, at most so many seconds."""
+        wait_until(lambda: set(self.machine.processes()) <= self._always, seconds)
+        now = self.machine.processes()
+        return {pid: words for pid, words in now.items() if pid not in self._always}
+
+    def _sh(self, script: str) -> None:
+        done = self.machine.run(["sh", "-ec", script])
+        assert done.returncode == 0, done.stderr
+
+
+@contextlib.contextmanager
+def world(lab: Lab, installed: Site) -> Iterator[World]:
+    """Return a machine with its name server, which never answers."""
+    name_server = lab.within("target", lambda: socket.socket(type=socket.SOCK_DGRAM))
+    with name_server, Machine(lab, installed) as machine:
+        name_server.bind((TARGET[4], 53))
+        yield World(machine, name_server)
+
+
+# -- telling it ------------------------------------------------------------------------------------
+
+DOCUMENT = ROOT / "docs" / "faults.md"
+
+
+def without_halfopen(ending: Ending) -> bool:
+    """Return whether Python did not come as far as halfopen."""
+    ours = "TCP HALF-OPEN" in ending.stdout or "/site-packages/halfopen/" in ending.stderr
+    return not ours and bool(ending.stderr or ending.code < 0)
+
+
+def row(fault: Fault, endings: Sequence[Ending]) -> str:
+    """Return the document's row on a fault."""
+    left = {name: None for ending in endings for name in ending.left}
+    cells = [
+        fault.name,
+        ", ".join(dict.fromkeys(map(_code, endings))),
+        "<br>".join(filter(None, dict.fromkeys(_line(fault, ending) for ending in endings))),
+        ", ".join(left) + ", till its `--host-timeout`" if left else "none",
+        _rounded(max(ending.seconds for ending in endings), fault.limit),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def without_time(text: str) -> str:
+    """Return a row without what differs from run to run."""
+    return text.rpartition(" | ")[0]
+
+
+def _code(ending: Ending) -> str:
+    if ending.code < 0 and -ending.code == getattr(signal, f"SIG{ending.variant}", 0):
+        return "the signal"
+    return str(ending.code) if ending.code >= 0 else f"signal {-ending.code}"
+
+
+def _line(fault: Fault, ending: Ending) -> str:
+    if _code(ending) == "the signal":
+        return ""
+    if without_halfopen(ending):
+        return "(Python does not start)"
+    line = re.sub(r"=\d+\.\d{6}s;", "=…s;", ending.stdout.rstrip("\n")).replace("|", "\\|")
+    if fault.or_open:  # the details differ from one limit to the next
+        line = re.sub(r" [(;|\\].*", " …", line)
+    return f"`{line}`" if line else ""
+
+
+def _rounded(seconds: float, limit: float) -> str:
+    if limit <= seconds < limit + 0.5:
+        return f"the limit, {limit:g} s"
+    return f"< {int(seconds) + 1} s"
