@@ -1,0 +1,484 @@
+"""The Debian package: built, looked at, and used in a Debian 12 of its own.
+
+That is made with debootstrap from the mirror that this system's apt has, or HALFOPEN_DEBIAN_MIRROR.
+Programs run in it with process and mount namespaces of their own, checks in the lab's network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import hashlib
+import os
+import re
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Iterator, Mapping, Sequence
+
+import pytest
+from lab import TARGET, TOOL_PATH, Finished, Lab, needs_lab
+
+from halfopen import __version__
+from halfopen.check import Status
+from halfopen.conventions import CONVENTIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+NEEDS = ("dpkg-buildpackage", "dh", "dh_python3", "lintian", "man", "debootstrap")
+VERSIONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+RELEASE = "bookworm"
+EPOCH = "1700000000"
+VAR_TMP = "/var/tmp"  # noqa: S108  only mkdtemp writes there; /tmp may be mounted nodev
+# The clean environment of a service, and the way to the mirror.
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "DEBIAN_FRONTEND": "noninteractive",
+    **{name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")},
+}
+PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _able() -> None:
+    absent = [name for name in NEEDS if not shutil.which(name, path=TOOL_PATH)]
+    if absent:
+        pytest.skip("needs " + ", ".join(absent))
+
+
+def _run(
+    argv: Sequence[str], timeout: float = 300, env: Mapping[str, str] | None = None
+) -> Finished[str]:
+    return subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=env,
+        check=False,
+    )
+
+
+def _must(done: Finished[str]) -> str:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# -- the package itself ----------------------------------------------------------------------------
+
+
+def _build(tree: Path, folder: Path, **env: str) -> Path:
+    # The package's sources are those of the tree, wherever the tests import theirs from.
+    env = {**os.environ, "PYTHONPATH": str(tree), "SOURCE_DATE_EPOCH": EPOCH, **env}
+    _must(_run([sys.executable, "-B", str(tree / "tools/make_deb.py"), str(folder)], 900, env))
+    (package,) = folder.iterdir()
+    return package
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of this checkout, so that all builds have the same."""
+    tree = tmp_path_factory.mktemp("sources") / "halfopen"
+    unwanted = shutil.ignore_patterns(
+        "__pycache__", ".*", "*.egg-info", "dist", "fixtures", "tests"
+    )
+    shutil.copytree(str(ROOT), str(tree), ignore=unwanted)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def package(_able: None, sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _build(sources, tmp_path_factory.mktemp("deb"))
+
+
+@pytest.fixture(scope="module")
+def unpacked(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unpacked")
+    _must(_run(["dpkg-deb", "--extract", str(package), str(folder)]))
+    return folder
+
+
+def test_version_is_that_of_halfopen(package: Path, unpacked: Path) -> None:
+    assert package.name == f"halfopen_{__version__}_all.deb"
+    fields = ["Package", "Version", "Architecture"]
+    said = _must(_run(["dpkg-deb", "--field", str(package), *fields]))
+    assert said == f"Package: halfopen\nVersion: {__version__}\nArchitecture: all\n"
+    for name in ("halfopen", "check_tcp_half_open"):
+        assert f"halfopen {__version__} " in _page(unpacked, name).splitlines()[-1]
+
+
+def test_lintian_has_nothing_to_say(package: Path) -> None:
+    strict = ["--allow-root", "--display-info", "--pedantic", "--display-experimental"]
+    done = _run(["lintian", *strict, "--fail-on=error,warning,info,pedantic", str(package)])
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_same_sources_give_the_same_bytes_elsewhere(
+    package: Path, sources: Path, tmp_path: Path
+) -> None:
+    tree = tmp_path / "another" / "place"
+    shutil.copytree(str(sources), str(tree))
+    for path in tree.rglob("*"):
+        os.utime(str(path), (1e9, 1e9))  # long before EPOCH: dpkg itself mends only what is later
+    before = os.umask(0o077)
+    try:
+        again = _build(tree, tmp_path / "out", TZ="Asia/Tokyo", LC_ALL="C", DEB_BUILD_OPTIONS="x")
+    finally:
+        os.umask(before)
+    assert again.read_bytes() == package.read_bytes()
+
+
+def test_copyright_names_a_licence_for_each_module_that_comes_along(unpacked: Path) -> None:
+    text = (unpacked / "usr/share/doc/halfopen/copyright").read_text(encoding="utf-8")
+    patterns = re.findall(r"^Files: (usr/share/halfopen/\S+)$", text, re.MULTILINE)
+    files = [
+        path.relative_to(unpacked).as_posix()
+        for path in (unpacked / "usr/share/halfopen").rglob("*")
+        if path.is_file()
+    ]
+    for name in files:
+        own = name.startswith("usr/share/halfopen/halfopen/")
+        assert own or any(fnmatch.fnmatchcase(name, each) for each in patterns), name
+    for pattern in patterns:
+        assert fnmatch.filter(files, pattern), pattern
+    for stanza in text.split("\n\n"):
+        if stanza.startswith("Files:"):
+            assert re.search(r"^Copyright: *\w", stanza, re.MULTILINE), stanza
+            licence = re.findall(r"^License: (\S+)", stanza, re.MULTILINE)[0]
+            # Its text is here, or in a stanza of its own.
+            assert re.search(rf"^License: {re.escape(licence)}\n \w", text, re.MULTILINE), licence
+
+
+def test_examples_name_the_commands_where_the_package_has_them(unpacked: Path) -> None:
+    examples = unpacked / "usr/share/doc/halfopen/examples"
+    named = set()
+    for path in examples.rglob("*"):
+        if path.is_file() and path.parent.name != "kubernetes":  # that is inside of an image
+            text = path.read_text(encoding="utf-8")
+            found = re.findall(r"/usr/[\w/.-]*/(?:halfopen|check_tcp_half_open)(?![\w/.-])", text)
+            named.update(found)
+    assert named == {"/usr/bin/halfopen", PLUGIN}
+    for path in examples.rglob("*"):
+        original = ROOT / "examples" / path.relative_to(examples)
+        assert path.stat().st_mode & stat.S_IXUSR == original.stat().st_mode & stat.S_IXUSR, path
+
+
+# -- other versions of Python ----------------------------------------------------------------------
+
+
+def _as_installed(unpacked: Path, python: str, command: str, *words: str) -> Finished[str]:
+    """Run a command as its start script does, from the unpacked package."""
+    script = unpacked / "usr/bin" / command
+    text = script.read_text().replace("/usr/share/", f"{unpacked}/usr/share/")
+    assert text.startswith("#!/usr/bin/python3 -IS\n")
+    return _run([python, "-I", "-S", "-c", text, *words], env={**ENVIRONMENT, "COLUMNS": "100"})
+
+
+def test_runs_on_every_python_at_hand(unpacked: Path) -> None:
+    which = str(ROOT / "tools/which_python.sh")
+    pythons = [path for each in VERSIONS for path in _run([which, each]).stdout.split()]
+    assert pythons
+    recording = ROOT / "fixtures/recorded/nmap-7.70-late-delivery/v4-open-plus-one/nmap.xml"
+    for python in pythons:
+        done = _as_installed(unpacked, python, "halfopen", "replay", str(recording))
+        assert done.stdout.split()[1:3] == ["open", "syn-ack"], (python, done)
+        done = _as_installed(unpacked, python, "check_tcp_half_open", "192.0.2.25", "no-such-port")
+        assert (done.returncode, done.stderr) == (3, ""), (python, done)
+
+
+# -- the man pages ---------------------------------------------------------------------------------
+
+OPTION = r"--?[A-Za-z0-9][\w-]*"
+
+
+def _page(unpacked: Path, name: str, *flags: str) -> str:
+    """Return a man page as it is read, 100 columns wide; fail if man warns."""
+    file = unpacked / "usr/share/man/man1" / f"{name}.1.gz"
+    environment = {**ENVIRONMENT, "MANWIDTH": "100"}
+    done = _run(["man", "--warnings", "-E", "UTF-8", *flags, "-l", str(file)], env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def _sections(page: str, head: str) -> dict[str, str]:
+    """Return the texts between the lines that match: the matched group to the text below it."""
+    parts = re.split(head, page, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def _of_help(unpacked: Path, command: str, *words: str) -> set[str]:
+    said = _as_installed(unpacked, "/usr/bin/python3", command, *words, "--help").stdout
+    options = _sections(said, r"^(\w+):$")["Options"]
+    # The options stand two columns in, and what they do at least two columns further on.
+    heads = re.findall(r"^  (-.*?)(?:  .*)?$", options, re.MULTILINE)
+    return {option for head in heads for option in re.findall(rf"(?<![\w-]){OPTION}", head)}
+
+
+def _of_page(text: str) -> set[str]:
+    heads = re.findall(rf"^ {{7}}({OPTION}(?:, {OPTION})*)", text, re.MULTILINE)
+    return {option for head in heads for option in head.split(", ")}
+
+
+def test_man_page_of_the_plugin_has_the_options_of_its_help(unpacked: Path) -> None:
+    said = _of_help(unpacked, "check_tcp_half_open")
+    options = _sections(_page(unpacked, "check_tcp_half_open"), r"^([A-Z ]+)$")["OPTIONS"]
+    assert "--help" in said
+    assert _of_page(options) == said
+
+
+def test_man_page_of_halfopen_has_the_commands_and_options_of_its_help(unpacked: Path) -> None:
+    sections = _sections(_page(unpacked, "halfopen"), r"^([A-Z ]+)$")
+    assert _of_page(sections["OPTIONS"]) == _of_help(unpacked, "halfopen")
+    said = _as_installed(unpacked, "/usr/bin/python3", "halfopen", "--help").stdout
+    commands = re.findall(r"^  (\w+) ", _sections(said, r"^(\w+):$")["Commands"], re.MULTILINE)
+    pages = _sections(sections["COMMANDS"], r"^   (\w+)$")
+    assert list(pages) == commands
+    for command in commands:
+        assert _of_page(pages[command]) == _of_help(unpacked, "halfopen", command), command
+    assert re.findall(r"halfopen (\w+)", sections["SYNOPSIS"]) == commands
+
+
+@pytest.mark.parametrize("name", ["check_tcp_half_open", "halfopen"])
+def test_man_page_has_the_exit_codes_that_the_commands_have(unpacked: Path, name: str) -> None:
+    text = _sections(_page(unpacked, name), r"^([A-Z ]+)$")["EXIT STATUS"]
+    rows = re.findall(r"^ +(\w+) +(\d+) +(\d+) +(\d+) +(\d+) ", text, re.MULTILINE)
+    states = (Status.OK, Status.CRITICAL, Status.CRITICAL, Status.UNKNOWN)
+    assert rows == [
+        (convention, *(str(about.codes[status]) for status in states))
+        for convention, about in CONVENTIONS.items()
+    ]
+
+
+# -- in a Debian of its own ------------------------------------------------------------------------
+
+
+class Debian:
+    """A Debian 12 with what the package depends on, and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take a root that debootstrap has made."""
+        self.folder = folder
+
+    def argv(self, argv: Sequence[str], user: str | None = None) -> list[str]:
+        """Return the words that run a program in it, alone with its processes."""
+        own = ["--mount", "--pid", "--fork", "--kill-child", f"--root={self.folder}"]
+        become = ["setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups"] if user else []
+        return ["unshare", *own, "--mount-proc", "--wd=/", *become, *argv]
+
+    def run(self, argv: Sequence[str], timeout: float = 300) -> Finished[str]:
+        """Run a program with this system's network."""
+        return _run(self.argv(argv), timeout, ENVIRONMENT)
+
+    def path(self, path: str) -> Path:
+        """Return where a file of it lies."""
+        return self.folder / path.lstrip("/")
+
+    def packages(self) -> set[str]:
+        """Return the names of the packages that are there, if only in part."""
+        words = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n"]
+        return {line for line in _must(self.run(words)).splitlines() if "not-installed" not in line}
+
+    def files(self) -> dict[str, str]:
+        """Return all files but apt's and dpkg's own books: path to what is in it."""
+        books = ("var/lib/dpkg/", "var/lib/apt/", "var/cache/apt/", "var/log/", "proc/", "dev/")
+        found = {}
+        for path in self.folder.rglob("*"):
+            name = path.relative_to(self.folder).as_posix()
+            if not name.startswith(books):
+                found[name] = f"{path.lstat().st_mode:o} {_contents(path)}"
+        return found
+
+
+def _contents(path: Path) -> str:
+    if path.is_symlink():
+        return os.readlink(str(path))
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _mirror() -> str:
+    """Return the mirror with Debian 12 that this system's apt is told to use."""
+    mirror = os.environ.get("HALFOPEN_DEBIAN_MIRROR", "")
+    words = ["apt-get", "indextargets", "--format", "$(RELEASE) $(SITE)"]
+    for line in _run([*words, "Created-By: Packages", "Component: main"]).stdout.splitlines():
+        release, site = line.split()
+        if release == RELEASE:
+            mirror = mirror or site
+    if not mirror:
+        pytest.skip(f"needs a mirror with {RELEASE} in apt's sources, or HALFOPEN_DEBIAN_MIRROR")
+    return mirror
+
+
+@contextlib.contextmanager
+def _debootstrapped() -> Iterator[Debian]:
+    mirror = _mirror()
+    # tests/hosts removes such a folder when a killed run has left it behind.
+    folder = tempfile.mkdtemp(prefix=f"halfopen-debian-{os.getpid()}-", dir=VAR_TMP)
+    os.chmod(folder, 0o755)  # noqa: S103  it is to be the root of other users, too
+    try:
+        own = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        words = ["debootstrap", "--variant=minbase", RELEASE, folder, mirror]
+        _must(_run([*own, *words], 1200, ENVIRONMENT))
+        debian = Debian(Path(folder))
+        # As debootstrap was: what this system needs to reach its mirror.
+        settings = _must(_run(["apt-config", "dump"])).splitlines()
+        kept = [line for line in settings if re.match("Acquire::(?!IndexTargets)", line)]
+        debian.path("/etc/apt/apt.conf").write_text("\n".join(kept) + "\n")
+        debian.path("/etc/dpkg/dpkg.cfg.d/fast").write_text("force-unsafe-io\n")
+        for name in ("/etc/hosts", "/etc/resolv.conf"):
+            shutil.copy(name, str(debian.path(name)))
+        yield debian
+    finally:
+        shutil.rmtree(folder)
+
+
+def _apt(debian: Debian, *words: str) -> str:
+    return _must(debian.run(["apt-get", "--yes", "--no-install-recommends", *words], 900))
+
+
+@pytest.fixture(scope="module")
+def debian(package: Path) -> Iterator[Debian]:
+    """Return a Debian with what the package says that it depends on."""
+    with _debootstrapped() as made:
+        bare = made.packages()
+        assert not {"nmap installed", "python3 installed"} & bare
+        _apt(made, "update")
+        _apt(made, "satisfy", _must(_run(["dpkg-deb", "--field", str(package), "Depends"])).strip())
+        yield made
+
+
+@pytest.fixture(scope="module")
+def before(debian: Debian) -> dict[str, str]:
+    return debian.files()
+
+
+@pytest.fixture(scope="module")
+def installed(debian: Debian, before: dict[str, str], package: Path) -> Debian:
+    assert before  # and listed before the package comes
+    there = debian.packages()
+    shutil.copy(str(package), str(debian.folder))
+    _apt(debian, "install", f"/{package.name}")
+    debian.path(package.name).unlink()
+    assert debian.packages() - there == {"halfopen installed"}
+    return debian
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab() as made:
+        yield made
+
+
+def _check(
+    debian: Debian, lab: Lab, argv: Sequence[str], user: str | None = None
+) -> tuple[int, str]:
+    done = lab.run(debian.argv(argv, user), env=ENVIRONMENT, timeout=120)
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+@needs_lab
+@pytest.mark.parametrize("command", ["check_tcp_half_open", PLUGIN])
+@pytest.mark.parametrize(
+    ("port", "code", "said"),
+    [
+        ("25", 0, f"TCP HALF-OPEN OK - {TARGET[4]}:25 open (syn-ack)"),
+        ("26", 2, f"TCP HALF-OPEN CRITICAL - {TARGET[4]}:26 closed (reset)"),
+    ],
+)
+def test_plugin_tells_open_from_closed(
+    installed: Debian, lab: Lab, command: str, port: str, code: int, said: str
+) -> None:
+    found = _check(installed, lab, [command, TARGET[4], port])
+    assert found[0] == code
+    assert found[1].startswith(said)
+
+
+@needs_lab
+def test_plugin_checks_loopback(installed: Debian, lab: Lab) -> None:
+    def listen() -> socket.socket:
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        sock.listen(1)
+        return sock
+
+    with lab.within("scanner", listen) as sock:
+        port = str(sock.getsockname()[1])
+        code, said = _check(installed, lab, ["check_tcp_half_open", "127.0.0.1", port])
+    assert (code, f"127.0.0.1:{port} open (syn-ack)" in said) == (0, True), said
+    code, said = _check(installed, lab, ["check_tcp_half_open", "127.0.0.1", port])
+    assert (code, f"127.0.0.1:{port} closed (reset)" in said) == (2, True), said
+
+
+@needs_lab
+def test_plugin_tells_an_ordinary_user_what_is_missing(installed: Debian, lab: Lab) -> None:
+    code, said = _check(installed, lab, ["check_tcp_half_open", TARGET[4], "25"], "nobody")
+    assert (code, said.count("\n")) == (3, 1)
+    assert said.startswith("TCP HALF-OPEN UNKNOWN - nmap needs root or CAP_NET_RAW")
+
+
+@needs_lab
+def test_halfopen_runs(installed: Debian, lab: Lab) -> None:
+    assert _check(installed, lab, ["halfopen", "--version"]) == (0, f"halfopen {__version__}\n")
+    words = ["halfopen", "wait", f"{TARGET[4]}:25", "--within", "60"]
+    code, said = _check(installed, lab, words)
+    assert (code, "open after " in said) == (0, True), said
+    code, said = _check(installed, lab, ["halfopen", "smoke", "--timeout", "60"])
+    assert re.search(r"^means +raw sockets +ok +as root$", said, re.MULTILINE), said
+    assert re.search(r"^states +open port, IPv4, alone +ok", said, re.MULTILINE), said
+    assert code in {0, 3}, said  # 3: this Debian has no ip to make a second host with
+
+
+def test_modules_are_compiled_once_and_for_all(installed: Debian, lab: Lab) -> None:
+    modules = list(installed.path("/usr/share/halfopen").rglob("*.py"))
+    assert modules
+    for module in modules:
+        compiled = list((module.parent / "__pycache__").glob(f"{module.stem}.cpython-*.pyc"))
+        assert len(compiled) == 1, module
+    there = installed.files()
+    # As root, who might write.
+    assert _check(installed, lab, [PLUGIN, "--help"])[0] == 3
+    assert _check(installed, lab, [PLUGIN, TARGET[4], "25"])[0] == 0
+    assert installed.files() == there
+
+
+def test_nobody_elses_modules_have_a_say(installed: Debian, lab: Lab) -> None:
+    liar = "raise SystemExit(0)\n"
+    places = ("/root/liar/typing.py", "/usr/local/lib/python3.11/dist-packages/sitecustomize.py")
+    for place in places:
+        installed.path(place).parent.mkdir(parents=True, exist_ok=True)
+        installed.path(place).write_text(liar)
+    try:
+        script = f'cd /root/liar; PYTHONPATH=/root/liar exec {PLUGIN} "$@"'
+        words = ["sh", "-c", script, "sh", TARGET[4], "26"]
+        assert _check(installed, lab, words)[0] == 2
+    finally:
+        installed.path(places[1]).unlink()
+        shutil.rmtree(str(installed.path("/root/liar")))
+
+
+def test_documents_are_where_they_are_looked_for(installed: Debian) -> None:
+    there = _must(installed.run(["dpkg", "--listfiles", "halfopen"])).splitlines()
+    for path in (
+        "/usr/share/man/man1/halfopen.1.gz",
+        "/usr/share/man/man1/check_tcp_half_open.1.gz",
+        "/usr/share/doc/halfopen/README.md",
+        "/usr/share/doc/halfopen/CHANGELOG.md",
+        "/usr/share/doc/halfopen/copyright",
+        "/usr/share/doc/halfopen/examples/nagios/half_open.cfg",
+    ):
+        assert path in there
+        assert installed.path(path).stat().st_size > 0
+
+
+# The last one, for it takes the package away.
+def test_purge_leaves_nothing_behind(installed: Debian, before: dict[str, str]) -> None:
+    said = _apt(installed, "purge", "halfopen")
+    assert "not empty" not in said
+    assert not any(line.startswith("halfopen ") for line in installed.packages())
+    # Whatever was added, changed or lost.
+    assert set(installed.files().items()) ^ set(before.items()) == set()
