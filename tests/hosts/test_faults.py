@@ -9,6 +9,8 @@ from typing import Iterator
 import pytest
 from lab import Lab
 
+from halfopen import programs
+
 from .faults import (
     DOCUMENT,
     FAULTS,
@@ -38,7 +40,8 @@ def made(lab: Lab, installed: Site) -> Iterator[World]:
 @pytest.fixture(scope="module")
 def is_of_this_nmap() -> bool:
     """Return whether the document's words are those of the nmap that is installed."""
-    done = subprocess.run(["nmap", "-V"], capture_output=True, text=True, timeout=30, check=True)
+    nmap = programs.find_program("nmap")
+    done = subprocess.run([nmap, "-V"], capture_output=True, text=True, timeout=30, check=True)
     version = done.stdout.split()[2]
     return f"with nmap {version} and" in DOCUMENT.read_text(encoding="utf-8")
 
