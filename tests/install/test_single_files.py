@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from lab import TARGET, Lab
+from packaging.specifiers import SpecifierSet
 
 from halfopen import __version__
 
@@ -19,6 +20,7 @@ from .conftest import ROOT, build
 
 COMMANDS = ("check_tcp_half_open", "halfopen")
 VERSIONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+BUNDLE = ROOT / "packaging" / "bundle.txt"
 OPEN_LINE = f"TCP HALF-OPEN OK - {TARGET[4]}:25 open (syn-ack) smtp | time="
 FORMS = {
     "two-words": [TARGET[4], "25"],
@@ -59,13 +61,24 @@ def test_another_build_in_another_place_at_another_time_has_the_same_bytes(
         assert os.access(str(again), os.X_OK)
 
 
+def test_what_is_carried_is_what_the_project_asks_for() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    asked = project.split("\ndependencies = [\n")[1].split("\n]")[0]
+    carried = dict(re.findall(r"^([\w-]+)==(\S+)", BUNDLE.read_text(), re.M))
+
+    requirements = re.findall(r'^ *"([\w-]+)([^"]+)",$', asked, re.M)
+    assert [name for name, _ in requirements] == ["python-nmap", "typer"]
+    for name, versions in requirements:
+        assert carried[name] in SpecifierSet(versions)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_file_carries_the_licences_of_all_that_is_in_it(files: Path, command: str) -> None:
     with zipfile.ZipFile(str(files / command)) as archive:
         names = archive.namelist()
 
     distributions = {n.split("/")[0] for n in names if ".dist-info/" in n}
-    locked = re.findall(r"^([\w-]+)==", (ROOT / "packaging" / "bundle.txt").read_text(), re.M)
+    locked = re.findall(r"^([\w-]+)==", BUNDLE.read_text(), re.M)
     carried = {re.split(r"-\d", d)[0].lower().replace("_", "-") for d in distributions}
     # python-nmap's distribution has no text of its licence; it is halfopen's, the GPL.
     assert carried == set(locked) - {"python-nmap"}
