@@ -97,7 +97,12 @@ def _show_version(wanted: bool) -> None:
 
 
 _VERSION = typer.Option(
-    False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    False,
+    "--version",
+    "-V",
+    callback=_show_version,
+    is_eager=True,
+    help="Show the version and exit.",
 )
 
 
@@ -123,7 +128,7 @@ def plugin(words: Sequence[str]) -> Output:
 def _run(
     app: typer.Typer, name: str, words: Sequence[str], entry: _Entry, help_code: int
 ) -> Output:
-    asking = {"--help", "--version"}.intersection(words)
+    asking = {"--help", "-h", "--version", "-V"}.intersection(words)
     if asking and CONVENTIONS[asked_for(words, entry.convention)].only == ():
         raise UsageError("leave out --as: what is printed would be taken for a verdict")
     try:
@@ -397,7 +402,13 @@ The target is HOST PORT, or VIP VPORT RIP RPORT, or -H HOST -p PORT.
 
 def _app() -> typer.Typer:
     # Without rich: plain help, and half the start-up. No completion: it writes to dot files.
-    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    typer.core.HAS_RICH = False  # typer 0.19 escapes for rich all the same: "\\[default: open]"
+    return typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
 
 
 _halfopen = _app()

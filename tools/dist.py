@@ -28,7 +28,20 @@ COMMANDS = ("check_tcp_half_open", "halfopen")
 # An absolute path, for some monitors run checks without a PATH. -I: a caller's PYTHONPATH and
 # folder have no say; -S: nor have the system's own packages, and it starts sooner.
 SHEBANG = b"#!/usr/bin/python3 -IS\n"
-MAIN = "from halfopen.entry import {0}\n\n{0}()\n"
+# An older Python can't read our modules, and would end with 1: a WARNING to Nagios. On stderr, for
+# to F5 any output is up.
+MAIN = """\
+import sys
+
+if sys.version_info < (3, 7):
+    sys.stderr.write("TCP HALF-OPEN UNKNOWN - this is Python %d.%d; use 3.7 or later\\n"
+                     % sys.version_info[:2])
+    sys.exit(3)
+
+from halfopen.entry import {0}
+
+{0}()
+"""
 
 WANTED = ("*.py", "LICENSE*", "LICENCE*", "COPYING*", "py.typed")
 # python-nmap's tests; what rich needs pygments for are neither its 500 languages nor its styles.

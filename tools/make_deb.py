@@ -113,8 +113,9 @@ def lay_out(source: Path, epoch: int) -> None:
     for command in dist.COMMANDS:
         commands.joinpath(command).write_text(START.format(command))
         commands.joinpath(command).chmod(dist.EXECUTABLE)
-    for name in ("README.md", "CHANGELOG.md"):
+    for name in ("README.md", "CHANGELOG.md", "SECURITY.md"):
         shutil.copy(str(ROOT / name), str(documents))
+    shutil.copytree(str(ROOT / "docs"), str(documents / "docs"))
     _examples(documents / "examples")
     _changelog(source / "debian", epoch)
     _modules(source, source / "share" / "halfopen")
@@ -139,7 +140,11 @@ def _examples(folder: Path) -> None:
         # A container's image has its own places.
         if path.is_file() and path.parent.name != "kubernetes":
             text = path.read_text(encoding="utf-8")
-            path.write_text(re.sub(r"/usr/local(/bin/halfopen\b)", r"/usr\1", text), "utf-8")
+            text = re.sub(r"/usr/local(/bin/halfopen\b)", r"/usr\1", text)
+            text = re.sub(
+                r"/opt/halfopen/lib/\S+(/halfopen/nmap_data)", r"/usr/share/halfopen\1", text
+            )
+            path.write_text(text, "utf-8")
 
 
 def _modules(source: Path, folder: Path) -> None:

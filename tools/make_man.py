@@ -17,7 +17,7 @@ from halfopen.conventions import CONVENTIONS
 SOURCES = Path(__file__).resolve().parents[1] / "packaging" / "man"
 # Neither adjusted nor hyphenated: it is too narrow for either.
 _CELL = "T{{\n.ad l\n.nh\n{}\nT}}"
-_HELP = ".TP\n\\fB\\-\\-help\\fR\nShow what the command takes, and exit."
+_HELP = ".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nShow what the command takes, and exit."
 
 
 def write_pages(folder: Path, epoch: int) -> None:

@@ -6,9 +6,26 @@
 #     API_KEY=... ./rest.sh https://192.0.2.1:444 FARM [SERVICE]     RELIANOID 7
 #
 # SERVICE is for HTTP farms; an L4xNAT farm has none. The key is that of the user zapi (RELIANOID:
-# api), made in System > Users. The certificate is self-signed: name a copy of it in CURL_CA_BUNDLE.
-# RELIANOID before 7.4 has only the names of the others. README.md says the rest.
+# api), made in System > Users. RELIANOID before 7.4 has only the names of the others.
+#
+# The certificate is self-signed. Name a copy of it in CURL_CA_BUNDLE; if it is for another host name,
+# trust its key alone, by two lines in ~/.curlrc, which hold for every curl of this user:
+#
+#     insecure
+#     pinnedpubkey = "sha256//..."
+#
+# where ... is what this prints on the load balancer itself:
+#
+#     openssl s_client -connect localhost:444 </dev/null | openssl x509 -pubkey -noout |
+#         openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64
+#
+# README.md says the rest.
 set -eu
+case ${1:--} in -*) set -- ;; esac
+[ $# = 2 ] || [ $# = 3 ] || {
+    echo "usage: ZAPI_KEY=... $0 https://LB:444 FARM [SERVICE] (RELIANOID: API_KEY=...)" >&2
+    exit 3
+}
 lb=$1 farm=$2 service=${3:-}
 name=check_tcp_half_open
 if [ -n "${API_KEY:-}" ]; then

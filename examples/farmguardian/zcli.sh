@@ -5,6 +5,8 @@
 #
 # Another name of the command goes into ZCLI.
 set -eu
+case ${1:--} in -*) set -- ;; esac
+[ $# = 1 ] || [ $# = 2 ] || { echo "usage: $0 FARM [SERVICE]" >&2; exit 3; }
 zcli=${ZCLI:-zcli}
 name=check_tcp_half_open
 "$zcli" farmguardian create -name "$name" || : # for the second farm, it is there already

@@ -107,6 +107,26 @@ def test_it_runs_by_its_name_alone_with_an_empty_environment(files: Path, lab: L
     assert version.stdout == f"halfopen {__version__}\n"
 
 
+def test_an_older_python_is_told_and_is_unknown(files: Path) -> None:
+    old = "import runpy, sys; sys.version_info = (3, 6, 15); runpy.run_path({!r}, None, '__main__')"
+    command = [sys.executable, "-IS", "-c", old.format(str(files / "check_tcp_half_open"))]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout) == (3, "")
+    said = "TCP HALF-OPEN UNKNOWN - this is Python 3.6; use 3.7 or later\n"
+    assert done.stderr == said
+
+
+def test_help_is_plain(files: Path) -> None:
+    command = [sys.executable, "-IS", str(files / "check_tcp_half_open"), "--help"]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "[default: open]" in done.stdout
+    assert "\\" not in done.stdout
+
+
 def test_the_callers_own_modules_have_no_say(files: Path, lab: Lab, tmp_path: Path) -> None:
     for name in ("halfopen", "nmap", "typer", "socket"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')")

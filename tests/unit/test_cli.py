@@ -680,6 +680,9 @@ def test_bad_words_are_told_in_the_convention_that_applies(
     [
         pytest.param(HALFOPEN, ["--help"], 0, "replay", id="halfopen-help"),
         pytest.param(HALFOPEN, ["check", "--help"], 0, "--expect", id="check-help"),
+        pytest.param(HALFOPEN, ["watch", "-h"], 0, "--every", id="watch-h"),
+        pytest.param(PLUGIN, ["-h"], 3, "--expect", id="plugin-h"),
+        pytest.param(PLUGIN, ["-V"], 3, "halfopen ", id="plugin-V"),
         pytest.param(HALFOPEN, ["replay", "--help"], 0, "RUN.xml", id="replay-help"),
         pytest.param(HALFOPEN, ["--version"], 0, __version__, id="halfopen-version"),
         pytest.param(HALFOPEN, ["check", "--version"], 0, __version__, id="check-version"),
