@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import itertools
 import json
 import math
@@ -95,7 +94,6 @@ PATIENCE = 40.0
 
 EXIT = {"open": 0, "closed": 2, "filtered": 2}
 HARMLESS = ("", "missed", "starved")
-PR_SET_CHILD_SUBREAPER = 36
 Target = Tuple[str, int]
 
 
@@ -384,24 +382,18 @@ class Watch:
         return odd
 
 
-def processes() -> dict[int, tuple[int, str, str]]:
-    """Return all processes there are: their parent, name and state."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            before, _, after = (folder / "stat").read_text().rpartition(")")
-            state, parent = after.split()[:2]
-            found[int(folder.name)] = int(parent), before.partition("(")[2], state
-    return found
-
-
 def held_by(pid: int) -> Held:
     """Return what it holds now."""
     folder = Path("/proc", str(pid))
     status = dict(
         line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line
     )
-    children = [state for parent, _, state in processes().values() if parent == pid]
+    children = []
+    for listed in folder.glob("task/*/children"):
+        for child in listed.read_text().split():
+            with contextlib.suppress(OSError):
+                stat = Path("/proc", child, "stat").read_text()
+                children.append(stat.rpartition(")")[2].split()[0])
     return Held(
         len(os.listdir(str(folder / "fd"))),
         int(status["Threads"]),
@@ -411,28 +403,12 @@ def held_by(pid: int) -> Held:
     )
 
 
-def adopt_orphans() -> None:
-    """Become the parent of whatever our children leave behind."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
-
-
-def orphans() -> list[str]:
-    """Return what was left behind since adopt_orphans(), ended or not.
-
-    All our other children have been waited for. One that was killed is none: its parent had waited
-    0.2 s for it to vanish, on a machine that was too busy for that.
-    """
-    time.sleep(1)
-    found = []
-    for pid, (parent, name, state) in sorted(processes().items()):
-        if parent == os.getpid():
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            killed = ended and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-            if not killed:
-                found.append(f"{name} ({'ended' if state == 'Z' else 'still runs'})")
-    return found
+def left_behind(lab: Lab) -> list[str]:
+    """Return what still runs where the checks ran, a moment after the last has ended."""
+    deadline = time.monotonic() + 2
+    while lab.pids("scanner") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return sorted(lab.pids("scanner").values())
 
 
 # -- verdicts -------------------------------------------------------------------------------------
@@ -597,7 +573,6 @@ def main() -> int:
     if missing:
         print(f"soak: {missing}", file=sys.stderr)
         return 3
-    adopt_orphans()
     try:
         return soak(options.checks, options.parallel, options.loss, options.commands)
     except UntoldError as error:
@@ -621,7 +596,7 @@ def soak(count: int, parallel: int, loss: int, commands: Path) -> int:
                 after = watch.at_rest()
             finally:
                 wrong = watch.stop()
-        left = orphans()
+        left = left_behind(lab)
     found = [v for check in checks + watch.looks for v in verdicts(check, truth, packets)]
     print(f"{took:.0f} s, {len(checks) / took:.1f} checks a second, {len(found)} verdicts\n")
     show_verdicts(found)

@@ -119,7 +119,7 @@ def test_verdicts_that_come_from_nowhere_are_noticed(tmp_path: Path) -> None:
 def test_process_left_behind_is_noticed(tmp_path: Path) -> None:
     done = soak(21, "--parallel", 4, nmap=script(tmp_path, "leaving-nmap", LEAVER))
     assert done.returncode == 1, done.stdout
-    assert re.search(r"^WRONG: \d\d+ left behind: sleep \(still runs\)$", done.stdout, re.M)
+    assert re.search(r"^WRONG: \d\d+ left behind: sleep$", done.stdout, re.M)
     assert wrong(done.stdout) == {}, done.stdout
 
 
