@@ -21,6 +21,7 @@ from halfopen.check import (
 )
 from halfopen.errors import CheckError, UsageError
 from halfopen.nmap_run import NmapRun
+from halfopen.plan import enough
 from halfopen.report import Observation, Outcome
 from halfopen.target import Target
 
@@ -83,15 +84,17 @@ class FakeNmap:
         self.answers = answers or {}
         self.srtt = srtt
         self.looks: List[List[Sequence[str]]] = []
+        self.deadlines: List[float] = []
         self._runs: Dict[Tuple[str, int], int] = Counter()
 
     def __call__(
         self,
         commands: Sequence[Sequence[str]],
-        _deadline: float,
+        deadline: float,
         meanwhile: Optional[Callable[[], None]] = None,
     ) -> List[NmapRun]:
         self.looks.append(list(commands))
+        self.deadlines.append(deadline)
         if meanwhile is not None:
             meanwhile()
         return [self._run(command) for command in commands]
@@ -458,6 +461,23 @@ def test_a_tight_budget_is_one_look_of_three_runs() -> None:
     assert len(commands) == 3
 
 
+def test_every_look_has_the_same_deadline() -> None:
+    nmap = FakeNmap({SERVER: ["silent"]})
+    deadline = time.monotonic() + 10
+
+    check([MAIL], deadline, Means(NMAP), run=nmap)
+
+    assert nmap.deadlines == [deadline, deadline]
+
+
+def test_many_silent_ports_are_asked_again_by_as_many_runs_as_fit_side_by_side() -> None:
+    nmap = FakeNmap({SERVER: ["silent"]})
+
+    checked(nmap, *[Target(SERVER, port) for port in range(1, 17)])
+
+    assert [len(look) for look in nmap.looks] == [16, 32]
+
+
 def test_nmap_is_told_to_end_by_the_deadline() -> None:
     nmap = FakeNmap()
 
@@ -507,6 +527,7 @@ def test_a_missing_sudo_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
     assert verdict.status is Status.UNKNOWN
     assert "sudo not found" in str(verdict.error)
+    assert str(verdict.error).endswith("; install sudo, or leave out --sudo")
 
 
 def test_service_names_are_looked_up_while_nmap_runs() -> None:
@@ -552,6 +573,9 @@ LIMITS = Expectation("open", 0.1, 0.5)
         pytest.param(
             SLOW, Expectation("open", 0.3, 0.5), Status.OK, id="at-the-limit-is-not-above"
         ),
+        pytest.param(
+            VERY_SLOW, Expectation("open", None, 0.8), Status.OK, id="at-the-worse-limit-neither"
+        ),
         pytest.param(SLOW, Expectation("open", None, 0.2), Status.CRITICAL, id="only-critical-set"),
         pytest.param(SLOW, Expectation("open", 0.2), Status.WARNING, id="only-warning-set"),
         pytest.param(UNTIMED, LIMITS, Status.OK, id="round-trip-unknown"),
@@ -571,6 +595,14 @@ def test_what_was_seen_is_judged_by_what_is_expected(
     assert judge(MAIL, outcome, expectation).status is status
 
 
+@pytest.mark.parametrize("outcome", [FAST, CLOSED, FILTERED], ids=["open", "closed", "filtered"])
+def test_a_verdict_on_what_was_seen_has_the_services_name_if_there_is_one(
+    outcome: Outcome,
+) -> None:
+    assert judge(MAIL, outcome, Expectation(), "smtp").service == "smtp"
+    assert judge(MAIL, outcome, Expectation()).service == ""
+
+
 def test_unknown_is_worse_than_warning_and_critical_worse_than_unknown() -> None:
     assert sorted(Status) == [Status.OK, Status.WARNING, Status.UNKNOWN, Status.CRITICAL]
 
@@ -586,7 +618,9 @@ def test_a_silence_too_short_to_mean_anything_is_no_verdict() -> None:
     report = checked(FakeNmap({SERVER: ["silent"]}), MAIL, seconds=0.3)
 
     assert states(report) == ["error"]
-    assert "no time left to wait" in str(report.verdicts[0].error)
+    assert str(report.verdicts[0].error) == (
+        "no answer yet, and no time left to wait for one; raise --timeout"
+    )
 
 
 def test_an_answer_is_one_however_little_time_there_was() -> None:
@@ -601,6 +635,59 @@ def test_a_name_that_hangs_leaves_time_to_ask_the_others(monkeypatch: pytest.Mon
 
     assert states(report) == ["error", "filtered"]
     assert str(report.verdicts[0].error) == "no time left for resolving names; raise --timeout"
+
+
+@pytest.mark.parametrize("seconds", [1, 10])
+def test_names_may_take_what_asking_leaves_of_the_time_and_half_of_a_short_one(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    given: List[Tuple[float, float]] = []
+
+    def resolved(targets: Sequence[Target], until: float) -> Dict[Target, CheckError]:
+        given.append((until, time.monotonic()))
+        return {target: CheckError("no such name") for target in targets}
+
+    monkeypatch.setattr("halfopen.resolve.resolve", resolved)
+    begin = time.monotonic()
+    deadline = begin + seconds
+    check([MAIL], deadline, Means(NMAP), run=FakeNmap())
+
+    ((until, then),) = given
+    kept = deadline - until
+    if seconds == 10:
+        assert kept == pytest.approx(enough())
+    else:
+        assert (deadline - then) / 2 - 1e-6 <= kept <= (deadline - begin) / 2 + 1e-6
+
+
+def test_a_report_says_when_the_check_began_and_how_long_it_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1700000000.25)
+    begin = time.monotonic()
+
+    report = checked(FakeNmap(), MAIL)
+
+    assert report.began == 1700000000.25
+    assert 0 < report.seconds <= time.monotonic() - begin
+
+
+@pytest.mark.parametrize("seconds", [0.1, 10])
+def test_service_names_are_sought_for_a_moment_and_never_beyond_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    given: List[Tuple[float, float]] = []
+
+    def service_names(_ports: Sequence[int], until: float) -> Dict[int, str]:
+        given.append((until, time.monotonic()))
+        return {}
+
+    monkeypatch.setattr("halfopen.resolve.service_names", service_names)
+    deadline = time.monotonic() + seconds
+    check([MAIL], deadline, Means(NMAP), run=FakeNmap())
+
+    ((until, then),) = given
+    assert until <= min(deadline, then + 0.2)
 
 
 def test_a_services_database_that_hangs_costs_the_name_alone(

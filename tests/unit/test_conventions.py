@@ -10,7 +10,15 @@ import pytest
 
 import halfopen
 from halfopen.check import Expectation, Report, Status, Verdict, failure, judge
-from halfopen.conventions import CONVENTIONS, Output, output
+from halfopen.conventions import (
+    CONVENTION,
+    CONVENTIONS,
+    PLUGIN_CONVENTION,
+    Output,
+    asked_for,
+    option_value,
+    output,
+)
 from halfopen.errors import CheckError, UsageError
 from halfopen.nmap_run import NmapRun
 from halfopen.privileges import SEE_README
@@ -307,6 +315,22 @@ def test_several_targets_have_a_count_a_labelled_perfdata_and_a_line_each() -> N
     assert printed.code == 2
 
 
+def test_two_targets_are_several() -> None:
+    printed = told("nagios", seen("open", rtt=0.001), seen("open", "192.0.2.26", rtt=0.002))
+
+    assert printed.text.splitlines()[0] == (
+        "TCP HALF-OPEN OK - 2 targets: 2 open"
+        " | '192.0.2.25:25'=0.001000s;;;0 '192.0.2.26:25'=0.002000s;;;0"
+    )
+
+
+def test_each_of_two_failures_names_its_target() -> None:
+    assert told("nagios", seen("error"), seen("error", "192.0.2.26")).text.splitlines()[1:] == [
+        "UNKNOWN - 192.0.2.25:25: " + NEEDS_ROOT,
+        "UNKNOWN - 192.0.2.26:25: " + NEEDS_ROOT,
+    ]
+
+
 WARNED = seen("open", rtt=0.3, expectation=LIMITS)
 
 
@@ -434,6 +458,16 @@ def test_people_are_told_of_bad_words_by_the_programs_name() -> None:
     )
 
 
+def test_people_see_each_recording_that_says_nothing_on_a_line_of_its_own() -> None:
+    printed = told("text", *[failure(CheckError(f"{name}: no XML")) for name in ("a", "b")])
+
+    assert printed.text == "halfopen: a: no XML\nhalfopen: b: no XML"
+
+
+def test_people_see_round_trips_in_milliseconds() -> None:
+    assert told("text", seen("open", rtt=1.5)).text.endswith("  1500.000 ms")
+
+
 def test_people_see_a_failure_without_a_target_among_others() -> None:
     first, second = told("text", seen("open"), failure(CheckError("no XML"))).text.splitlines()
 
@@ -467,7 +501,7 @@ def run_of(stderr: bytes = b"", exit_code: int = 0) -> NmapRun:
     return NmapRun(["/opt/nmap", "-n", "192.0.2.25"], exit_code, b"<xml/>", stderr, 0.12345)
 
 
-@pytest.mark.parametrize("convention", ["nagios", "text"])
+@pytest.mark.parametrize("convention", ["nagios", "text", "haproxy"])
 def test_verbose_shows_each_runs_command_line_and_messages(convention: str) -> None:
     runs = [run_of(), run_of(b"Warning: one\nWarning: two \xff\n", -9)]
     quiet = told(convention, seen("open"), runs=runs)
@@ -483,6 +517,14 @@ def test_verbose_shows_each_runs_command_line_and_messages(convention: str) -> N
     ]
     assert len(quiet.text.splitlines()) == 1
     assert loud.code == quiet.code
+
+
+def test_verbose_shows_a_command_line_in_one_line() -> None:
+    run = run_of()._replace(argv=["/opt/n\nmap", "-n"])
+
+    assert told("nagios", seen("open"), runs=[run], verbose=True).text.splitlines()[1:] == [
+        "nmap: /opt/n\\nmap -n (exit code 0, 0.123 s)"
+    ]
 
 
 def test_verbose_json_has_each_run() -> None:
@@ -571,6 +613,20 @@ def test_a_json_document_of_bad_words_has_an_error_and_no_target() -> None:
     assert (printed["targets"], printed["error"]) == ([], str(BAD_WORD.error))
 
 
+def test_a_json_document_has_the_failures_without_a_target_in_one_line() -> None:
+    printed = document(*[failure(CheckError(f"{name}: no XML")) for name in ("a", "b")])
+
+    assert (printed["targets"], printed["error"]) == ([], "a: no XML; b: no XML")
+
+
+def test_a_json_target_has_its_label_if_it_has_one() -> None:
+    target = Target("192.0.2.25", 25, label="web1")
+    first, second = document(failure(CheckError("no"), target), seen("error"))["targets"]
+
+    assert first == {**second, "label": "web1", "error": "no"}
+    assert "label" not in second
+
+
 def test_the_schema_is_a_schema() -> None:
     jsonschema.Draft7Validator.check_schema(SCHEMA)
 
@@ -628,3 +684,41 @@ def test_of_equally_bad_targets_the_higher_exit_code_decides(order: int) -> None
     verdicts = [seen("closed"), seen("filtered", "192.0.2.26")][::order]
 
     assert told("nagios", *verdicts, exit_map={"filtered": 7}).code == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "own", "asked"),
+    [
+        pytest.param([], CONVENTION, CONVENTION, id="nothing"),
+        pytest.param(["check", "--as", "f5"], CONVENTION, "f5", id="two-words"),
+        pytest.param(["check", "--as=F5"], CONVENTION, "f5", id="glued-in-capitals"),
+        pytest.param(["--as", "f5", "--as", "zabbix"], PLUGIN_CONVENTION, "zabbix", id="last"),
+        pytest.param(["check", "--as", "nosuch"], CONVENTION, CONVENTION, id="unknown"),
+        pytest.param(["check", "--as"], CONVENTION, CONVENTION, id="no-word-after-it"),
+        pytest.param(["wait", "--as", "json"], CONVENTION, "json", id="json-of-wait"),
+        pytest.param(["watch", "--as", "f5"], CONVENTION, CONVENTION, id="watch-knows-no-monitor"),
+        pytest.param(["smoke", "--as", "text"], CONVENTION, CONVENTION, id="smoke-neither"),
+        # The plugin has no commands: that is a host of this name.
+        pytest.param(["wait", "25", "--as", "f5"], PLUGIN_CONVENTION, "f5", id="host-named-wait"),
+    ],
+)
+def test_the_convention_asked_for_is_known_before_the_words_are_parsed(
+    words: List[str], own: str, asked: str
+) -> None:
+    assert asked_for(words, own) == asked
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (["--output", "a"], "a"),
+        (["--output=a=b"], "a=b"),
+        (["--output", "a", "--output=b"], "b"),
+        (["--output"], ""),
+        (["--outputs", "a"], ""),
+    ],
+)
+def test_an_options_word_is_found_among_words_that_may_be_wrong(
+    words: List[str], value: str
+) -> None:
+    assert option_value(words, "--output") == value

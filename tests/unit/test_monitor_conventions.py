@@ -43,6 +43,13 @@ def test_farmguardian_is_told_an_interface_with_its_percent_escaped() -> None:
     assert told("farmguardian", LINK_LOCAL).text == line
 
 
+def test_farmguardian_is_told_of_several_targets_in_one_line() -> None:
+    assert told("farmguardian", OPEN, CLOSED).text == (
+        "TCP HALF-OPEN CRITICAL - 2 targets: 1 open, 1 closed"
+        "; OK - 192.0.2.25:25 open (syn-ack) smtp; CRITICAL - 192.0.2.26:25 closed (reset)"
+    )
+
+
 # -- exit codes that decide ---------------------------------------------------------------------
 
 
@@ -193,6 +200,33 @@ def test_prometheus_gets_every_family_for_each_target() -> None:
     assert of("192.0.2.27:25", samples) == {**state("error"), **always}
 
 
+def test_the_exposition_of_one_target_is_exactly_this() -> None:
+    report = Report((OPEN,), began=1700000000.25, seconds=0.5)
+
+    assert output("prometheus", report, {}, verbose=False).text.splitlines() == [
+        "# HELP halfopen_up Whether the port is in the expected state; absent if the check itself"
+        " failed.",
+        "# TYPE halfopen_up gauge",
+        'halfopen_up{target="192.0.2.25:25"} 1',
+        "# HELP halfopen_state 1 for the state that the port is in; error: the check itself"
+        " failed.",
+        "# TYPE halfopen_state gauge",
+        'halfopen_state{target="192.0.2.25:25",state="open"} 1',
+        'halfopen_state{target="192.0.2.25:25",state="closed"} 0',
+        'halfopen_state{target="192.0.2.25:25",state="filtered"} 0',
+        'halfopen_state{target="192.0.2.25:25",state="error"} 0',
+        "# HELP halfopen_rtt_seconds Round-trip time, if the port answered.",
+        "# TYPE halfopen_rtt_seconds gauge",
+        'halfopen_rtt_seconds{target="192.0.2.25:25"} 0.000065',
+        "# HELP halfopen_check_duration_seconds How long the check of all its targets took.",
+        "# TYPE halfopen_check_duration_seconds gauge",
+        'halfopen_check_duration_seconds{target="192.0.2.25:25"} 0.500',
+        "# HELP halfopen_check_timestamp_seconds When the check began, in Unix time.",
+        "# TYPE halfopen_check_timestamp_seconds gauge",
+        'halfopen_check_timestamp_seconds{target="192.0.2.25:25"} 1700000000.250',
+    ]
+
+
 def test_prometheus_gets_the_reason_of_a_failure_as_a_comment() -> None:
     first = told("prometheus", OPEN, FAILED).text.splitlines()[0]
 
@@ -200,7 +234,10 @@ def test_prometheus_gets_the_reason_of_a_failure_as_a_comment() -> None:
 
 
 def test_prometheus_gets_a_failure_before_there_was_a_target() -> None:
-    samples = exposed(told("prometheus", BAD_WORD).text.partition("\n")[2])
+    comment, _, exposition = told("prometheus", BAD_WORD).text.partition("\n")
+    samples = exposed(exposition)
+
+    assert comment == f"# halfopen: {BAD_WORD.error}"
 
     assert [name for name, value in samples.items() if value] == [
         'halfopen_state{target="",state="error"}'
@@ -235,7 +272,10 @@ def test_where_the_printed_decides_nothing_bad_is_printed_as_good(
 
 
 def test_the_listing_has_each_convention_with_its_exit_codes() -> None:
-    rows = {line.split()[0]: line.split()[1:5] for line in listing().splitlines()[1:]}
+    head, *lines = listing().splitlines()
+    rows = {line.split()[0]: line.split()[1:5] for line in lines}
+
+    assert head == "CONVENTION    OPEN  CLOSED  FILTERED  FAILED  FOR"
 
     assert list(rows) == list(CONVENTIONS)
     assert rows == {name: [str(code) for code in codes] for name, codes in EXIT_CODES.items()}

@@ -171,3 +171,14 @@ def test_a_short_host_timeout_takes_nothing_from_the_patience(time_left: float) 
     limit = command[command.index("--host-timeout") + 1]
 
     assert limit == f"{int(time_left * 1000)}ms"
+
+
+@pytest.mark.parametrize(
+    ("time_left", "limit"), [(4.5, "4000ms"), (5.99, "4000ms"), (6, "6000ms"), (9.9, "8000ms")]
+)
+def test_a_long_host_timeout_has_the_same_words_for_two_seconds(
+    time_left: float, limit: str
+) -> None:
+    command = argv(["192.0.2.25"], 25, version=4, rtt_timeout=0.5, time_left=time_left)
+
+    assert command[command.index("--host-timeout") + 1] == limit

@@ -51,6 +51,8 @@ def error_of(run: NmapRun, address: str = SERVER) -> str:
     [
         "You requested a scan type which requires root privileges.\nQUITTING!",
         "Couldn't open a raw socket. Error: (1) Operation not permitted",
+        "Couldn't open a raw socket. Error: Permission denied (13)",
+        "socket troubles in Init: Operation not permitted (1)",
         "dnet: Failed to open device eth0",
         "eth0: You don't have permission to capture on that device",
     ],
@@ -142,6 +144,35 @@ def test_a_run_without_output_is_told_by_how_it_ended(code: int, said: str) -> N
     assert error_of(failed(code, NO_WARNING)) == said
 
 
+@pytest.mark.parametrize(
+    ("errormsg", "stderr", "said"),
+    [
+        (' errormsg="dnet: Failed to open device eth0"', b"", "the cause for ['nmap']"),
+        (' errormsg="Too tired"', b"odd", "nmap failed (Too tired); run it by hand to see why"),
+        ("", b"odd", "nmap failed (odd); run it by hand to see why"),
+    ],
+    ids=["not-allowed", "another-error", "an-error-without-words"],
+)
+def test_a_report_that_ends_in_an_error_is_told_by_that_error(
+    monkeypatch: pytest.MonkeyPatch, errormsg: str, stderr: bytes, said: str
+) -> None:
+    monkeypatch.setattr(report, "why_not", lambda argv: f"the cause for {argv}")
+    run = ended(host(SERVER), stderr=stderr)
+    xml = run.stdout.replace(b'exit="success"', f'exit="error"{errormsg}'.encode())
+
+    assert error_of(run._replace(stdout=xml)) == said
+
+
+def test_a_report_without_its_count_of_hosts_is_not_complete() -> None:
+    run = ended(host(SERVER))
+    xml = run.stdout.replace(b'<hosts up="1" down="0" total="1"/>', b"")
+    assert xml != run.stdout
+
+    assert error_of(run._replace(stdout=xml)) == (
+        "nmap printed no complete XML; run it by hand to see why"
+    )
+
+
 def test_a_warning_of_a_run_that_went_well_changes_nothing() -> None:
     run = ended(host(SERVER), stderr=b"Warning: Operation not permitted\n")
 
@@ -178,6 +209,108 @@ def test_an_nmap_that_scanned_nothing_says_what_it_complained_about() -> None:
     assert error_of(ended()) == "nmap scanned no host"
 
 
+SKIPPED = '<target specification="2001:db8::25" status="skipped" reason="invalid"/>'
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ('args="nmap -p 25 2001:db8::25"', "nmap skipped 2001:db8::25: an IPv6 address needs -6"),
+        ("", "nmap skipped 2001:db8::25: an IPv6 address needs -6"),
+        (
+            'args="nmap -6 -p 25 2001:db8::25"',
+            "no route to 2001:db8::25; see ip route get 2001:db8::25",
+        ),
+    ],
+    ids=["without-6", "without-a-command-line", "with-6"],
+)
+def test_a_skipped_ipv6_address_lacked_the_option_or_a_route(args: str, said: str) -> None:
+    run = ended(SKIPPED)
+    run = run._replace(stdout=run.stdout.replace(b'args="nmap"', args.encode()))
+
+    assert error_of(run, "2001:db8::25") == said
+
+
+@pytest.mark.parametrize(
+    ("down", "said"),
+    [
+        (
+            'down="1"',
+            "nmap's host discovery had no answer from 192.0.2.25, so the port was never asked; "
+            "scan with -Pn",
+        ),
+        ("", "nmap scanned no host"),
+    ],
+    ids=["down", "not-counted"],
+)
+def test_a_host_that_discovery_called_down_was_never_asked(down: str, said: str) -> None:
+    run = ended()
+
+    assert error_of(run._replace(stdout=run.stdout.replace(b'down="0"', down.encode()))) == said
+
+
+def test_a_host_that_is_named_as_down_was_never_asked() -> None:
+    down = host(SERVER).replace('<status state="up"', '<status state="down"')
+
+    assert error_of(ended(down)) == (
+        "nmap's host discovery had no answer from 192.0.2.25, so the port was never asked; "
+        "scan with -Pn"
+    )
+
+
+def test_hosts_that_python_nmap_takes_for_one_are_not_mixed_up() -> None:
+    # Its key for a host without an IPv4 address is the address that comes first.
+    mac = '<address addr="02:00:00:00:00:01" addrtype="mac"/>\n<address'
+    hosts = [
+        host(address, state, reason).replace("<address", mac, 1)
+        for address, state, reason in (
+            ("2001:db8::25", "open", "syn-ack"),
+            ("2001:db8::26", "closed", "reset"),
+        )
+    ]
+
+    outcomes = read(ended(*hosts), ["2001:db8::25", "2001:db8::26"], 25)
+
+    assert str(outcomes["2001:db8::25"]) == (
+        "nmap said nothing about TCP port 25 of 2001:db8::25; check that it is nmap"
+    )
+    assert outcomes["2001:db8::26"] == Observation("closed", "reset", "2001:db8::26", 0.000065)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        ("unfiltered", "reset", "nmap called port 25 'unfiltered', not open, closed or filtered"),
+        (
+            "open",
+            "reset",
+            "nmap called port 25 open for 'reset'; only a SYN/ACK means open, and only a RST "
+            "closed",
+        ),
+        ("open", "", "nmap does not say why port 25 is open; use 7.70 or later"),
+    ],
+    ids=["state", "contradiction", "no-reason"],
+)
+def test_what_no_syn_scan_can_have_found_is_not_believed(
+    state: str, reason: str, said: str
+) -> None:
+    assert error_of(ended(host(SERVER, state, reason))) == said
+
+
+@pytest.mark.parametrize(
+    ("xml", "stderr", "said"),
+    [
+        (b"not XML", b"", "nmap printed no complete XML; run it by hand to see why"),
+        (b"not XML", b"odd\n", "nmap failed (odd); run it by hand to see why"),
+    ],
+    ids=["silent", "with-a-word"],
+)
+def test_an_exit_code_of_0_without_a_report_is_told_by_what_nmap_said(
+    xml: bytes, stderr: bytes, said: str
+) -> None:
+    assert error_of(NmapRun(["nmap"], 0, xml, stderr, 0.1)) == said
+
+
 def test_xml_that_python_nmap_stumbles_over_is_a_failed_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -193,7 +326,16 @@ def test_xml_that_python_nmap_stumbles_over_is_a_failed_check(
 
 @pytest.mark.parametrize(
     ("srtt", "rtt"),
-    [("65", 0.000065), ("1", 1e-6), ("0", None), ("-1", None), ("nan", None), ("3.6e9", None)],
+    [
+        ("65", 0.000065),
+        ("1", 1e-6),
+        ("0", None),
+        ("-1", None),
+        ("nan", None),
+        ("99999", 0.099999),
+        ("100000", None),  # as long as the whole run
+        ("3.6e9", None),
+    ],
 )
 def test_a_round_trip_is_a_time_that_can_have_passed(srtt: str, rtt: float) -> None:
     outcome = read(ended(host(SERVER).replace('srtt="65"', f'srtt="{srtt}"')), [SERVER], 25)
@@ -216,6 +358,9 @@ def test_only_no_answer_at_all_is_silence(reason: str, silent: bool) -> None:
         pytest.param("nmap -p 25-26 192.0.2.25", [SERVER], 25, id="range"),
         pytest.param("nmap -p 65535,65534 192.0.2.25", [SERVER], 65535, id="first-named-counts"),
         pytest.param("nmap -p25 192.0.2.25", [SERVER], 25, id="glued"),
+        pytest.param("nmap -p 1 192.0.2.25", [SERVER], 1, id="smallest-port"),
+        pytest.param("nmap -p 0 192.0.2.25", [SERVER], None, id="port-0"),
+        pytest.param("nmap -p 65536 192.0.2.25", [SERVER], None, id="port-too-large"),
         pytest.param("nmap -p T:25,U:53 192.0.2.25", [SERVER], 25, id="with-protocol"),
         pytest.param("nmap -sS 192.0.2.25", [SERVER], None, id="no-port"),
         pytest.param("nmap -p - 192.0.2.25", [SERVER], None, id="all-ports"),
@@ -261,6 +406,24 @@ def test_a_name_in_a_recordings_command_line_is_the_host_that_nmap_found_for_it(
     run = ended(named, host("192.0.2.26"), command="nmap -p 25 mail.example")
 
     assert recorded(run) == Recorded([SERVER], 25, "")
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    ["<address/>", '<address addrtype="ipv4"/>', '<address addr="192.0.2.26" addrtype="ipv4"/>'],
+    ids=["no-kind", "no-address", "two-addresses"],
+)
+def test_a_name_is_no_host_that_has_not_exactly_one_address(addresses: str) -> None:
+    named = host(SERVER).replace(
+        "<hostnames>\n", '<hostnames>\n<hostname name="mail.example" type="user"/>\n'
+    )
+    own = f'<address addr="{SERVER}" addrtype="ipv4"/>'
+    others = own + addresses if "192.0.2.26" in addresses else addresses
+    assert own in named
+
+    run = ended(named.replace(own, others), command="nmap -p 25 mail.example")
+
+    assert recorded(run).addresses == []
 
 
 def refused_to_send(address: str, port: int, why: str = "Operation not permitted") -> bytes:
@@ -310,14 +473,25 @@ def test_an_answer_counts_even_where_a_packet_could_not_be_sent() -> None:
     assert outcome.state == "open"
 
 
+def test_of_several_refusals_the_asked_ports_own_is_named() -> None:
+    complaints = (
+        b"Warning: something else\n"
+        + refused_to_send("192.0.2.26", 25, "Message too long")
+        + refused_to_send(SERVER, 25)
+        + b"Omitting future Sendto error messages now\n"
+    )
+
+    assert "(Operation not permitted)" in error_of(ended(silent(SERVER), stderr=complaints))
+
+
 def test_silence_is_in_doubt_once_nmap_has_stopped_naming_what_it_could_not_send() -> None:
-    complaints = refused_to_send("192.0.2.26", 25) + b"Omitting future Sendto error messages now\n"
+    complaints = (
+        b"Warning: something else\n"
+        + refused_to_send("192.0.2.26", 25)
+        + b"Omitting future Sendto error messages now\n"
+    )
 
     assert "refused to send" in error_of(ended(silent(SERVER), stderr=complaints))
-
-
-def test_a_recording_of_an_impossible_port_names_no_port() -> None:
-    assert recorded(ended(host(SERVER), command=f"nmap -p 99999 {SERVER}")).port is None
 
 
 def test_a_reason_with_a_line_end_in_it_is_none() -> None:

@@ -1,5 +1,6 @@
 """Calls that can block, bounded by a deadline."""
 
+import _thread
 import functools
 import os
 import subprocess
@@ -138,6 +139,30 @@ def test_a_thread_that_dies_before_its_first_word_costs_no_more_than_the_deadlin
     )
 
     assert "no time left for it" in given.stdout
+
+
+def test_a_system_that_gives_no_thread_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+
+    with pytest.raises(CheckError) as caught:
+        within.call_all([int], far(), "reading")
+
+    assert str(caught.value).startswith(
+        "no thread for reading (can't start new thread); raise the limit"
+    )
+
+
+def test_a_deadline_that_has_passed_is_not_waited_for() -> None:
+    begin = time.monotonic()
+
+    for _ in range(20):
+        (late,) = within.call_all([lambda: time.sleep(30)], begin, "it")
+        assert isinstance(late, CheckError)
+
+    assert time.monotonic() - begin < 10
 
 
 def test_more_calls_than_threads_are_all_made() -> None:
