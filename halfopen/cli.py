@@ -15,6 +15,7 @@ from halfopen.conventions import (
     asked_for,
     listing,
     output,
+    printable,
 )
 from halfopen.errors import HalfopenError, UsageError
 from halfopen.head_start import TIMEOUT
@@ -376,7 +377,10 @@ def smoke_command(
         smoke_report.make_folder(folder)
     found = smoke.examine(Means(nmap or "nmap", sudo), deadline, _progress)
     if folder is not None:
-        smoke_report.save(found, folder)
+        try:
+            smoke_report.save(found, folder)
+        except UsageError as error:  # what was found is told all the same
+            typer.echo(printable(f"halfopen: not saved: {error}"), err=True)
     return Output(smoke_report.FORMATS[form](found), smoke_report.CODES[found.verdict])
 
 

@@ -47,7 +47,8 @@ def output(name: str, report: Report, exit_map: ExitMap, verbose: bool) -> Outpu
     """Return what the convention makes of a report: the worst verdict decides the exit code."""
     convention = CONVENTIONS[name]
     coded = [_coded(verdict, convention, exit_map) for verdict in report.verdicts]
-    worst, code = max(coded, key=lambda pair: (pair[0].status, pair[1]))
+    # A failed check whose code is to be 0 hides no other's.
+    worst, code = max(coded, key=lambda pair: (pair[1] > 0, pair[0].status, pair[1]))
     stream = convention.failure_stream if worst.target is None else 1
     judged = report._replace(verdicts=tuple(verdict for verdict, _ in coded))
     return Output(printable(convention.render(judged, verbose)), code, stream)

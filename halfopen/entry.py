@@ -24,7 +24,7 @@ def check_tcp_half_open() -> "NoReturn":
         _give_up(error)
     try:
         leave.leave(drop_in.main, conventions.PLUGIN_CONVENTION)
-    except MemoryError as error:  # not enough even to say so
+    except Exception as error:  # noqa: BLE001  not enough memory even to say so, perhaps
         _give_up(error)
 
 
@@ -39,7 +39,7 @@ def halfopen() -> "NoReturn":
         _give_up(error)
     try:
         leave.leave(drop_in.main_halfopen, conventions.CONVENTION)
-    except MemoryError as error:
+    except Exception as error:  # noqa: BLE001
         _give_up(error)
 
 

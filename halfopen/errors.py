@@ -18,7 +18,7 @@ class CheckError(HalfopenError):
 
 
 class NoTimeError(CheckError):
-    """The time limit came first; the text says so, and names --timeout."""
+    """The time limit came first; the text says so, and names the option that gives more."""
 
 
 class RefusedError(CheckError):

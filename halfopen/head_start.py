@@ -84,11 +84,16 @@ def _fork(argv: "Sequence[str]", stdout: int, stderr: int) -> int:
         pid = os.fork()
         if pid == 0:
             _become(argv, stdout, stderr, failing)
+    except BaseException:
+        os.close(failed)
+        raise
     finally:
         os.close(failing)
-    with os.fdopen(failed, "rb", 0) as pipe:
-        if not pipe.read(1):  # exec has closed the other end
+    try:
+        if not os.read(failed, 1):  # exec has closed the other end
             return pid
+    finally:
+        os.close(failed)
     os.waitpid(pid, 0)
     raise OSError("exec failed")
 

@@ -181,6 +181,8 @@ class _Scan:
 
     def _check_that_it_was_asked(self, address: str, port: int) -> None:
         """Raise CheckError if nmap could not send its SYN: it says so on stderr, and goes on."""
+        if len(self.stderr) >= _MOST_SAID - 2:  # decoded and stripped
+            raise CheckError("nmap's messages have no end; run it by hand to see them")
         failed = rf"=> (.+)\nOffending packet: TCP \S+ > {re.escape(address)}:{port} "
         causes = re.findall(failed, self.stderr)
         if "Omitting future" in self.stderr:  # after the tenth, whichever host it was about

@@ -97,19 +97,18 @@ def looks(
 
 
 def asker(means: Means) -> Look:
-    """Return what asks with these means; a lack of time names the option that gives more."""
-
-    def look(targets: Sequence[Target], deadline: float) -> Report:
-        report = check(targets, deadline, means)
-        return report._replace(verdicts=tuple(map(_naming_every, report.verdicts)))
-
-    return look
+    """Return what asks with these means."""
+    return lambda targets, deadline: check(targets, deadline, means)
 
 
-def _naming_every(verdict: Verdict) -> Verdict:
-    if not isinstance(verdict.error, NoTimeError):
-        return verdict
-    return verdict._replace(error=NoTimeError(str(verdict.error).replace("--timeout", "--every")))
+def _naming(option: str, verdicts: Sequence[Verdict]) -> List[Verdict]:
+    """Return the verdicts; where time was short, with the option here that gives more."""
+    return [
+        verdict._replace(error=NoTimeError(str(verdict.error).replace("--timeout", option)))
+        if isinstance(verdict.error, NoTimeError)
+        else verdict
+        for verdict in verdicts
+    ]
 
 
 def _budget(every: float, targets: Sequence[Target]) -> float:
@@ -197,7 +196,10 @@ def wait(
     show(stand())
     for _ in looks(wish.every, stop, lambda: show(stand()), wish.within):
         deadline = time.monotonic() + _budget(wish.every, targets)
-        found = look(targets, min(end, deadline)).verdicts
+        found = _naming(
+            "--within" if deadline > end else "--every",
+            look(targets, min(end, deadline)).verdicts,
+        )
         if stop.number:
             break
         count += 1
@@ -245,9 +247,9 @@ def watch(  # noqa: PLR0913  what a watch is made of
     """
     for number, _ in enumerate(looks(every, stop, tick, lasting), 1):
         when = time.time()
-        verdicts = look(targets, time.monotonic() + _budget(every, targets)).verdicts
+        found = look(targets, time.monotonic() + _budget(every, targets)).verdicts
         if stop.number:  # it was cut short
             return
-        yield Seen(when, verdicts)
+        yield Seen(when, tuple(_naming("--every", found)))
         if number == count:
             return

@@ -61,6 +61,8 @@ def _followed(path: str) -> str:
     is not asked: a rename replaces what the link leads to.
     """
     for _ in range(40):  # as the kernel has it
+        if path.startswith("/proc/"):  # /dev/stdout: a rename would replace the caller's log
+            raise UsageError(f"cannot write {path!r}: not a regular file; name a file")
         try:
             found = os.lstat(path)
         except FileNotFoundError:

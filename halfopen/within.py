@@ -59,7 +59,9 @@ def _start(work: Callable[[], None], doing: str) -> None:
         # dies of too little memory first.
         _thread.start_new_thread(work, ())
     except RuntimeError as error:
-        raise CheckError(f"no thread for {doing} ({error}); raise the limit (ulimit -u)") from error
+        raise CheckError(
+            f"no thread for {doing} ({error}); raise the limits (ulimit -u, -v)"
+        ) from error
 
 
 def call(function: Callable[[], T], deadline: float, doing: str) -> T:

@@ -42,8 +42,6 @@ from typing import (
     TypeVar,
 )
 
-import pytest
-
 T = TypeVar("T")
 Finished = subprocess.CompletedProcess
 Running = subprocess.Popen
@@ -85,9 +83,6 @@ def why_no_lab() -> str | None:
         return "needs root, to make network namespaces"
     absent = [tool for tool in ("ip", "nft", "nmap") if not shutil.which(tool, path=TOOL_PATH)]
     return "needs " + ", ".join(absent) if absent else None
-
-
-needs_lab = pytest.mark.skipif(why_no_lab() is not None, reason=str(why_no_lab()))
 
 
 class Packet(NamedTuple):

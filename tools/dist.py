@@ -137,7 +137,9 @@ def _is_wanted(name: Path) -> bool:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(str(source), str(target), ignore=shutil.ignore_patterns("__pycache__"))
+        # Neither what Python nor what an editor leaves.
+        unwanted = shutil.ignore_patterns("__pycache__", ".*", "*~", "*.orig", "*.rej")
+        shutil.copytree(str(source), str(target), ignore=unwanted)
     else:
         shutil.copy(str(source), str(target))
 
@@ -145,7 +147,10 @@ def _copy(source: Path, target: Path) -> None:
 def last_change() -> str:
     """Return when the checkout's last commit was made, in Unix time; EPOCH outside of one."""
     git = ["git", "-c", "safe.directory=*", "-C", str(ROOT), "log", "-1", "--format=%ct"]
-    done = subprocess.run(git, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    try:
+        done = subprocess.run(git, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    except FileNotFoundError:
+        return "315532800"
     return done.stdout.decode().strip() or "315532800"
 
 
@@ -155,7 +160,7 @@ def _run(command: list[str], **env: str) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=dict(os.environ, **env),
+        env=dict(os.environ, PIP_USER="0", **env),  # --user and --target exclude each other
         timeout=900,
         check=False,
     )

@@ -10,7 +10,7 @@ set -eu
 
 PYTHON=${PYTHON:-python3}
 VENV=${VENV:-.venv}
-# An ordinary user's PATH lacks the folders that nft and tcpdump live in.
+# An ordinary user's PATH lacks the folders that nft and others live in.
 PATH=$PATH:/usr/sbin:/sbin
 # Some of pip's ways of installing would obey it, too.
 unset PYTHONDONTWRITEBYTECODE

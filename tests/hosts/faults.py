@@ -140,7 +140,13 @@ def stop_for_3_s(check: Check) -> None:
 
 
 def step_clock(check: Check) -> None:
-    time.sleep(0.1)  # nmap waits by now; the look takes three times as long
+    asleep, deadline = 0, time.monotonic() + 1
+    while asleep < 3 and time.monotonic() < deadline:  # till nmap waits for an answer
+        states = [
+            _read(pid, "stat").rpartition(b")")[2].split()[:1] for pid in _children(check.pid)
+        ]
+        asleep = asleep + 1 if all(state == [b"S"] for state in states) else 0
+        time.sleep(0.01)
     check.world.set_clock(int(check.variant))
 
 
@@ -302,7 +308,7 @@ IS_OPEN = f"{TARGET[4]}:25 open (syn-ack)"
 OF_SYSTEM = (
     Fault(
         "no process to be had (RLIMIT_NPROC 1)",
-        "raise the limit (ulimit -u)",
+        "raise the limits (ulimit -u",
         via=_as_nobody(1),
         words="{}",
         each=BOTH_FORMS,
@@ -336,7 +342,7 @@ OF_SYSTEM = (
     Fault("/tmp is full", IS_OPEN, OPEN, via=_mounted(_FULL.format("/tmp"))),  # noqa: S108  the machine's
     Fault("/ is read-only", IS_OPEN, OPEN, via=_mounted(_READ_ONLY)),
     Fault("no /proc", "nmap failed with exit code 1", via=_mounted("umount /proc")),
-    Fault("no /dev", "cannot ", via=_mounted("umount -l /dev")),
+    Fault("no /dev", "cannot ", via=_mounted("mount -t tmpfs tmpfs /dev")),
     Fault(
         "the resolver hangs",
         "no time left for resolving names; raise --timeout",
@@ -413,12 +419,14 @@ OF_CALLER = (
         stage=first_look,
         then=that_signal,
     ),
+    # One that would wait a minute for an answer, were it not for --host-timeout.
     Fault(
-        "SIGKILL in the second look",
+        "SIGKILL while nmap waits",
         code=None,
+        nmap='exec /real/nmap "$@" --scan-delay 60s',
         words=SILENT,
         each=("KILL",),
-        stage=second_look,
+        stage=first_look,
         then=that_signal,
         lives_on=True,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from typing import Iterator
@@ -43,7 +44,8 @@ def is_of_this_nmap() -> bool:
     nmap = programs.find_program("nmap")
     done = subprocess.run([nmap, "-V"], capture_output=True, text=True, timeout=30, check=True)
     version = done.stdout.split()[2]
-    return f"with nmap {version} and" in DOCUMENT.read_text(encoding="utf-8")
+    (of,) = re.findall(r"with nmap (\S+) and", DOCUMENT.read_text(encoding="utf-8"))
+    return bool(of == version)
 
 
 def documented() -> list[str]:

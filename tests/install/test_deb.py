@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Iterator, Mapping, Sequence
 
 import pytest
-from lab import TARGET, TOOL_PATH, Finished, Lab, needs_lab
+from lab import TARGET, TOOL_PATH, Finished, Lab
 
 from halfopen import __version__
 from halfopen.check import Status
@@ -341,7 +341,7 @@ def _apt(debian: Debian, *words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def debian(package: Path) -> Iterator[Debian]:
+def debian(lab: Lab, package: Path) -> Iterator[Debian]:  # noqa: ARG001  it skips without root
     """Return a Debian with what the package says that it depends on."""
     with _debootstrapped() as made:
         bare = made.packages()
@@ -367,12 +367,6 @@ def installed(debian: Debian, before: dict[str, str], package: Path) -> Debian:
     return debian
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab() as made:
-        yield made
-
-
 def _check(
     debian: Debian, lab: Lab, argv: Sequence[str], user: str | None = None
 ) -> tuple[int, str]:
@@ -381,7 +375,6 @@ def _check(
     return done.returncode, done.stdout
 
 
-@needs_lab
 @pytest.mark.parametrize("command", ["check_tcp_half_open", PLUGIN])
 @pytest.mark.parametrize(
     ("port", "code", "said"),
@@ -398,7 +391,6 @@ def test_plugin_tells_open_from_closed(
     assert found[1].startswith(said)
 
 
-@needs_lab
 def test_plugin_checks_loopback(installed: Debian, lab: Lab) -> None:
     def listen() -> socket.socket:
         sock = socket.socket()
@@ -414,14 +406,12 @@ def test_plugin_checks_loopback(installed: Debian, lab: Lab) -> None:
     assert (code, f"127.0.0.1:{port} closed (reset)" in said) == (2, True), said
 
 
-@needs_lab
 def test_plugin_tells_an_ordinary_user_what_is_missing(installed: Debian, lab: Lab) -> None:
     code, said = _check(installed, lab, ["check_tcp_half_open", TARGET[4], "25"], "nobody")
     assert (code, said.count("\n")) == (3, 1)
     assert said.startswith("TCP HALF-OPEN UNKNOWN - nmap needs root or CAP_NET_RAW")
 
 
-@needs_lab
 def test_halfopen_runs(installed: Debian, lab: Lab) -> None:
     assert _check(installed, lab, ["halfopen", "--version"]) == (0, f"halfopen {__version__}\n")
     words = ["halfopen", "wait", f"{TARGET[4]}:25", "--within", "60"]

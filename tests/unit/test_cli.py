@@ -234,13 +234,13 @@ def test_check_refuses_a_bad_port_among_good_targets(run: Commands, bad: Refused
             id="options-and-file",
         ),
         pytest.param(
-            ["--targets", "/nonexistent", "192.0.2.26", "25"],
+            ["--targets", "/proc/nonexistent", "192.0.2.26", "25"],
             "targets given in two ways",
             id="file-and-words",
         ),
         pytest.param(
-            ["--targets", "/nonexistent"],
-            "cannot read '/nonexistent': No such file or directory; name a readable file",
+            ["--targets", "/proc/nonexistent"],
+            "cannot read '/proc/nonexistent': No such file or directory; name a readable file",
             id="no-such-file",
         ),
         pytest.param(["--targets", "/"], "cannot read '/': Is a directory", id="a-folder"),
@@ -517,6 +517,14 @@ def test_options_decide_what_is_good(
     assert said in ended.stdout
 
 
+def test_a_failed_check_called_good_hides_no_other_targets_code(run: Commands) -> None:
+    run.nmap.answers = {"192.0.2.25": ["closed"], "192.0.2.26": ["crash"]}
+
+    ended = run.check("--exit", "closed=1,error=0", "192.0.2.25:25", "192.0.2.26:26")
+
+    assert ended.code == 1
+
+
 @pytest.mark.parametrize("port", ["80,443", "80:90", "*", "nonesuch"])
 def test_no_exit_map_makes_a_wrong_target_good(run: Commands, port: str) -> None:
     ended = run.plugin("192.0.2.25", port, "--exit", "error=0", "--as", "nagios")
@@ -639,7 +647,7 @@ def test_json_of_a_check_is_as_the_schema_says(
         pytest.param(["--as", "json", "-t"], id="value-missing"),
         pytest.param(["--as", "json", "-t", "0", "-H", "a", "-p", "25"], id="bad-setting"),
         pytest.param(["--as", "json", "-H", "a", "-p", "0"], id="bad-port"),
-        pytest.param(["--as", "json", "--targets", "/nonexistent"], id="no-such-file"),
+        pytest.param(["--as", "json", "--targets", "/proc/nonexistent"], id="no-such-file"),
     ],
 )
 def test_bad_words_are_told_as_json_where_the_words_ask_for_it(
@@ -732,8 +740,10 @@ def test_help_names_every_option_of_the_check(run: Commands) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        pytest.param(["/nonexistent"], "cannot read '/nonexistent': No such file", id="no-file"),
-        pytest.param(["-p", "0", "/nonexistent"], "port '0' is out of range", id="bad-port"),
+        pytest.param(
+            ["/proc/nonexistent"], "cannot read '/proc/nonexistent': No such file", id="no-file"
+        ),
+        pytest.param(["-p", "0", "/proc/nonexistent"], "port '0' is out of range", id="bad-port"),
         pytest.param(["-v"], "no recording given; name nmap's XML files", id="none"),
         pytest.param(["--expect", "ajar", "-"], "--expect 'ajar' is not one of", id="expect"),
     ],

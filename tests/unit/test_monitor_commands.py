@@ -266,6 +266,18 @@ def test_what_is_no_regular_file_stays_what_it_is(run: Commands, tmp_path: Path,
     assert (file.stat().st_ino, file.stat().st_mode) == (before.st_ino, before.st_mode)
 
 
+def test_a_file_that_the_callers_output_goes_to_is_left_as_it_is(
+    run: Commands, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("old\n")
+    with log.open("a") as stdout:  # as /dev/stdout leads to it
+        ended = run.check("--output", f"/proc/self/fd/{stdout.fileno()}", "192.0.2.25:25")
+
+    assert (ended.code, ended.stderr.count("not a regular file")) == (3, 1)
+    assert log.read_text() == "old\n"
+
+
 def test_a_link_stays_a_link_to_the_file_that_is_written(run: Commands, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     link = tmp_path / "link.prom"

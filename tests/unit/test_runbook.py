@@ -12,7 +12,7 @@ from halfopen import nmap_run, runbook
 from halfopen.check import Means, Report, Verdict, failure
 from halfopen.errors import CheckError, HopelessError, NotAllowedError, NoTimeError
 from halfopen.head_start import TIMEOUT
-from halfopen.runbook import Result, Stop, Waited, Wish
+from halfopen.runbook import Look, Result, Stop, Waited, Wish
 from halfopen.target import Target
 
 A, B = Target("192.0.2.11", 443), Target("192.0.2.12", 443)
@@ -500,21 +500,21 @@ def test_the_means_reach_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(runbook, "check", check)
 
-    assert runbook.asker(Means("/opt/nmap", sudo=True))([A], 5.0) == report
+    assert runbook.asker(Means("/opt/nmap", sudo=True))([A], 5.0) is report
     assert asked == [[A], 5.0, Means("/opt/nmap", sudo=True)]
 
 
-def test_a_lack_of_time_names_an_option_that_the_command_has(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_lack_of_time_names_an_option_that_the_command_has() -> None:
     late = failure(NoTimeError("no time left to ask; raise --timeout, or give fewer targets"), A)
-    monkeypatch.setattr(runbook, "check", lambda *_: Report((late, seen("open"))))
+    look: Look = lambda *_: Report((late,))  # noqa: E731
 
-    found, other = runbook.asker(Means())([A, B], 5.0).verdicts
+    with Stop() as stop:
+        (watched,) = runbook.watch([A], 2.0, stop, look, count=1)
+        waited = runbook.wait([A], Wish(within=0.05), stop, look)
 
-    assert str(found.error) == "no time left to ask; raise --every, or give fewer targets"
-    assert isinstance(found.error, NoTimeError)
-    assert other == seen("open")
+    assert str(watched.verdicts[0].error).startswith("no time left to ask; raise --every, or")
+    assert str(waited.verdicts[0].error).startswith("no time left to ask; raise --within, or")
+    assert isinstance(watched.verdicts[0].error, NoTimeError)
 
 
 # -- signals, real ones -------------------------------------------------------------------------
