@@ -14,9 +14,8 @@ from typing import Callable, NamedTuple, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from lab import TARGET, Lab, why_no_lab
-
 import dist
+from lab import TARGET, Lab, why_no_lab
 
 PAIRS = 15
 OPEN_PORT, SILENT_PORT = "25", "80"

@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import dist
 from make_man import write_pages
 
-import dist
 from halfopen import __version__
 
 ROOT = dist.ROOT

@@ -36,9 +36,9 @@ COLUMNS = "| Fault | Exit code | The line | Left | Time |\n| --- | --- | --- | -
 NOTES = {
     "nmap": "A fake in nmap's place does this.",
     "system": "nmap is the real one. Where a limit of memory or of descriptors bites differs from "
-    "one Python to\nthe next: of these rows the tests ask for nothing but UNKNOWN or the truth. Below "
-    "about 20 MB Python\nitself can fail in other ways: 3.7 aborts (exit code 134), and once in some "
-    "170 runs 3.11 never ended.",
+    "one Python to\nthe next: of these rows the tests ask for nothing but UNKNOWN or the truth. "
+    "Below about 20 MB Python\nitself can fail in other ways: 3.7 aborts (exit code 134), and once "
+    "in some 170 runs 3.11 never ended.",
     "caller": 'nmap is the real one, but for the one that hangs. "The signal" is death by the one '
     "that was sent.",
 }
