@@ -26,7 +26,7 @@ def plain(report: Report, verbose: bool) -> str:
 
 def one_line(report: Report, verbose: bool) -> str:
     """Return the same as a single line without `%`: Farmguardian's log takes it for a format."""
-    return "; ".join(_lines(report, verbose)).replace("\n", " ").replace("%", "\\x25")
+    return "; ".join(_lines(report, verbose)).replace("%", "\\x25")
 
 
 def _lines(report: Report, verbose: bool) -> List[str]:
@@ -132,7 +132,7 @@ def checkmk(report: Report, verbose: bool) -> str:
             PLUGIN_CODES[verdict.status],
             f" {name}" if name else "",
             _metric("time", verdict, report, unit="") or "-",
-            _sentence(verdict, report).replace("\n", " "),
+            _sentence(verdict, report),
             more,
         )
         for name, verdict in _by_name(report)
@@ -183,7 +183,7 @@ def prometheus(report: Report, _verbose: bool) -> str:
         ),
     )
     failed = [(name, verdict.error) for name, verdict in named if verdict.error is not None]
-    lines = [f"# {name or 'halfopen'}: {error}".replace("\n", " ") for name, error in failed]
+    lines = [f"# {name or 'halfopen'}: {error}" for name, error in failed]
     for family, about, samples in families:
         lines += [f"# HELP {family} {about}", f"# TYPE {family} gauge"]
         lines += [f"{family}{{{labels}}} {value}" for labels, value in samples]
