@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
-from typing import Any, Generator, Iterator
+import sys
+import threading
+from typing import Any, Callable, Generator, Iterator
 
 import pytest
 
@@ -44,6 +47,25 @@ def _signals_are_as_usual() -> Iterator[None]:
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _coverage_sees_all_threads() -> Iterator[None]:
+    """Trace the threads of within.py, too: they are not threading's, which coverage.py hooks."""
+    hook = getattr(threading, "gettrace", lambda: None)()  # from Python 3.10 on
+    really = _thread.start_new_thread
+
+    def start(work: Callable[..., object], words: tuple[Any, ...]) -> int:
+        def traced() -> None:
+            sys.settrace(hook)
+            work(*words)
+
+        return really(traced, ())
+
+    if hook is not None:
+        _thread.start_new_thread = start  # type: ignore[assignment]
+    yield
+    _thread.start_new_thread = really
 
 
 @pytest.fixture(autouse=True)

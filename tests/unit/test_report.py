@@ -484,6 +484,14 @@ def test_of_several_refusals_the_asked_ports_own_is_named() -> None:
     assert "(Operation not permitted)" in error_of(ended(silent(SERVER), stderr=complaints))
 
 
+def test_silence_is_in_doubt_where_the_messages_are_too_many_to_be_read() -> None:
+    complaints = b"Warning: something else\n" * 500 + refused_to_send(SERVER, 25)
+
+    said = error_of(ended(silent(SERVER), stderr=complaints))
+
+    assert said == "nmap's messages have no end; run it by hand to see them"
+
+
 def test_silence_is_in_doubt_once_nmap_has_stopped_naming_what_it_could_not_send() -> None:
     complaints = (
         b"Warning: something else\n"

@@ -1073,6 +1073,20 @@ def test_the_command_prints_the_table_and_exits_0(ready: Commands) -> None:
     assert ended.stdout.endswith("fit for half-open checks.\nA second port is not needed here.\n")
 
 
+def test_what_was_found_is_told_even_if_it_cannot_be_saved(
+    ready: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UsageError("another user's; name another folder")
+
+    monkeypatch.setattr(smoke_report, "save", refuse)
+
+    ended = ready(HALFOPEN, "smoke", "--save", str(tmp_path))
+
+    assert ended.stderr == "halfopen: not saved: another user's; name another folder\n"
+    assert (ended.code, "fit for half-open checks." in ended.stdout) == (0, True)
+
+
 @pytest.mark.parametrize(("state", "code"), [("open", 2), ("closed", 2), ("filtered", 2)])
 def test_the_command_exits_2_for_a_fault(
     ready: Commands, world: World, state: str, code: int
