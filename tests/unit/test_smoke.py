@@ -1147,3 +1147,22 @@ def test_the_exit_codes_of_the_monitor_hosts_are_not_its_own(
     ready: Commands, convention: str, words: List[str]
 ) -> None:
     assert ready(HALFOPEN, "smoke", "--as", convention, *words).code == 3
+
+
+@pytest.mark.parametrize(
+    ("sudo", "outcome"), [(True, Outcome.SKIPPED), (False, Outcome.FAILED)], ids=["sudo", "no-sudo"]
+)
+def test_a_plain_scan_that_is_refused_is_excused_by_a_line_for_sudo_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, sudo: bool, outcome: Outcome
+) -> None:
+    def scan(words: Sequence[str], _true: str, run: NmapRun) -> NmapRun:
+        refused = run._replace(exit_code=1, stdout=b"", stderr=b"Operation not permitted")
+        return run if "-Pn" in words else refused
+
+    world.scan = scan
+    world.neighbour = CheckError("needs root")
+    monkeypatch.setattr("halfopen.programs.find_program", lambda name, *_: name)
+
+    found = world.examine(sudo=sudo)
+
+    assert "late delivery: time of a scan" in named(found, outcome)
