@@ -32,7 +32,7 @@ import sys
 
 sys.path.insert(0, "/usr/share/halfopen")
 
-from halfopen.entry import {0}
+from halfopen.main import {0}
 
 {0}()
 """

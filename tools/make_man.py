@@ -10,9 +10,10 @@ from typing import Any, Mapping
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from halfopen import __version__, cli
-from halfopen.check import Status
-from halfopen.conventions import CONVENTIONS
+from halfopen import __version__
+from halfopen.cli import app
+from halfopen.formats.registry import CONVENTIONS
+from halfopen.model import Status
 
 SOURCES = Path(__file__).resolve().parents[1] / "packaging" / "man"
 # Neither adjusted nor hyphenated: it is too narrow for either.
@@ -23,8 +24,8 @@ _HELP = ".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nShow what the command takes, and
 def write_pages(folder: Path, epoch: int) -> None:
     """Write the pages into the folder, dated (seconds since 1970)."""
     date = time.strftime("%Y-%m-%d", time.gmtime(epoch))
-    halfopen: Any = typer.main.get_command(cli._halfopen)
-    plugin: Any = typer.main.get_command(cli._plugin)
+    halfopen: Any = typer.main.get_command(app._halfopen)
+    plugin: Any = typer.main.get_command(app._plugin)
     commands = halfopen.commands.values()
     parts = {
         "@SYNOPSIS": "\n".join(map(_synopsis, commands)),

@@ -10,7 +10,7 @@ from typing import Iterator
 import pytest
 from lab import Lab
 
-from halfopen import programs
+from halfopen.scan import programs
 
 from .faults import (
     DOCUMENT,

@@ -24,8 +24,8 @@ import pytest
 from lab import TARGET, TOOL_PATH, Finished, Lab
 
 from halfopen import __version__
-from halfopen.check import Status
-from halfopen.conventions import CONVENTIONS
+from halfopen.formats.registry import CONVENTIONS
+from halfopen.model import Status
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDS = ("dpkg-buildpackage", "dh", "dh_python3", "lintian", "man", "debootstrap")

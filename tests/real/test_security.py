@@ -18,14 +18,14 @@ from typing import NamedTuple, Sequence
 import pytest
 from lab import TARGET, Lab
 
-from halfopen import sources
-from halfopen.conventions import CONVENTIONS
+from halfopen import files
 from halfopen.errors import UsageError
+from halfopen.formats.registry import CONVENTIONS
 
 from .commands import halfopen, plugin
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = sorted((ROOT / "halfopen").glob("*.py"))
+MODULES = sorted((ROOT / "halfopen").rglob("*.py"))
 RECORDED = ROOT / "fixtures" / "recorded" / "nmap-7.93"
 SILENT = RECORDED / "v4-filtered-no-response-single" / "nmap.xml"
 NOBODY_ELSE = 65534
@@ -168,7 +168,7 @@ def test_no_module_can_call_a_shell_and_three_can_run_programs() -> None:
             ):
                 runners.add(path.name)
 
-    assert runners == {"nmap_run.py", "head_start.py", "smoke_targets.py"}
+    assert runners == {"runner.py", "head_start.py", "targets.py"}
 
 
 # -- the environment ----------------------------------------------------------------------------
@@ -193,12 +193,12 @@ def test_these_variables_of_the_environment_are_read_and_no_others() -> None:
             handed_on.add(path.name)
 
     ours = {"HALFOPEN_NMAP"}
-    for name in ("head_start.py", "drop_in.py", "cli.py"):
+    for name in ("head_start.py", "fast_path.py", "app.py"):
         assert read.pop(name) == ours
     assert read == {
         "programs.py": {"PATH"},
-        "target.py": {"HAPROXY_SERVER_"},  # ADDR and PORT
-        "screens.py": {"TERM"},  # and shutil.get_terminal_size's COLUMNS and LINES
+        "parse.py": {"HAPROXY_SERVER_"},  # ADDR and PORT
+        "terminal.py": {"TERM"},  # and shutil.get_terminal_size's COLUMNS and LINES
     }
     assert handed_on == {"head_start.py"}  # to nmap, as it is
 
@@ -347,7 +347,7 @@ def test_a_link_that_another_has_put_there_is_not_followed(tmp_path: Path) -> No
     ours.symlink_to(planted)
     for name in (planted, ours):
         with pytest.raises(UsageError, match="another user's link"):
-            sources.replace(str(name), b"up")
+            files.replace(str(name), b"up")
         done = subprocess.run(
             plugin("-H", "192.0.2.25", "-p", "0", "--output", name), stderr=-1, check=False
         )
@@ -361,18 +361,18 @@ def test_a_link_that_another_has_put_there_is_not_followed(tmp_path: Path) -> No
 def test_recordings_are_not_kept_in_a_folder_that_another_has_made(
     tmp_path: Path, name: str
 ) -> None:
-    from halfopen import smoke, smoke_report  # noqa: PLC0415
-    from halfopen.nmap_run import NmapRun  # noqa: PLC0415
+    from halfopen.model import NmapRun  # noqa: PLC0415
+    from halfopen.smoke import probes, report  # noqa: PLC0415
 
     theirs = tmp_path / name
     theirs.mkdir()
     os.chown(str(theirs), NOBODY_ELSE, NOBODY_ELSE)
     if name == "link":
         (tmp_path / "nmap-7.93").symlink_to(theirs)
-    trial = smoke.Trial("case", "25 open", NmapRun(("nmap",), 0, b"", b"", 0.1))
-    found = smoke.Examination("nmap", "7.93", [], [trial], None)
+    trial = probes.Trial("case", "25 open", NmapRun(("nmap",), 0, b"", b"", 0.1))
+    found = probes.Examination("nmap", "7.93", [], [trial], None)
     with pytest.raises(UsageError, match="another user's"):
-        smoke_report.save(found, str(tmp_path))
+        report.save(found, str(tmp_path))
 
     assert list(theirs.iterdir()) == []
 

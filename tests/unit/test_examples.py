@@ -11,8 +11,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 import pytest
 import yaml
 
-from halfopen.conventions import CONVENTIONS
-from halfopen.smoke_report import FORMATS
+from halfopen.formats.registry import CONVENTIONS
+from halfopen.smoke.report import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -108,7 +108,7 @@ def test_calls_are_found_wherever_they_stand() -> None:
 
 def known_options(command: Tuple[str, ...]) -> List[str]:
     """Return the options that the command's help lists."""
-    code = f"from halfopen.entry import {command[0]} as main; main()"
+    code = f"from halfopen.main import {command[0]} as main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *command[1:], "--help"],
         stdout=subprocess.PIPE,

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from invariants import (
+from support.invariants import (
     FORMS,
     XML_FILES,
     check_file,
@@ -27,14 +27,12 @@ from invariants import (
 )
 
 import halfopen
-from halfopen.check import Expectation, Report, Status, failure, judge
-from halfopen.conventions import CONVENTIONS, output, printable
+from halfopen.check import judge
+from halfopen.cli.options import wording
 from halfopen.errors import CheckError, HalfopenError, UsageError
-from halfopen.nmap_command import STATES
-from halfopen.nmap_run import NmapRun
-from halfopen.report import Observation
-from halfopen.settings import wording
-from halfopen.target import parse_targets
+from halfopen.formats.registry import CONVENTIONS, output, printable
+from halfopen.model import PORT_STATES, Expectation, NmapRun, Observation, Report, Status, failure
+from halfopen.targets.parse import parse_targets
 
 # Nowhere: neither examples nor tables are kept, and root leaves no files in the checkout.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.devnull)
@@ -196,7 +194,7 @@ CODES = st.one_of(
 EXIT_MAPS = st.one_of(
     st.text(max_size=20),
     st.lists(
-        st.builds("{}={}".format, st.sampled_from([*STATES, "error", "up"]), CODES), max_size=2
+        st.builds("{}={}".format, st.sampled_from([*PORT_STATES, "error", "up"]), CODES), max_size=2
     ).map(",".join),
 )
 
@@ -212,7 +210,7 @@ def test_any_exit_map_gives_codes_that_the_caller_knows_or_a_usage_error(
         check_message(error)
         return
     only = CONVENTIONS[convention].only
-    assert set(codes) <= {*STATES, "error"}
+    assert set(codes) <= {*PORT_STATES, "error"}
     assert all(code in (range(256) if only is None else only) for code in codes.values())
 
 
@@ -239,7 +237,7 @@ ROUND_TRIPS = st.one_of(
 )
 OBSERVATIONS = st.builds(
     Observation,
-    st.sampled_from(STATES),
+    st.sampled_from(PORT_STATES),
     REASONS,
     st.sampled_from(["192.0.2.25", "2001:db8::25", "fe80::25%eth0"]),
     ROUND_TRIPS,
@@ -248,7 +246,7 @@ ERRORS = st.builds(
     lambda kind, text: kind(text + "!"), st.sampled_from([CheckError, UsageError]), TEXTS
 )
 LIMITS = st.one_of(st.none(), st.floats(1e-5, 3600), st.just(1e-9))
-EXPECTATIONS = st.builds(Expectation, st.sampled_from(STATES), LIMITS, LIMITS)
+EXPECTATIONS = st.builds(Expectation, st.sampled_from(PORT_STATES), LIMITS, LIMITS)
 # /etc/services separates names by white space.
 SERVICES = TEXTS.map(lambda text: "".join(text.split()))
 RUNS = st.builds(
@@ -279,7 +277,7 @@ def reports(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Report:
     return Report(tuple(verdicts), expectation, tuple(runs), began, draw(st.floats(0, 3600)))
 
 
-MAPS = st.dictionaries(st.sampled_from([*STATES, "error"]), st.integers(0, 255), max_size=4)
+MAPS = st.dictionaries(st.sampled_from([*PORT_STATES, "error"]), st.integers(0, 255), max_size=4)
 PERFDATA = re.compile(r"('[^'|=]+'|time)=[0-9]+\.[0-9]{6}s;[0-9.]*;[0-9.]*;0")
 CHECKMK = re.compile(r'([0-3]) "(TCP half-open( [^" ]+)?)" (-|time=[0-9.]+;[0-9.]*;[0-9.]*;0) .+')
 SAMPLE = re.compile(
@@ -413,7 +411,7 @@ def test_mutated_recordings_still_give_verdicts_of_every_kind(scratch: str) -> N
         xml, other = random.choice(RECORDINGS), random.choice(RECORDINGS)
         states |= set(check_xml(mutated(xml, other, random), scratch))
 
-    assert states == {*STATES, "error"}
+    assert states == {*PORT_STATES, "error"}
 
 
 @pytest.mark.parametrize("file", XML_FILES, ids=["-".join(file.parts[-3:-1]) for file in XML_FILES])
