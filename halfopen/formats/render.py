@@ -65,7 +65,7 @@ def _row(verdict: Verdict, report: Report) -> Sequence[str]:
 
 def json(report: Report, verbose: bool) -> str:
     """Return one JSON object, as report.schema.json describes it."""
-    from json import dumps  # noqa: PLC0415  2 ms that only this convention needs
+    from json import dumps  # noqa: PLC0415  2 ms that only this format needs
 
     targets = [verdict for verdict in report.verdicts if verdict.target is not None]
     failures = [str(verdict.error) for verdict in report.verdicts if verdict.target is None]
