@@ -30,7 +30,7 @@ from halfopen.model import (
     Verdict,
     failure,
 )
-from halfopen.scan import attempts, command, programs, runner
+from halfopen.scan import attempts, command, head_start, programs, runner
 from halfopen.scan.diagnosis import nmap_needs_telling
 from halfopen.targets import resolve
 
@@ -107,11 +107,7 @@ def _by_round_trip(rtt: Optional[float], expectation: Expectation) -> Status:
 
 def program(means: ScanOptions) -> List[str]:
     """Return how to call nmap; raise CheckError if it, or sudo, is not there."""
-    nmap = programs.find_program(means.nmap)
-    if means.sudo:
-        sudo = programs.find_program("sudo", "install sudo, or leave out --sudo")
-        return [*means.prefix, sudo, "-n", nmap]
-    return [*means.prefix, nmap, *(["--privileged"] if nmap_needs_telling(nmap) else [])]
+    return [*means.prefix, *programs.calling(means.nmap, means.sudo, nmap_needs_telling)]
 
 
 def _resolved(
@@ -174,7 +170,7 @@ def _look(
 ) -> Dict[Target, "Outcome"]:
     """Ask once about all targets, side by side; return what was seen of each."""
     questions = [question for question in _questions(asked) for _ in range(look.runs)]
-    time_left = asker.deadline - time.monotonic()
+    time_left = asker.deadline - head_start.now()
     commands = [
         list(asker.program)
         + command.argv(

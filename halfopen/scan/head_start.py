@@ -1,15 +1,12 @@
-"""The commonest check, of an IPv4 address by root, starts nmap before all else is loaded.
+"""Starts nmap before all else is loaded, if cli/early.py knows already what it will be asked.
 
-Loading Python's modules takes half as long as the scan; loaded while it runs, they cost nothing,
-and the check takes a tenth less. Nothing else changes: check.py builds its command as ever, and
-runner.py takes this run if it has the very same words; if not, it kills it and starts another.
+runner.py takes this run if it wants one of the very same arguments; if not, it kills it and starts
+another.
 """
 
 import os
 import signal
 import time
-
-from halfopen.scan import command, programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,10 +34,10 @@ ENDING_SIGNALS = (
 class HeadStart:
     """An nmap that runs already."""
 
-    def __init__(self, argv: "Sequence[str]") -> None:
+    def __init__(self, argv: "Sequence[str]", started: float) -> None:
         """Start it; raise what posix_spawn raises, or OSError, if that fails."""
         self.argv = argv
-        self.started = time.monotonic()
+        self.started = started
         _keep_descriptors()
         self.stdout, stdout = os.pipe()
         self.stderr, stderr = os.pipe()
@@ -135,29 +132,23 @@ def begin() -> None:
     began = time.monotonic()
 
 
-def start(words: "Sequence[str]") -> None:
-    """Start nmap if the words are a plain IPv4 address and a number, and we are root."""
-    if len(words) not in (2, 4) or os.geteuid() != 0:
-        return
-    host, port = words[-2:]
-    if any(word.startswith("-") for word in words):
-        return  # four words can be options
-    if not _is_ipv4(host) or not _is_number(port, 1, 65535):
-        return
+def start(argv: "Sequence[str]", now: float) -> None:
+    """Start nmap; `now` (`time.monotonic` seconds) is when its time limit was reckoned."""
     # A signal that came now would leave nmap behind. exit.py lets them in again.
     _mask.append(signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS))
-    try:
-        nmap = programs.find_program(os.environ.get("HALFOPEN_NMAP") or "nmap")
-        arguments = command.argv(
-            [host],
-            int(port),
-            version=4,
-            rtt_timeout=command.QUICK_RTT_TIMEOUT,
-            time_left=TIMEOUT - 0.001,
-        )
-        _running.append(HeadStart([nmap, *arguments]))
-    except Exception:  # noqa: BLE001, S110  whatever it is: check.py starts nmap as ever, and says
+    try:  # noqa: SIM105  contextlib takes longer to load
+        _running.append(HeadStart(argv, now))
+    except Exception:  # noqa: BLE001, S110  check.py starts nmap as ever, and says what is wrong
         pass
+
+
+def now() -> float:
+    """Return the time of which to reckon the next nmap's limit (`time.monotonic` seconds).
+
+    Where one runs already, its own: a limit below 4 s is exact, and the arguments are to be the
+    same.
+    """
+    return _running[-1].started if _running else time.monotonic()
 
 
 def take() -> "Optional[HeadStart]":
@@ -176,18 +167,3 @@ def abandon() -> None:
     early = take()
     if early is not None:
         os.killpg(early.pid, signal.SIGKILL)
-
-
-def _is_ipv4(word: str) -> bool:
-    """Return whether the word is an address in canonical form that one host can have."""
-    numbers = word.split(".")
-    return (
-        len(numbers) == 4
-        and _is_number(numbers[0], 1, 223)
-        and all(_is_number(number, 0, 255) for number in numbers)
-    )
-
-
-def _is_number(word: str, least: int, most: int) -> bool:
-    digits = word.isascii() and word.isdigit() and len(word) <= 5
-    return digits and str(int(word)) == word and least <= int(word) <= most

@@ -4,6 +4,10 @@ import os
 
 from halfopen.errors import HopelessError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, List
+
 # Where Debian, Red Hat, Alpine and a local build put programs: some monitors empty PATH.
 USUAL_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
@@ -21,3 +25,14 @@ def find_program(name: str, advice: str = "install nmap, or name it with --nmap"
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     raise HopelessError(f"{name} not found on PATH, nor in {', '.join(USUAL_PLACES[:3])}; {advice}")
+
+
+def calling(nmap: str, sudo: bool, needs_telling: "Callable[[str], bool]") -> "List[str]":
+    """Return how to call nmap; raise HopelessError if it, or sudo, is not there.
+
+    needs_telling: diagnosis.nmap_needs_telling, which root need not load.
+    """
+    path = find_program(nmap)
+    if sudo:
+        return [find_program("sudo", "install sudo, or leave out --sudo"), "-n", path]
+    return [path, *(["--privileged"] if needs_telling(path) else [])]

@@ -165,14 +165,14 @@ def parse_plugin_words(words: Sequence[str], family: Optional[int] = None) -> Li
 
 
 def parse_balancer_words(words: Sequence[str], family: Optional[int] = None) -> List[Target]:
-    """Return the target of a load balancer's words; without any, of HAProxy's environment.
+    """Return the target of a load balancer's words; raise UsageError as parse_plugin_words does."""
+    return parse_plugin_words(balancer_words(words), family)
 
-    Raises UsageError as parse_plugin_words does.
-    """
+
+def balancer_words(words: Sequence[str]) -> Sequence[str]:
+    """Return the words; without any, the two of HAProxy's environment if it has them."""
     address, port = (os.environ.get(f"HAPROXY_SERVER_{name}") for name in ("ADDR", "PORT"))
-    if not words and address is not None and port is not None:
-        return [make(address, port, family)]
-    return parse_plugin_words(words, family)
+    return words if words or address is None or port is None else (address, port)
 
 
 def parse_targets(words: Sequence[str], family: Optional[int] = None) -> List[Target]:

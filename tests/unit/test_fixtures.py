@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 import pytest
 
 from halfopen.check import Run, check
-from halfopen.cli.app import main
+from halfopen.cli import commands
 from halfopen.formats.registry import output
 from halfopen.model import NmapRun, ScanOptions, Target, Verdict
 
@@ -143,7 +143,7 @@ def seen(verdict: Verdict) -> Dict[str, Any]:
 def test_a_replay_prints_one_line_and_exits_as_a_monitor_expects(case: Case) -> None:
     expected = case.replayed
 
-    printed = main([*replay_words(case), "--format", "nagios"])
+    printed = commands.main("halfopen", [*replay_words(case), "--format", "nagios"])
 
     assert printed.code == expected["exit"]
     assert printed.stream == STDOUT
@@ -164,7 +164,7 @@ def test_a_replay_prints_one_line_and_exits_as_a_monitor_expects(case: Case) -> 
 def test_a_replay_sees_in_the_xml_what_is_there(case: Case) -> None:
     expected = case.replayed
 
-    printed = json.loads(main([*replay_words(case), "--format", "json"]).text)
+    printed = json.loads(commands.main("halfopen", [*replay_words(case), "--format", "json"]).text)
 
     if "targets" in expected:
         assert printed["error"] is None

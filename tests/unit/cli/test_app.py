@@ -21,7 +21,7 @@ from test_parse import REFUSED_HOSTS, REFUSED_PORTS, Refused, service_port
 
 from halfopen import __version__, main
 from halfopen.check import check
-from halfopen.cli import app, fast_path
+from halfopen.cli import commands
 from halfopen.formats.registry import FORMATS
 
 PLUGIN, HALFOPEN = main.check_tcp_half_open, main.halfopen
@@ -60,8 +60,7 @@ class Commands:
 
     def __call__(self, console: Callable[[], object], *words: str) -> Ended:
         self._monkeypatch.setattr(sys, "argv", ["command", *words])
-        for module in (app, fast_path):
-            self._monkeypatch.setattr(module, "check", functools.partial(check, run=self.nmap))
+        self._monkeypatch.setattr(commands, "check", functools.partial(check, run=self.nmap))
         with pytest.raises(Left) as left:
             console()
         return Ended(left.value.code, *self._capfd.readouterr())
@@ -92,7 +91,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
         raise Left(code)
 
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr("halfopen.scan.head_start.start", lambda _: None)  # no other process
+    monkeypatch.setattr("halfopen.scan.head_start.start", lambda *_: None)  # no other process
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(gc, "disable", lambda: None)
     monkeypatch.setattr(socket, "getservbyname", service_port)

@@ -20,7 +20,7 @@ from test_parse import service_port
 
 from halfopen import main
 from halfopen.check import check
-from halfopen.cli import app, options
+from halfopen.cli import commands
 from halfopen.errors import UsageError
 from halfopen.formats.registry import Output
 from halfopen.model import ScanOptions, Target
@@ -56,7 +56,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], nmap
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (NAMES[host][0], 0))]
 
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr("halfopen.scan.head_start.start", lambda _: None)  # no other process
+    monkeypatch.setattr("halfopen.scan.head_start.start", lambda *_: None)  # no other process
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(gc, "disable", lambda: None)
     monkeypatch.setattr(socket, "getservbyname", service_port)
@@ -64,7 +64,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], nmap
     monkeypatch.setattr(socket, "getaddrinfo", names)
     monkeypatch.setattr("halfopen.check.nmap_needs_telling", lambda _: False)
     monkeypatch.setenv("HALFOPEN_NMAP", "/opt/nmap")
-    for module in (app, schedule):
+    for module in (commands, schedule):
         monkeypatch.setattr(module, "check", functools.partial(check, run=nmap))
 
     def command(*words: object) -> Ended:
