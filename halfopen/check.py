@@ -30,7 +30,7 @@ from halfopen.model import (
     Verdict,
     failure,
 )
-from halfopen.scan import attempts, command, programs, runner
+from halfopen.scan import attempts, command, process, runner
 from halfopen.scan.diagnosis import nmap_needs_telling
 from halfopen.targets import resolve
 
@@ -107,9 +107,9 @@ def _by_round_trip(rtt: Optional[float], expectation: Expectation) -> Status:
 
 def program(means: ScanOptions) -> List[str]:
     """Return how to call nmap; raise CheckError if it, or sudo, is not there."""
-    nmap = programs.find_program(means.nmap)
+    nmap = process.find_program(means.nmap)
     if means.sudo:
-        sudo = programs.find_program("sudo", "install sudo, or leave out --sudo")
+        sudo = process.find_program("sudo", "install sudo, or leave out --sudo")
         return [*means.prefix, sudo, "-n", nmap]
     return [*means.prefix, nmap, *(["--privileged"] if nmap_needs_telling(nmap) else [])]
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from halfopen.scan import head_start
+from halfopen.scan import head_start, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _give_up(error: BaseException) -> "NoReturn":
         # above 1, and systemd takes all but 255 for a reason to skip.
         asked = " ".join(sys.argv).lower().replace("--as=", "--as ")
         code = 1 if "--as keepalived" in asked else 255 if "--as systemd" in asked else UNKNOWN
-        head_start.abandon()
+        process.kill_all()
         advice = "install it again"
         if isinstance(error, (MemoryError, OSError)):
             advice = "free some memory, or raise the limits (ulimit -n, -v)"

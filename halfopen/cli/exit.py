@@ -16,7 +16,7 @@ from halfopen.formats.registry import (
     output,
 )
 from halfopen.model import Report, Status, failure
-from halfopen.scan import head_start, runner
+from halfopen.scan import process
 
 Main = Callable[[Sequence[str]], Output]
 
@@ -38,7 +38,7 @@ def leave(main: Main, convention: str) -> NoReturn:
         result = _failed(error, name, file)
     except BaseException as error:  # noqa: BLE001  a bug of ours is no verdict on a server
         result = _failed(HalfopenError(_bug(error)), name, file)
-    runner.kill_all()
+    process.kill_all()
     if result.file:
         result = _written(result, name)
     _print(result)
@@ -80,11 +80,11 @@ def _bug(error: BaseException) -> str:
 
 def _take_signals(convention: str) -> None:
     if CONVENTIONS[convention].code_on_signal:
-        runner.exit_on_signals(CONVENTIONS[convention].codes[Status.UNKNOWN])
-    for number in head_start.ENDING_SIGNALS:
+        process.exit_on_signals(CONVENTIONS[convention].codes[Status.UNKNOWN])
+    for number in process.ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
-            signal.signal(number, runner.end_by_signal)
-    head_start.let_signals_in()
+            signal.signal(number, process.end_by_signal)
+    process.let_signals_in()
 
 
 def _encoded(text: str) -> bytes:

@@ -598,7 +598,7 @@ def test_a_missing_nmap_is_unknown(
 ) -> None:
     monkeypatch.delenv("HALFOPEN_NMAP")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.scan.programs.USUAL_PLACES", ())
+    monkeypatch.setattr("halfopen.scan.process.USUAL_FOLDERS", ())
 
     ended = run.plugin("192.0.2.25", "25")
 
