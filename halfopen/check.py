@@ -30,7 +30,7 @@ from halfopen.model import (
     Verdict,
     failure,
 )
-from halfopen.scan import attempts, command, head_start, programs, runner
+from halfopen.scan import attempts, command, process, runner
 from halfopen.scan.diagnosis import nmap_needs_telling
 from halfopen.targets import resolve
 
@@ -107,7 +107,7 @@ def _by_round_trip(rtt: Optional[float], expectation: Expectation) -> Status:
 
 def program(means: ScanOptions) -> List[str]:
     """Return how to call nmap; raise CheckError if it, or sudo, is not there."""
-    return [*means.prefix, *programs.calling(means.nmap, means.sudo, nmap_needs_telling)]
+    return [*means.prefix, *process.calling(means.nmap, means.sudo, nmap_needs_telling)]
 
 
 def _resolved(
@@ -170,7 +170,7 @@ def _look(
 ) -> Dict[Target, "Outcome"]:
     """Ask once about all targets, side by side; return what was seen of each."""
     questions = [question for question in _questions(asked) for _ in range(look.runs)]
-    time_left = asker.deadline - head_start.now()
+    time_left = asker.deadline - process.reckoned()
     commands = [
         list(asker.program)
         + command.argv(

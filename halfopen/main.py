@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from halfopen.scan import head_start
+from halfopen.scan import head_start, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _give_up(error: BaseException, asked: str) -> "NoReturn":
     # systemd takes all but 255 for a reason to skip.
     code = 1 if asked == "keepalived" else 255 if asked == "systemd" else UNKNOWN
     try:
-        head_start.abandon()
+        process.kill_all()
         advice = "install it again"
         if isinstance(error, (MemoryError, OSError)):
             advice = "free some memory, or raise the limits (ulimit -n, -v)"

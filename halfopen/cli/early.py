@@ -2,13 +2,13 @@
 
 Loading Python's modules takes half as long as the scan; loaded while it runs, they cost nothing.
 check.py builds its command as ever, and runner.py takes the early run if it has the very same
-arguments; if not, it kills it and starts another.
+arguments; if not, it is killed, and another started.
 """
 
 import os
 
 from halfopen.scan import command as nmap
-from halfopen.scan import head_start, programs
+from halfopen.scan import head_start, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def argv(command: "Command", values: "Values", began: float, now: float) -> "Lis
     if not version or not _is_number(port, 1, 65535) or values["family"] not in (None, version):
         return []
     return [
-        *programs.calling(values["nmap"] or "nmap", values["sudo"], _needs_telling),
+        *process.calling(values["nmap"] or "nmap", values["sudo"], _needs_telling),
         *nmap.argv(
             [address],
             int(port),

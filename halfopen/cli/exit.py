@@ -9,7 +9,7 @@ from typing import Callable, NoReturn, Sequence
 from halfopen.errors import HalfopenError
 from halfopen.formats.registry import FORMATS, Output, output
 from halfopen.model import Report, Status, failure
-from halfopen.scan import head_start, runner
+from halfopen.scan import process
 
 Main = Callable[[Sequence[str]], Output]
 
@@ -26,7 +26,7 @@ def leave(main: Main, format_name: str, file: str = "") -> NoReturn:
         result = _failed(error, format_name, file)
     except BaseException as error:  # noqa: BLE001  a bug of ours is no verdict on a server
         result = _failed(HalfopenError(_bug(error)), format_name, file)
-    runner.kill_all()
+    process.kill_all()
     if result.file:
         result = _written(result, format_name)
     _print(result)
@@ -68,11 +68,11 @@ def _bug(error: BaseException) -> str:
 
 def _take_signals(format_name: str) -> None:
     if FORMATS[format_name].code_on_signal:
-        runner.exit_on_signals(FORMATS[format_name].codes[Status.UNKNOWN])
-    for number in head_start.ENDING_SIGNALS:
+        process.exit_on_signals(FORMATS[format_name].codes[Status.UNKNOWN])
+    for number in process.ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
-            signal.signal(number, runner.end_by_signal)
-    head_start.let_signals_in()
+            signal.signal(number, process.end_by_signal)
+    process.let_signals_in()
 
 
 def _encoded(text: str) -> bytes:

@@ -8,7 +8,7 @@ import time
 
 from halfopen.cli import early, options
 from halfopen.errors import HalfopenError
-from halfopen.scan import head_start
+from halfopen.scan import head_start, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def begin(program: str, typed: "Sequence[str]") -> "Optional[Parsed]":
         except HalfopenError:
             return parsed  # the command comes upon it again, and says so
         if argv:
-            head_start.start(argv, now)
+            process.start_early(argv, now)
     return parsed
 
 

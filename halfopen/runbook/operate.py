@@ -14,7 +14,7 @@ from halfopen.model import ScanOptions, Target
 from halfopen.runbook import schedule, terminal
 from halfopen.runbook.schedule import Result, Stop, Waited, Wish
 from halfopen.runbook.statistics import Tally
-from halfopen.scan import runner
+from halfopen.scan import process
 
 FORMS = ("text", "json")
 _WAIT_CODES = {Result.REACHED: 0, Result.LATE: 2, Result.HOPELESS: 3}
@@ -43,7 +43,7 @@ def wait(targets: Sequence[Target], wish: Wish, means: ScanOptions, form: str) -
             with contextlib.suppress(terminal.ClosedError):
                 live.end()
     if ended.result is Result.STOPPED:
-        runner.end_by_signal(stop.number)
+        process.end_by_signal(stop.number)
     text = _waited_json(ended) if form == "json" else printable(terminal.outcome(ended))
     return Output(text, _wait_code(ended))
 

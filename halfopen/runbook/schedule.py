@@ -12,7 +12,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequenc
 from halfopen.check import check
 from halfopen.errors import HopelessError, NoTimeError
 from halfopen.model import Report, ScanOptions, Target, Verdict
-from halfopen.scan import runner
+from halfopen.scan import process
 from halfopen.scan.attempts import SIDE_BY_SIDE
 from halfopen.scan.command import MAX_HOSTS
 from halfopen.scan.head_start import TIMEOUT
@@ -40,7 +40,7 @@ class Stop:
 
     def __enter__(self) -> "Stop":
         """Take the signals."""
-        runner.be_uninterrupted()
+        process.be_uninterrupted()
         self._pipe = os.pipe()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
@@ -57,11 +57,11 @@ class Stop:
     def _stop(self, number: int, frame: Optional[FrameType]) -> None:
         if self.number:
             if time.monotonic() - self._came > _IMPATIENCE:  # at once, and no summary
-                runner.end_by_signal(number, frame)
+                process.end_by_signal(number, frame)
             return
         self.number, self._came = number, time.monotonic()
         os.write(self._pipe[1], b"!")
-        runner.interrupt()
+        process.interrupt()
 
     def wait(self, until: float) -> bool:
         """Wait until then (`time.monotonic` seconds) or until a signal; return whether one came."""

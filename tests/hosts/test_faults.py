@@ -10,7 +10,7 @@ from typing import Iterator
 import pytest
 from lab import Lab
 
-from halfopen.scan import programs
+from halfopen.scan import process
 
 from .faults import (
     DOCUMENT,
@@ -41,7 +41,7 @@ def made(lab: Lab, installed: Site) -> Iterator[World]:
 @pytest.fixture(scope="module")
 def is_of_this_nmap() -> bool:
     """Return whether the document's words are those of the nmap that is installed."""
-    nmap = programs.find_program("nmap")
+    nmap = process.find_program("nmap")
     done = subprocess.run([nmap, "-V"], capture_output=True, text=True, timeout=30, check=True)
     version = done.stdout.split()[2]
     (of,) = re.findall(r"with nmap (\S+) and", DOCUMENT.read_text(encoding="utf-8"))

@@ -396,7 +396,7 @@ def test_a_missing_nmap_is_every_targets_unknown(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.scan.programs.USUAL_PLACES", ())
+    monkeypatch.setattr("halfopen.scan.process.USUAL_FOLDERS", ())
     nmap = FakeNmap()
 
     report = checked(nmap, MAIL, Target("192.0.2.26", 80), means=ScanOptions())
@@ -414,7 +414,7 @@ def test_a_missing_program_is_advised_with_options_that_exist(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, means: ScanOptions
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.scan.programs.USUAL_PLACES", ())
+    monkeypatch.setattr("halfopen.scan.process.USUAL_FOLDERS", ())
 
     (verdict,) = checked(FakeNmap(), MAIL, means=means).verdicts
 
@@ -525,7 +525,7 @@ def test_sudo_never_asks_for_a_password(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_a_missing_sudo_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.scan.programs.USUAL_PLACES", ())
+    monkeypatch.setattr("halfopen.scan.process.USUAL_FOLDERS", ())
 
     (verdict,) = checked(FakeNmap(), MAIL, means=ScanOptions(NMAP, sudo=True)).verdicts
 

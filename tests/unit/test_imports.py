@@ -79,7 +79,7 @@ def test_options_are_what_imports_typer_and_never_pydantic(
 
 
 @pytest.mark.parametrize("entry", ["check_tcp_half_open", "halfopen"])
-@pytest.mark.parametrize("module", ["subprocess", "socket"])
+@pytest.mark.parametrize("module", ["selectors", "socket"])
 def test_modules_that_cannot_be_loaded_are_unknown_in_one_line(entry: str, module: str) -> None:
     broken = f"import sys; sys.modules[{module!r}] = None\n"
     code = f"{broken}from halfopen.main import {entry}\n{entry}()"

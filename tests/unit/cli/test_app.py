@@ -91,7 +91,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
         raise Left(code)
 
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr("halfopen.scan.head_start.start", lambda *_: None)  # no other process
+    monkeypatch.setattr("halfopen.scan.process.start_early", lambda *_: None)  # no other process
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(gc, "disable", lambda: None)
     monkeypatch.setattr(socket, "getservbyname", service_port)
@@ -597,7 +597,7 @@ def test_a_missing_nmap_is_unknown(
 ) -> None:
     monkeypatch.delenv("HALFOPEN_NMAP")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.scan.programs.USUAL_PLACES", ())
+    monkeypatch.setattr("halfopen.scan.process.USUAL_FOLDERS", ())
 
     ended = run.plugin("192.0.2.25", "25")
 

@@ -56,7 +56,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], nmap
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (NAMES[host][0], 0))]
 
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr("halfopen.scan.head_start.start", lambda *_: None)  # no other process
+    monkeypatch.setattr("halfopen.scan.process.start_early", lambda *_: None)  # no other process
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(gc, "disable", lambda: None)
     monkeypatch.setattr(socket, "getservbyname", service_port)

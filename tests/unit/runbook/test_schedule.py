@@ -12,7 +12,7 @@ from halfopen.errors import CheckError, HopelessError, NotAllowedError, NoTimeEr
 from halfopen.model import Report, ScanOptions, Target, Verdict, failure
 from halfopen.runbook import schedule
 from halfopen.runbook.schedule import Look, Result, Stop, Waited, Wish
-from halfopen.scan import runner
+from halfopen.scan import process
 from halfopen.scan.head_start import TIMEOUT
 
 A, B = Target("192.0.2.11", 443), Target("192.0.2.12", 443)
@@ -526,8 +526,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def ended_by(monkeypatch: pytest.MonkeyPatch) -> List[str]:
     """Note what would be done to nmap and to us, and do none of it."""
     done: List[str] = []
-    monkeypatch.setattr(runner, "interrupt", lambda: done.append("nmap killed"))
-    monkeypatch.setattr(runner, "end_by_signal", lambda number, _: done.append(f"died {number}"))
+    monkeypatch.setattr(process, "interrupt", lambda: done.append("nmap killed"))
+    monkeypatch.setattr(process, "end_by_signal", lambda number, _: done.append(f"died {number}"))
     return done
 
 
