@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # click inside from 0.27 on.
 _ClickError: Type[Exception] = typer.BadParameter.__mro__[2]
 _ASKING = {"--help", "-h", "--version", "-V"}
-_NEAR = 0.75
+_NEAR = 0.8
 """How like each other two words are, from 0 to 1, for one to be suggested for the other."""
 
 

@@ -94,7 +94,7 @@ def _from_file(file: str, family: Optional[int]) -> List[Target]:
         return parse_lines(lines, source, family)
     except UsageError as error:
         if "\\udc" in str(error):  # a byte that is not UTF-8
-            raise UsageError(f"{error}; {source} looks like Latin-1: save it as UTF-8") from None
+            raise UsageError(f"{error}; the file looks like Latin-1: save it as UTF-8") from None
         raise
 
 

@@ -39,10 +39,10 @@ def time(most: float, least: float = 0.0) -> "Reader":
         if seconds is not None and least <= seconds <= most and seconds > 0:
             return seconds
         raise UsageError(
-            "{} {!r} is not a time {} and up to {}; write 5, 0.5, 5s, 500ms, 2m or 1h".format(
+            "{} {!r} is not a time {} up to {}; write 5, 0.5, 5s, 500ms, 2m or 1h".format(
                 option,
                 text,
-                f"from {least:g}s" if least else "above 0",
+                f"from {least:g}s" if least else "above 0,",
                 f"{most / DAY:g}d" if most >= DAY else f"{most / HOUR:g}h",
             )
         )

@@ -660,7 +660,11 @@ setattr(os, way, start)
 """
 
 
-@pytest.mark.parametrize("words", [WITHIN, PLAIN], ids=["as-ever", "head-start"])
+@pytest.mark.parametrize(
+    "words",
+    [("localhost", OPEN_PORT), WITHIN, PLAIN],
+    ids=["as-ever", "head-start-with-options", "head-start"],
+)
 def test_a_signal_between_the_start_of_nmap_and_our_knowing_it_leaves_no_nmap(
     tmp_path: Path, words: Sequence[object]
 ) -> None:
