@@ -90,8 +90,8 @@ def once_by_target(report: Report) -> List[Tuple[Optional[Target], Verdict]]:
 def unique_labels(report: Report) -> Dict[Optional[Target], str]:
     """Return what to call each target in stored histories: its own label, or HOST:PORT.
 
-    Of two targets with the same label the second has its address added. IPv6 addresses are written out:
-    Icinga 2 cuts a perfdata label at `::`, which check_multi uses.
+    Of two targets with the same label the second has its address added. IPv6 addresses are
+    written out: Icinga 2 cuts a perfdata label at `::`, which check_multi uses.
     """
     labels: Dict[Optional[Target], str] = {}
     taken: Set[str] = set()
