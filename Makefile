@@ -48,13 +48,13 @@ lint: ## ruff, mypy, shellcheck, and Python 3.7's limits
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- halfopen tests tools
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- halfopen tests tools benchmarks
 	shellcheck $(SCRIPTS)
 
 bench: ## time, CPU and memory against the bash script it replaces, and of a watch
 	@tools/setup.sh test
-	@$(AS_ROOT) $(BIN)/python tools/bench.py
-	@$(AS_ROOT) $(BIN)/python tools/watch_load.py
+	@$(AS_ROOT) $(BIN)/python benchmarks/bench.py
+	@$(AS_ROOT) $(BIN)/python benchmarks/watch_load.py
 
 dist: ## wheel, sdist, and each command as a single file
 	@tools/setup.sh dist
@@ -66,15 +66,15 @@ deb: ## a Debian package, with Debian's own tools
 
 proof: ## real Postfix and Squid log a full connect, and not a half-open check
 	@tools/setup.sh proof
-	@$(AS_ROOT) $(BIN)/python tools/proof.py
+	@$(AS_ROOT) $(BIN)/python tests/proof.py
 
 faults: ## make every fault of the table, and write docs/faults.md
 	@tools/setup.sh test
-	@$(AS_ROOT) $(BIN)/python tools/write_faults.py
+	@$(AS_ROOT) $(BIN)/python tests/write_faults.py
 
 soak: ## 5,000 checks of known ports, side by side, with lost packets
 	@tools/setup.sh test
-	@$(AS_ROOT) $(BIN)/python tools/soak.py
+	@$(AS_ROOT) $(BIN)/python tests/soak.py
 
 coverage: ## the branches of halfopen/ that the unit tests reach
 	@tools/setup.sh test
@@ -86,7 +86,7 @@ fuzz: ## look for input that breaks an invariant; FUZZ_SECONDS=600
 
 fixtures: ## record the installed nmap's answers again
 	@tools/setup.sh test
-	@$(AS_ROOT) $(BIN)/python tools/record_fixtures.py
+	@$(AS_ROOT) $(BIN)/python tests/record_fixtures.py
 
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -2,7 +2,7 @@
 
 Each is made on a throwaway machine, where nmap finds the lab's target: port 25 open, port 80
 silent. What is left of a check is seen there for certain, for nothing else runs on it.
-docs/faults.md shows the table with what came of it (tools/write_faults.py).
+docs/faults.md shows the table with what came of it (tests/write_faults.py).
 """
 
 from __future__ import annotations

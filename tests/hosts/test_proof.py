@@ -60,7 +60,7 @@ HALF = Round(CHECKS, 0, packets("S", "sa", "R"), [])
 
 def test_the_proof_holds_and_is_what_the_readme_shows() -> None:
     done = subprocess.run(
-        [sys.executable, "tools/proof.py"],
+        [sys.executable, "tests/proof.py"],
         cwd=str(ROOT),
         capture_output=True,
         text=True,

@@ -57,7 +57,7 @@ halfopen()
 
 def soak(checks: int, *words: object, nmap: Path | None = None) -> Finished[str]:
     """Make a few checks."""
-    command = [sys.executable, str(ROOT / "tools" / "soak.py"), "--checks", str(checks)]
+    command = [sys.executable, str(ROOT / "tests" / "soak.py"), "--checks", str(checks)]
     environment = dict(os.environ, **({"HALFOPEN_NMAP": str(nmap)} if nmap else {}))
     return subprocess.run(
         [*command, *map(str, words)],
