@@ -25,7 +25,7 @@ def check_tcp_half_open() -> "NoReturn":
     except BaseException as error:  # noqa: BLE001  whatever it is, the server is not to blame
         _give_up(error)
     try:
-        leave(fast_path.main, registry.PLUGIN_CONVENTION)
+        leave(fast_path.main, registry.PLUGIN_FORMAT)
     except Exception as error:  # noqa: BLE001  not enough memory even to say so, perhaps
         _give_up(error)
 
@@ -42,7 +42,7 @@ def halfopen() -> "NoReturn":
     except BaseException as error:  # noqa: BLE001
         _give_up(error)
     try:
-        leave(fast_path.main_halfopen, registry.CONVENTION)
+        leave(fast_path.main_halfopen, registry.DEFAULT_FORMAT)
     except Exception as error:  # noqa: BLE001
         _give_up(error)
 
@@ -80,13 +80,15 @@ def _give_up(error: BaseException) -> "NoReturn":
     try:
         # What registry.py would see to: to F5 any output is up, to keepalived any code
         # above 1, and systemd takes all but 255 for a reason to skip.
-        asked = " ".join(sys.argv).lower().replace("--as=", "--as ")
-        code = 1 if "--as keepalived" in asked else 255 if "--as systemd" in asked else UNKNOWN
+        asked = " ".join(sys.argv).lower().replace("--format=", "--format ")
+        code = (
+            1 if "--format keepalived" in asked else 255 if "--format systemd" in asked else UNKNOWN
+        )
         head_start.abandon()
         advice = "install it again"
         if isinstance(error, (MemoryError, OSError)):
             advice = "free some memory, or raise the limits (ulimit -n, -v)"
         line = f"TCP HALF-OPEN UNKNOWN - cannot load halfopen ({error!r}); {advice}\n"
-        os.write(2 if "--as f5" in asked else 1, line.encode("ascii", "backslashreplace"))
+        os.write(2 if "--format f5" in asked else 1, line.encode("ascii", "backslashreplace"))
     finally:
         os._exit(code)  # whatever went wrong on the way here

@@ -11,9 +11,9 @@ from halfopen.cli import options
 from halfopen.deadline import call_by
 from halfopen.errors import HalfopenError, UsageError
 from halfopen.formats.registry import (
-    CONVENTION,
-    CONVENTIONS,
-    PLUGIN_CONVENTION,
+    DEFAULT_FORMAT,
+    FORMATS,
+    PLUGIN_FORMAT,
     Output,
     asked_for,
     listing,
@@ -42,7 +42,7 @@ class _Entry(NamedTuple):
     """What differs between check_tcp_half_open and `halfopen check`."""
 
     parse: Parse
-    convention: str
+    format_name: str
 
 
 _HOSTNAME = typer.Option(None, "--hostname", "-H", metavar="HOST", help="Host, with --port.")
@@ -55,7 +55,7 @@ _TIMEOUT = typer.Option(
     "--timeout",
     "-t",
     metavar="S",
-    help=f"Seconds for everything; {TIMEOUT:g}, or what the convention's caller allows.",
+    help=f"Seconds for everything; {TIMEOUT:g}, or what the format's caller allows.",
 )
 _EXPECT = typer.Option("open", "--expect", metavar="STATE", help="open, closed or filtered.")
 _EXIT = typer.Option(
@@ -73,7 +73,7 @@ _CRITICAL = typer.Option(
 _IPV4 = typer.Option(False, "-4", help="IPv4 only.")
 _IPV6 = typer.Option(False, "-6", help="IPv6 only.")
 _AS = typer.Option(
-    None, "--as", metavar="CONVENTION", help="What to print: {}.".format(", ".join(CONVENTIONS))
+    None, "--format", metavar="FORMAT", help="What to print: {}.".format(", ".join(FORMATS))
 )
 _OUTPUT = typer.Option(
     None, "--output", metavar="FILE", help="Write to a file, at once, instead of printing."
@@ -85,8 +85,8 @@ _NMAP = typer.Option(
     "nmap", "--nmap", envvar="HALFOPEN_NMAP", metavar="PATH", help="The nmap to run."
 )
 _SUDO = typer.Option(False, "--sudo", help="Run nmap with sudo -n.")
-_STREAM = typer.Option("text", "--as", metavar="FORM", help="What to print: text or json.")
-_FORM = typer.Option("text", "--as", metavar="FORM", help="What to print: text, json, junit.")
+_STREAM = typer.Option("text", "--format", metavar="FORM", help="What to print: text or json.")
+_FORM = typer.Option("text", "--format", metavar="FORM", help="What to print: text, json, junit.")
 _SAVE = typer.Option(
     None, "--save", metavar="DIR", help="Keep nmap's runs as recordings, for a bug report."
 )
@@ -113,8 +113,8 @@ def main(words: Sequence[str]) -> Output:
     """Return what `halfopen WORDS` prints, and its exit code; raise UsageError for bad words."""
     # To a monitor help is no verdict; people are not to be told of a failure.
     name = asked_for(words, "")
-    help_code = CONVENTIONS[name].codes[Status.UNKNOWN] if name else 0
-    return _run(_halfopen, "halfopen", words, _Entry(parse_targets, CONVENTION), help_code)
+    help_code = FORMATS[name].codes[Status.UNKNOWN] if name else 0
+    return _run(_halfopen, "halfopen", words, _Entry(parse_targets, DEFAULT_FORMAT), help_code)
 
 
 def plugin(words: Sequence[str]) -> Output:
@@ -122,9 +122,9 @@ def plugin(words: Sequence[str]) -> Output:
 
     Help and version are UNKNOWN, as the monitoring plugins guidelines want them.
     """
-    entry = _Entry(parse_plugin_words, PLUGIN_CONVENTION)
-    name = asked_for(words, PLUGIN_CONVENTION)
-    help_code = CONVENTIONS[name].codes[Status.UNKNOWN]
+    entry = _Entry(parse_plugin_words, PLUGIN_FORMAT)
+    name = asked_for(words, PLUGIN_FORMAT)
+    help_code = FORMATS[name].codes[Status.UNKNOWN]
     return _run(_plugin, "check_tcp_half_open", words, entry, help_code)
 
 
@@ -132,8 +132,8 @@ def _run(
     app: typer.Typer, name: str, words: Sequence[str], entry: _Entry, help_code: int
 ) -> Output:
     asking = {"--help", "-h", "--version", "-V"}.intersection(words)
-    if asking and CONVENTIONS[asked_for(words, entry.convention)].only == ():
-        raise UsageError("leave out --as: what is printed would be taken for a verdict")
+    if asking and FORMATS[asked_for(words, entry.format_name)].only == ():
+        raise UsageError("leave out --format: what is printed would be taken for a verdict")
     try:
         result: Any = app(
             list(words),
@@ -204,7 +204,7 @@ def check_command(  # noqa: PLR0913  one parameter an option: typer reads them f
     critical: Optional[str] = _CRITICAL,
     ipv4: bool = _IPV4,
     ipv6: bool = _IPV6,
-    convention: Optional[str] = _AS,
+    format_name: Optional[str] = _AS,
     file: Optional[str] = _OUTPUT,
     plus_one: bool = _PLUS_ONE,
     nmap: str = _NMAP,
@@ -217,10 +217,10 @@ def check_command(  # noqa: PLR0913  one parameter an option: typer reads them f
     A TARGET is HOST:PORT, [IPV6]:PORT, or the two words HOST PORT.
     """
     entry: _Entry = context.obj
-    want = options.wording(convention or entry.convention, expect, exit_codes, warning, critical)
-    deadline = head_start.began + _seconds(timeout, want.convention)
+    want = options.wording(format_name or entry.format_name, expect, exit_codes, warning, critical)
+    deadline = head_start.began + _seconds(timeout, want.format_name)
     family = options.family(ipv4, ipv6)
-    parse = CONVENTIONS[want.convention].parse or entry.parse
+    parse = FORMATS[want.format_name].parse or entry.parse
     try:
         asked = call_by(
             lambda: _targets(parse, words or [], hostname, port, targets, family),
@@ -233,12 +233,12 @@ def check_command(  # noqa: PLR0913  one parameter an option: typer reads them f
         found = check(
             asked, deadline, ScanOptions(nmap or "nmap", sudo, plus_one), want.expectation
         )
-    return output(want.convention, found, want.exit_map, verbose)._replace(file=file)
+    return output(want.format_name, found, want.exit_map, verbose)._replace(file=file)
 
 
-def _seconds(timeout: Optional[str], convention: str) -> float:
+def _seconds(timeout: Optional[str], format_name: str) -> float:
     if timeout is None:
-        return CONVENTIONS[convention].timeout
+        return FORMATS[format_name].timeout
     return options.seconds("--timeout", timeout)
 
 
@@ -252,7 +252,7 @@ def replay_command(  # noqa: PLR0913  one parameter an option: typer reads them 
     exit_codes: str = _EXIT,
     warning: Optional[str] = _WARNING,
     critical: Optional[str] = _CRITICAL,
-    convention: Optional[str] = _AS,
+    format_name: Optional[str] = _AS,
     verbose: bool = _VERBOSE,
 ) -> Output:
     """Judge nmap's recorded XML, without nmap; - is standard input.
@@ -260,8 +260,8 @@ def replay_command(  # noqa: PLR0913  one parameter an option: typer reads them 
     Judges the port first named in the recorded command line, or --port.
     """
     entry: _Entry = context.obj
-    want = options.wording(convention or entry.convention, expect, exit_codes, warning, critical)
-    deadline = head_start.began + _seconds(timeout, want.convention)
+    want = options.wording(format_name or entry.format_name, expect, exit_codes, warning, critical)
+    deadline = head_start.began + _seconds(timeout, want.format_name)
     try:
         found = call_by(
             lambda: replay(
@@ -276,7 +276,7 @@ def replay_command(  # noqa: PLR0913  one parameter an option: typer reads them 
         )
     except HalfopenError as error:
         found = Report((failure(error),), want.expectation)
-    return output(want.convention, found, want.exit_map, verbose)
+    return output(want.format_name, found, want.exit_map, verbose)
 
 
 def wait_command(  # noqa: PLR0913  one parameter an option: typer reads them from here
@@ -285,10 +285,10 @@ def wait_command(  # noqa: PLR0913  one parameter an option: typer reads them fr
     state: str = typer.Option(
         "open", "--for", metavar="STATE", help="open, closed, filtered or not-open."
     ),
-    within_: str = typer.Option("60", "--within", metavar="SPAN", help="Give up after so long."),
-    every: str = typer.Option("1", "--every", metavar="SPAN", help="From look to look."),
+    within_: str = typer.Option("60", "--timeout", metavar="SPAN", help="Give up after so long."),
+    every: str = typer.Option("1", "--interval", metavar="SPAN", help="From look to look."),
     times: str = typer.Option(
-        "1", "--times", metavar="N", help="So many looks in a row have to agree."
+        "1", "--successes", metavar="N", help="So many looks in a row have to agree."
     ),
     one_is_enough: bool = typer.Option(False, "--any", help="One target is enough."),
     ipv4: bool = _IPV4,
@@ -305,12 +305,12 @@ def wait_command(  # noqa: PLR0913  one parameter an option: typer reads them fr
     """
     from halfopen.runbook import operate, schedule  # noqa: PLC0415  what only this command needs
 
-    options.one_of("--as", form, operate.FORMS)
+    options.one_of("--format", form, operate.FORMS)
     wish = schedule.Wish(
         options.one_of("--for", state, (*PORT_STATES, "not-open")),
-        options.span("--within", within_),
-        options.span("--every", every, 0.1),
-        options.count("--times", times),
+        options.span("--timeout", within_),
+        options.span("--interval", every, 0.1),
+        options.count("--successes", times),
         one_is_enough,
     )
     asked = _read_targets(words, targets, options.family(ipv4, ipv6))
@@ -320,8 +320,10 @@ def wait_command(  # noqa: PLR0913  one parameter an option: typer reads them fr
 def watch_command(  # noqa: PLR0913  one parameter an option: typer reads them from here
     words: List[str] = typer.Argument(None, metavar="TARGET...", show_default=False),
     targets: Optional[str] = _TARGETS,
-    every: str = typer.Option("2", "--every", metavar="SPAN", help="From look to look."),
-    lasting: Optional[str] = typer.Option(None, "--for", metavar="SPAN", help="End after so long."),
+    every: str = typer.Option("2", "--interval", metavar="SPAN", help="From look to look."),
+    lasting: Optional[str] = typer.Option(
+        None, "--duration", metavar="SPAN", help="End after so long."
+    ),
     count: Optional[str] = typer.Option(
         None, "--count", metavar="N", help="End after so many looks."
     ),
@@ -339,11 +341,11 @@ def watch_command(  # noqa: PLR0913  one parameter an option: typer reads them f
     """
     from halfopen.runbook import operate  # noqa: PLC0415  what only this command needs
 
-    options.one_of("--as", form, operate.FORMS)
+    options.one_of("--format", form, operate.FORMS)
     span = operate.Span(
-        options.span("--every", every, 0.1),
+        options.span("--interval", every, 0.1),
         None if count is None else options.count("--count", count),
-        None if lasting is None else options.span("--for", lasting),
+        None if lasting is None else options.span("--duration", lasting),
     )
     asked = _read_targets(words, targets, options.family(ipv4, ipv6))
     return operate.watch(asked, span, ScanOptions(nmap or "nmap", sudo, plus_one), form)
@@ -375,7 +377,7 @@ def smoke_command(
     """
     from halfopen.smoke import probes, report  # noqa: PLC0415  what only this command needs
 
-    options.one_of("--as", form, list(report.FORMATS))
+    options.one_of("--format", form, list(report.FORMATS))
     deadline = head_start.began + options.seconds("--timeout", timeout)
     if folder is not None:
         report.make_folder(folder)
@@ -394,7 +396,7 @@ def _progress(doing: str) -> None:
 
 
 def conventions_command() -> Output:
-    """List what --as takes, and the exit codes of each."""
+    """List what --format takes, and the exit codes of each."""
     return Output(listing(), 0)
 
 
@@ -426,7 +428,7 @@ _halfopen.command("replay")(replay_command)
 _halfopen.command("wait")(wait_command)
 _halfopen.command("watch")(watch_command)
 _halfopen.command("smoke")(smoke_command)
-_halfopen.command("conventions")(conventions_command)
+_halfopen.command("formats")(conventions_command)
 
 _plugin = _app()
 _plugin.command(help=_PLUGIN_HELP)(check_command)

@@ -8,8 +8,8 @@ from typing import Callable, NoReturn, Sequence
 
 from halfopen.errors import HalfopenError
 from halfopen.formats.registry import (
-    CONVENTIONS,
-    PLUGIN_CONVENTION,
+    FORMATS,
+    PLUGIN_FORMAT,
     Output,
     asked_for,
     option_value,
@@ -21,15 +21,15 @@ from halfopen.scan import head_start, runner
 Main = Callable[[Sequence[str]], Output]
 
 
-def leave(main: Main, convention: str) -> NoReturn:
+def leave(main: Main, format_name: str) -> NoReturn:
     """Run `main` on the command line's words, print what it returns, and end the process.
 
-    Whatever `main` raises becomes UNKNOWN, in the convention that the words name with --as, or
+    Whatever `main` raises becomes UNKNOWN, in the format that the words name with --format, or
     else in the given one.
     """
     words = sys.argv[1:]
-    name = asked_for(words, convention)
-    checks = convention == PLUGIN_CONVENTION or words[:1] == ["check"]
+    name = asked_for(words, format_name)
+    checks = format_name == PLUGIN_FORMAT or words[:1] == ["check"]
     file = option_value(words, "--output") if checks else ""
     _take_signals(name)
     try:
@@ -46,13 +46,13 @@ def leave(main: Main, convention: str) -> NoReturn:
     os._exit(result.code)
 
 
-def _failed(error: HalfopenError, convention: str, file: str) -> Output:
+def _failed(error: HalfopenError, format_name: str, file: str) -> Output:
     """Return the failure where the result was to go: an old file must not go on saying "up"."""
-    failed = output(convention, Report((failure(error),)), {}, verbose=False)
+    failed = output(format_name, Report((failure(error),)), {}, verbose=False)
     return failed._replace(file=file or None)
 
 
-def _written(result: Output, convention: str) -> Output:
+def _written(result: Output, format_name: str) -> Output:
     """Write the text to its file; return what is left to print: nothing, or why it failed."""
     from halfopen import files  # noqa: PLC0415  what only --output needs
 
@@ -60,7 +60,7 @@ def _written(result: Output, convention: str) -> Output:
         files.replace(str(result.file), _encoded(result.text))
     except HalfopenError as error:
         # Whoever goes by what is printed now has only the exit code to go by.
-        code = CONVENTIONS[convention].codes[Status.UNKNOWN] or 3
+        code = FORMATS[format_name].codes[Status.UNKNOWN] or 3
         return Output(f"halfopen: {error}", code, stream=2)
     return result._replace(text="")
 
@@ -78,9 +78,9 @@ def _bug(error: BaseException) -> str:
     )
 
 
-def _take_signals(convention: str) -> None:
-    if CONVENTIONS[convention].code_on_signal:
-        runner.exit_on_signals(CONVENTIONS[convention].codes[Status.UNKNOWN])
+def _take_signals(format_name: str) -> None:
+    if FORMATS[format_name].code_on_signal:
+        runner.exit_on_signals(FORMATS[format_name].codes[Status.UNKNOWN])
     for number in head_start.ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
             signal.signal(number, runner.end_by_signal)

@@ -8,7 +8,7 @@ from typing import Sequence
 
 from halfopen.check import check
 from halfopen.deadline import call_by
-from halfopen.formats.registry import CONVENTION, PLUGIN_CONVENTION, Output, output
+from halfopen.formats.registry import DEFAULT_FORMAT, PLUGIN_FORMAT, Output, output
 from halfopen.model import ScanOptions
 from halfopen.scan import head_start
 from halfopen.scan.head_start import TIMEOUT
@@ -22,7 +22,7 @@ def main(words: Sequence[str]) -> Output:
     """
     # A negative number is a bad port, not an option.
     if len(words) in (2, 4) and not any(_is_option(word) for word in words):
-        return _straight(words, parse_plugin_words, PLUGIN_CONVENTION)
+        return _straight(words, parse_plugin_words, PLUGIN_FORMAT)
     from halfopen.cli import app  # noqa: PLC0415  slow to import
 
     return app.plugin(words)
@@ -31,7 +31,7 @@ def main(words: Sequence[str]) -> Output:
 def main_halfopen(words: Sequence[str]) -> Output:
     """Return what `halfopen WORDS` prints, and its exit code; raise UsageError for bad words."""
     if words[:1] == ["check"] and words[1:] and not any(_is_option(word) for word in words):
-        return _straight(words[1:], parse_targets, CONVENTION)
+        return _straight(words[1:], parse_targets, DEFAULT_FORMAT)
     from halfopen.cli import app  # noqa: PLC0415  slow to import
 
     return app.main(words)
@@ -43,8 +43,8 @@ def _is_option(word: str) -> bool:
     return word.startswith("-") and not word[1:2].isdigit()
 
 
-def _straight(words: Sequence[str], parse: Parse, convention: str) -> Output:
+def _straight(words: Sequence[str], parse: Parse, format_name: str) -> Output:
     deadline = head_start.began + TIMEOUT
     targets = call_by(lambda: parse(words, None), deadline, "looking up the port")
     report = check(targets, deadline, ScanOptions(nmap=os.environ.get("HALFOPEN_NMAP") or "nmap"))
-    return output(convention, report, {}, verbose=False)
+    return output(format_name, report, {}, verbose=False)

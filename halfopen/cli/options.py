@@ -4,7 +4,7 @@ import re
 from typing import Dict, NamedTuple, Optional, Sequence
 
 from halfopen.errors import UsageError
-from halfopen.formats.registry import CONVENTIONS, ExitMap
+from halfopen.formats.registry import FORMATS, ExitMap
 from halfopen.model import PORT_STATES, Expectation
 
 MAX_SECONDS = 3600.0
@@ -14,43 +14,43 @@ _CODES = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 class Wording(NamedTuple):
     """What counts as good, and how the caller wants to be told."""
 
-    convention: str
+    format_name: str
     exit_map: ExitMap
     expectation: Expectation
 
 
 def wording(
-    convention: str,
+    format_name: str,
     expect: str = "open",
     exit_codes: str = "",
     warning: Optional[str] = None,
     critical: Optional[str] = None,
 ) -> Wording:
-    """Return the words of --as, --expect, --exit, --warning and --critical as a Wording.
+    """Return the words of --format, --expect, --exit, --warning and --critical as a Wording.
 
     Raises UsageError for the first bad one.
     """
-    one_of("--as", convention, list(CONVENTIONS))
+    one_of("--format", format_name, list(FORMATS))
     limits = [
         None if word is None else seconds(option, word)
         for option, word in (("--warning", warning), ("--critical", critical))
     ]
     return Wording(
-        convention,
-        _known(convention, exit_map("--exit", exit_codes)) if exit_codes else {},
+        format_name,
+        _known(format_name, exit_map("--exit", exit_codes)) if exit_codes else {},
         Expectation(state("--expect", expect), *limits),
     )
 
 
-def _known(convention: str, codes: Dict[str, int]) -> Dict[str, int]:
-    """Return the map; raise UsageError if the convention's caller would misread a code."""
-    only = CONVENTIONS[convention].only
+def _known(format_name: str, codes: Dict[str, int]) -> Dict[str, int]:
+    """Return the map; raise UsageError if the format's caller would misread a code."""
+    only = FORMATS[format_name].only
     if only is None or all(code in only for code in codes.values()):
         return codes
     if not only:
-        raise UsageError(f"--exit changes nothing for {convention}: what is printed decides")
+        raise UsageError(f"--exit changes nothing for {format_name}: what is printed decides")
     raise UsageError(
-        "--exit: {} knows the codes {} only".format(convention, " and ".join(map(str, only)))
+        "--exit: {} knows the codes {} only".format(format_name, " and ".join(map(str, only)))
     )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional, Sequence
 
 from halfopen.errors import HopelessError
 from halfopen.formats import json as json_format
-from halfopen.formats.registry import CONVENTIONS, Output, printable
+from halfopen.formats.registry import FORMATS, Output, printable
 from halfopen.model import ScanOptions, Target
 from halfopen.runbook import schedule, terminal
 from halfopen.runbook.schedule import Result, Stop, Waited, Wish
@@ -131,7 +131,7 @@ def _hopeless(seen: schedule.Seen) -> bool:
 
 
 def _watch_code(rows: terminal.Rows) -> int:
-    return CONVENTIONS["text"].codes[terminal.worst(rows)]
+    return FORMATS["text"].codes[terminal.worst(rows)]
 
 
 def _seen_json(number: int, seen: schedule.Seen) -> str:

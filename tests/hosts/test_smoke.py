@@ -67,7 +67,7 @@ def smoke(
     script = f'set -e; {ip} link set lo up; {first}\nexec "$@"'
     start = time.monotonic()
     done: Finished[str] = machine.run(
-        [*OWN_NETWORK, script, "sh", *become, "halfopen", "smoke", "--as", "json", *words],
+        [*OWN_NETWORK, script, "sh", *become, "halfopen", "smoke", "--format", "json", *words],
         env={"PATH": path},
     )
     return Smoke(done.returncode, done.stdout, done.stderr, time.monotonic() - start)
@@ -151,7 +151,7 @@ def test_saved_runs_have_the_layout_of_the_fixtures(host: Machine, fit: Smoke) -
 
 def replayed(machine: Machine, *files: str) -> list[dict[str, Any]]:
     """Return what `halfopen replay` makes of recordings, a target each."""
-    printed = json.loads(machine.run(["halfopen", "replay", *files, "--as", "json"]).stdout)
+    printed = json.loads(machine.run(["halfopen", "replay", *files, "--format", "json"]).stdout)
     assert printed["error"] is None
     targets: list[dict[str, Any]] = printed["targets"]
     return targets
@@ -537,7 +537,7 @@ def test_a_terminal_is_told_what_is_being_done_and_then_the_table(
 
 
 def test_junit_counts_what_the_table_shows(host: Machine) -> None:
-    words = ["halfopen", "smoke", "--as", "junit"]
+    words = ["halfopen", "smoke", "--format", "junit"]
     done = host.run([*OWN_NETWORK, 'exec "$@"', "sh", *words])  # lo is down: nothing can be asked
     suite = ET.fromstring(done.stdout)[0]  # noqa: S314  our own words
 

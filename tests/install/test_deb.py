@@ -24,7 +24,7 @@ import pytest
 from lab import TARGET, TOOL_PATH, Finished, Lab
 
 from halfopen import __version__
-from halfopen.formats.registry import CONVENTIONS
+from halfopen.formats.registry import FORMATS
 from halfopen.model import Status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -249,8 +249,8 @@ def test_man_page_has_the_exit_codes_that_the_commands_have(unpacked: Path, name
     rows = re.findall(r"^ +(\w+) +(\d+) +(\d+) +(\d+) +(\d+) ", text, re.MULTILINE)
     states = (Status.OK, Status.CRITICAL, Status.CRITICAL, Status.UNKNOWN)
     assert rows == [
-        (convention, *(str(about.codes[status]) for status in states))
-        for convention, about in CONVENTIONS.items()
+        (format_name, *(str(about.codes[status]) for status in states))
+        for format_name, about in FORMATS.items()
     ]
 
 
@@ -414,7 +414,7 @@ def test_plugin_tells_an_ordinary_user_what_is_missing(installed: Debian, lab: L
 
 def test_halfopen_runs(installed: Debian, lab: Lab) -> None:
     assert _check(installed, lab, ["halfopen", "--version"]) == (0, f"halfopen {__version__}\n")
-    words = ["halfopen", "wait", f"{TARGET[4]}:25", "--within", "60"]
+    words = ["halfopen", "wait", f"{TARGET[4]}:25", "--timeout", "60"]
     code, said = _check(installed, lab, words)
     assert (code, "open after " in said) == (0, True), said
     code, said = _check(installed, lab, ["halfopen", "smoke", "--timeout", "60"])

@@ -20,7 +20,7 @@ from lab import TARGET, Lab
 
 from halfopen import files
 from halfopen.errors import UsageError
-from halfopen.formats.registry import CONVENTIONS
+from halfopen.formats.registry import FORMATS
 
 from .commands import halfopen, plugin
 
@@ -276,16 +276,16 @@ def test_no_control_character_reaches_a_terminal_or_a_log(tmp_path: Path) -> Non
         [*good, f"--{HOSTILE}"],
     ]
     runs = [
-        ("check_tcp_half_open", ["--as", convention, *words])
+        ("check_tcp_half_open", ["--format", format_name, *words])
         for words in checks
-        for convention in CONVENTIONS
+        for format_name in FORMATS
     ]
-    others = [["--nmap", f"/no/{HOSTILE}"], ["--nmap", failing], ["--as", HOSTILE]]
+    others = [["--nmap", f"/no/{HOSTILE}"], ["--nmap", failing], ["--format", HOSTILE]]
     for words in others:
-        runs += [("halfopen", ["wait", f"{TARGET[4]}:25", "--within", "0.5", *words])]
+        runs += [("halfopen", ["wait", f"{TARGET[4]}:25", "--timeout", "0.5", *words])]
         runs += [("halfopen", ["watch", f"{TARGET[4]}:25", "--count", "1", *words])]
         runs += [("halfopen", ["smoke", "--timeout", "5", *words])]
-    runs += [("halfopen", ["smoke", "--as", "junit", "--nmap", f"/no/{HOSTILE}"])]
+    runs += [("halfopen", ["smoke", "--format", "junit", "--nmap", f"/no/{HOSTILE}"])]
     runs += [("halfopen", ["replay", f"/no/{HOSTILE}"]), ("halfopen", [HOSTILE])]
 
     env = {**os.environ, "PYTHONIOENCODING": "utf-8"}
@@ -302,13 +302,13 @@ def test_no_control_character_reaches_a_terminal_or_a_log(tmp_path: Path) -> Non
         assert [line for line in lines if not line.isprintable()] == []
         # No line of the caller's making: that one would be taken for a verdict.
         assert not [line for line in lines if line.startswith("TCP HALF-OPEN OK/")]
-    assert done.stdout.count(b"a\\x1b[31m") > len(CONVENTIONS) * 5
+    assert done.stdout.count(b"a\\x1b[31m") > len(FORMATS) * 5
 
 
 # -- words that look like options, files that another has put there -------------------------------
 
 
-@pytest.mark.parametrize("host", ["--output={}", "--output", "-oX", "--as=f5", "--help", "-v"])
+@pytest.mark.parametrize("host", ["--output={}", "--output", "-oX", "--format=f5", "--help", "-v"])
 def test_a_host_after_its_option_is_never_an_option(tmp_path: Path, host: str) -> None:
     file = tmp_path / "written"
     word = host.format(file)

@@ -143,7 +143,7 @@ def seen(verdict: Verdict) -> Dict[str, Any]:
 def test_a_replay_prints_one_line_and_exits_as_a_monitor_expects(case: Case) -> None:
     expected = case.replayed
 
-    printed = main([*replay_words(case), "--as", "nagios"])
+    printed = main([*replay_words(case), "--format", "nagios"])
 
     assert printed.code == expected["exit"]
     assert printed.stream == STDOUT
@@ -164,7 +164,7 @@ def test_a_replay_prints_one_line_and_exits_as_a_monitor_expects(case: Case) -> 
 def test_a_replay_sees_in_the_xml_what_is_there(case: Case) -> None:
     expected = case.replayed
 
-    printed = json.loads(main([*replay_words(case), "--as", "json"]).text)
+    printed = json.loads(main([*replay_words(case), "--format", "json"]).text)
 
     if "targets" in expected:
         assert printed["error"] is None

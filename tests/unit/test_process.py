@@ -576,7 +576,7 @@ def test_system_databases_that_hang_cost_no_more_than_the_timeout(tmp_path: Path
     nmap = fakes.fake(tmp_path, PRINTS_OPEN)
     commands = {}
     for function, (host, port) in SLOW_LOOK_UPS.items():
-        words = ("--timeout", TIMEOUT, "--as", "nagios", "-H", host, "-p", port)
+        words = ("--timeout", TIMEOUT, "--format", "nagios", "-H", host, "-p", port)
         for entry in ENTRY_POINTS:
             commands[f"{function} {entry}"] = Command(
                 tmp_path / f"{function}-{entry}",

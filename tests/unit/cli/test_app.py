@@ -22,7 +22,7 @@ from test_parse import REFUSED_HOSTS, REFUSED_PORTS, Refused, service_port
 from halfopen import __version__, main
 from halfopen.check import check
 from halfopen.cli import app, fast_path
-from halfopen.formats.registry import CONVENTIONS
+from halfopen.formats.registry import FORMATS
 
 PLUGIN, HALFOPEN = main.check_tcp_half_open, main.halfopen
 BOTH = pytest.mark.parametrize("console", [PLUGIN, HALFOPEN], ids=["plugin", "halfopen"])
@@ -218,8 +218,8 @@ def test_check_refuses_a_bad_port_among_good_targets(run: Commands, bad: Refused
             id="exit",
         ),
         pytest.param(
-            ["--as", "morse", "192.0.2.25", "25"],
-            "--as 'morse' is not one of " + ", ".join(CONVENTIONS),
+            ["--format", "morse", "192.0.2.25", "25"],
+            "--format 'morse' is not one of " + ", ".join(FORMATS),
             id="as",
         ),
         pytest.param(["-H", "192.0.2.25"], "-H and -p go together; add -p PORT", id="no-port"),
@@ -512,7 +512,7 @@ def test_options_decide_what_is_good(
 ) -> None:
     run.nmap.answers = {"192.0.2.25": [says]}
 
-    ended = run.full(console, "-H", "192.0.2.25", "-p", "25", "--as", "nagios", *options)
+    ended = run.full(console, "-H", "192.0.2.25", "-p", "25", "--format", "nagios", *options)
 
     assert ended.code == code
     assert said in ended.stdout
@@ -528,7 +528,7 @@ def test_a_failed_check_called_good_hides_no_other_targets_code(run: Commands) -
 
 @pytest.mark.parametrize("port", ["80,443", "80:90", "*", "nonesuch"])
 def test_no_exit_map_makes_a_wrong_target_good(run: Commands, port: str) -> None:
-    ended = run.plugin("192.0.2.25", port, "--exit", "error=0", "--as", "nagios")
+    ended = run.plugin("192.0.2.25", port, "--exit", "error=0", "--format", "nagios")
 
     assert ended.code == 3
     assert ended.stdout.startswith("TCP HALF-OPEN UNKNOWN - ")
@@ -634,7 +634,7 @@ def test_json_of_a_check_is_as_the_schema_says(
 ) -> None:
     run.nmap.answers = {"192.0.2.25": [says]}
 
-    ended = run.full(console, "-H", "192.0.2.25", "-p", "25", "--as", "json", "-v")
+    ended = run.full(console, "-H", "192.0.2.25", "-p", "25", "--format", "json", "-v")
 
     assert document(ended)["targets"][0]["host"] == "192.0.2.25"
 
@@ -643,12 +643,12 @@ def test_json_of_a_check_is_as_the_schema_says(
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(["--as", "json", "--frobnicate"], id="parse-fails-after"),
-        pytest.param(["--frobnicate", "--as=json"], id="parse-fails-before"),
-        pytest.param(["--as", "json", "-t"], id="value-missing"),
-        pytest.param(["--as", "json", "-t", "0", "-H", "a", "-p", "25"], id="bad-setting"),
-        pytest.param(["--as", "json", "-H", "a", "-p", "0"], id="bad-port"),
-        pytest.param(["--as", "json", "--targets", "/proc/nonexistent"], id="no-such-file"),
+        pytest.param(["--format", "json", "--frobnicate"], id="parse-fails-after"),
+        pytest.param(["--frobnicate", "--format=json"], id="parse-fails-before"),
+        pytest.param(["--format", "json", "-t"], id="value-missing"),
+        pytest.param(["--format", "json", "-t", "0", "-H", "a", "-p", "25"], id="bad-setting"),
+        pytest.param(["--format", "json", "-H", "a", "-p", "0"], id="bad-port"),
+        pytest.param(["--format", "json", "--targets", "/proc/nonexistent"], id="no-such-file"),
     ],
 )
 def test_bad_words_are_told_as_json_where_the_words_ask_for_it(
@@ -665,14 +665,14 @@ def test_bad_words_are_told_as_json_where_the_words_ask_for_it(
 @pytest.mark.parametrize(
     ("words", "start", "stderr"),
     [
-        (["check", "--as", "nagios", "-x"], "TCP HALF-OPEN UNKNOWN - ", False),
+        (["check", "--format", "nagios", "-x"], "TCP HALF-OPEN UNKNOWN - ", False),
         (["check", "-x"], "halfopen: ", True),
-        (["check", "-x", "--as", "morse"], "halfopen: ", True),
-        (["check", "-x", "--as"], "halfopen: ", True),
+        (["check", "-x", "--format", "morse"], "halfopen: ", True),
+        (["check", "-x", "--format"], "halfopen: ", True),
     ],
     ids=["named", "default", "unknown-one", "none-after-as"],
 )
-def test_bad_words_are_told_in_the_convention_that_applies(
+def test_bad_words_are_told_in_the_format_that_applies(
     run: Commands, words: List[str], start: str, stderr: bool
 ) -> None:
     ended = run(HALFOPEN, *words)
@@ -689,7 +689,7 @@ def test_bad_words_are_told_in_the_convention_that_applies(
     [
         pytest.param(HALFOPEN, ["--help"], 0, "replay", id="halfopen-help"),
         pytest.param(HALFOPEN, ["check", "--help"], 0, "--expect", id="check-help"),
-        pytest.param(HALFOPEN, ["watch", "-h"], 0, "--every", id="watch-h"),
+        pytest.param(HALFOPEN, ["watch", "-h"], 0, "--interval", id="watch-h"),
         pytest.param(PLUGIN, ["-h"], 3, "--expect", id="plugin-h"),
         pytest.param(PLUGIN, ["-V"], 3, "halfopen ", id="plugin-V"),
         pytest.param(HALFOPEN, ["replay", "--help"], 0, "RUN.xml", id="replay-help"),
@@ -731,7 +731,7 @@ def test_help_into_a_closed_pipe_has_the_exit_code_of_help(
 def test_help_names_every_option_of_the_check(run: Commands) -> None:
     options = (
         "-H --hostname -p --port --targets -t --timeout --expect --exit -w --warning -c "
-        "--critical -4 -6 --as --plus-one --no-plus-one --nmap --sudo -v --verbose --version"
+        "--critical -4 -6 --format --plus-one --no-plus-one --nmap --sudo -v --verbose --version"
     )
     words = run.plugin("--help").stdout.replace(",", " ").split()
 

@@ -6,7 +6,7 @@ import pytest
 
 from halfopen.cli import options
 from halfopen.errors import UsageError
-from halfopen.formats.registry import CONVENTIONS
+from halfopen.formats.registry import FORMATS
 from halfopen.model import Expectation
 
 
@@ -114,7 +114,7 @@ def test_all_options_together_become_one_wording() -> None:
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ({"convention": "morse"}, "--as 'morse' is not one of {}".format(", ".join(CONVENTIONS))),
+        ({"format_name": "morse"}, "--format 'morse' is not one of {}".format(", ".join(FORMATS))),
         ({"expect": "ajar"}, "--expect 'ajar' is not one of"),
         ({"exit_codes": "closed"}, "--exit 'closed': 'closed' is not STATE=CODE"),
         ({"warning": "slow"}, "--warning 'slow' is not a number of seconds"),
@@ -124,6 +124,6 @@ def test_all_options_together_become_one_wording() -> None:
 )
 def test_each_bad_option_is_refused_by_its_name(bad: Dict[str, str], said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        options.wording(**{"convention": "nagios", **bad})
+        options.wording(**{"format_name": "nagios", **bad})
 
     assert said in str(caught.value)
