@@ -3,10 +3,10 @@
 import errno
 import os
 import re
-import shutil
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 import pytest
@@ -234,9 +234,12 @@ class Screen:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd
         self.columns, self.lines = 80, 24
-        monkeypatch.setattr(
-            shutil, "get_terminal_size", lambda: os.terminal_size((self.columns, self.lines))
-        )
+        # Not in shutil itself, which pytest asks, too.
+        shutil = SimpleNamespace(get_terminal_size=self._size)
+        monkeypatch.setattr(screens, "shutil", shutil)
+
+    def _size(self) -> os.terminal_size:
+        return os.terminal_size((self.columns, self.lines))
 
     @property
     def written(self) -> str:
@@ -420,9 +423,15 @@ LONG = [
 ]
 
 
+def set_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    """Set the clock of screens, and not that of all."""
+    clock = SimpleNamespace(time=lambda: now, strftime=time.strftime, localtime=time.localtime)
+    monkeypatch.setattr(screens, "time", clock)
+
+
 @pytest.fixture
 def _now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("halfopen.screens.time.time", lambda: BEGIN + 5)
+    set_clock(monkeypatch, BEGIN + 5)
 
 
 @pytest.mark.usefixtures("_now")
@@ -450,7 +459,7 @@ def test_before_the_first_look_nothing_is_told() -> None:
 def test_since_when_has_the_date_after_a_day(
     monkeypatch: pytest.MonkeyPatch, later: int, since: str
 ) -> None:
-    monkeypatch.setattr("halfopen.screens.time.time", lambda: BEGIN + later)
+    set_clock(monkeypatch, BEGIN + later)
 
     assert f" {since} " in plain(screens.screen([row("open")], 100, 24))[1]
 
