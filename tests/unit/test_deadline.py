@@ -80,7 +80,7 @@ def test_what_has_not_returned_at_the_deadline_is_left_behind() -> None:
     finally:
         released.set()
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
     assert returned.is_set()
     assert result == "in time"
     assert isinstance(late, CheckError)
@@ -162,7 +162,7 @@ def test_a_deadline_that_has_passed_is_not_waited_for() -> None:
         (late,) = deadline.call_all_by([lambda: time.sleep(30)], begin, "it")
         assert isinstance(late, CheckError)
 
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 25
 
 
 def test_more_calls_than_threads_are_all_made() -> None:

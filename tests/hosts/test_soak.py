@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 from lab import Finished
-
-from .commands import HALFOPEN, PLUGIN
+from real.commands import HALFOPEN, PLUGIN
 
 ROOT = Path(__file__).resolve().parents[2]
 OPEN = ROOT / "fixtures" / "recorded" / "nmap-7.93" / "v4-open-plus-one" / "nmap.xml"
