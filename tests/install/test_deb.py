@@ -175,7 +175,7 @@ def _as_installed(unpacked: Path, python: str, command: str, *words: str) -> Fin
     """Run a command as its start script does, from the unpacked package."""
     script = unpacked / "usr/bin" / command
     text = script.read_text().replace("/usr/share/", f"{unpacked}/usr/share/")
-    assert text.startswith("#!/usr/bin/python3 -IS\n")
+    assert text.startswith("#! /usr/bin/python3 -IS\n")
     return _run([python, "-I", "-S", "-c", text, *words], env={**ENVIRONMENT, "COLUMNS": "100"})
 
 
