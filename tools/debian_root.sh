@@ -36,6 +36,7 @@ if [ ! -e "$tar" ]; then
         debootstrap --variant=minbase "$suite" "$folder" "$mirror" $script </dev/null >"$tar.log" 2>&1 ||
         { tail -n 20 "$tar.log" >&2; exit 1; }
     rm -rf "$folder"/var/cache/apt/archives/*.deb
+    chmod 755 "$folder"
     tar -C "$folder" -cf "$tar.new" .
     mv "$tar.new" "$tar"
 fi

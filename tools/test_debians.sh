@@ -36,10 +36,10 @@ for file in "${PIP_FILES[@]}"; do
     # As root's in the root: there is no other user.
     [ "$file" = /etc/pip.conf ] || environment+=("PIP_CONFIG_FILE=$file")
     go_along "$file"
-    for word in $(grep -oE '(file://)?/[^ =:]+' "$file"); do
+    while read -r word; do
         # The packages lie beside an index.
         case $word in file://*) go_along "$(dirname "${word#file://}")" ;; *) go_along "$word" ;; esac
-    done
+    done < <(grep -oE '(file://)?/[^ =:]+' "$file")
 done
 
 # $1: the root; $2: what to run there, in namespaces whose mounts and processes end with it. The root
@@ -72,16 +72,18 @@ packages() {
 
 # Makes the bare root: $1 the suite, $2 the folder.
 make_root() {
+    # bash itself would go on after a failure, where somebody asks how this ends.
     local tar file
-    tar=$(tools/debian_root.sh "$1")
-    tar -C "$2" -xf "$tar"
+    tar=$(tools/debian_root.sh "$1") || return 1
+    tar -C "$2" -xf "$tar" || return 1
     apt-config dump | grep -E '^Acquire::' | grep -v '^Acquire::IndexTargets' >"$2/etc/apt/apt.conf" || :
     # A mirror's testing may be out of date.
     echo 'Acquire::Check-Valid-Until "false";' >>"$2/etc/apt/apt.conf"
     mkdir -p "$2/usr/local/share/ca-certificates"
     cp /usr/local/share/ca-certificates/* "$2/usr/local/share/ca-certificates/" 2>/dev/null || :
     cp --remove-destination /etc/resolv.conf "$2/etc/resolv.conf"
-    run_in "$2" "apt-get -q update; DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $BARE"
+    run_in "$2" "apt-get -q update; DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $BARE" ||
+        return 1
     for file in "${files[@]}"; do
         mkdir -p "$2${file%/*}"
         cp --remove-destination "$file" "$2$file"
@@ -92,7 +94,7 @@ make_root() {
 
 test_suite() {
     local log=build/debian-$1.log before new step began code
-    if ! (set -e; make_root "$1" "$2") >"$log" 2>&1; then
+    if ! make_root "$1" "$2" >"$log" 2>&1; then
         tail -n 20 "$log"
         return 1
     fi

@@ -73,6 +73,16 @@ def smoke(
     return Smoke(done.returncode, done.stdout, done.stderr, time.monotonic() - start)
 
 
+def undisturbed(run: Callable[[], Smoke], machine: Machine) -> Smoke:
+    """Run it again while this machine is too busy for one of its checks."""
+    for _ in range(5):
+        machine.run(["rm", "-rf", "/saved"])
+        found = run()
+        if "too busy to tell" not in found.stdout:
+            break
+    return found
+
+
 def side_by_side(run: Callable[[str], Smoke], names: Iterable[str], most: int) -> dict[str, Smoke]:
     """Return what each run printed, a few of them at the same time."""
     listed = list(names)
@@ -93,12 +103,7 @@ def host(lab: Lab, installed: Site) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def fit(host: Machine) -> Smoke:
     """Return what a run with the real nmap, as root, printed; it saved its runs in /saved."""
-    for _ in range(5):
-        host.run(["rm", "-rf", "/saved"])
-        found = smoke(host, "--save", "/saved")
-        if "too busy to tell" not in found.stdout:
-            break
-    return found
+    return undisturbed(lambda: smoke(host, "--save", "/saved"), host)
 
 
 def test_the_real_nmap_is_fit(fit: Smoke) -> None:
@@ -134,7 +139,7 @@ def test_every_group_of_checks_was_made(fit: Smoke) -> None:
     }
     assert re.match(rf"{NMAP}, [\d.]+\S*, (nmap-)?libpcap-[\d.]+ \(", found["means: nmap"])
     assert found["two hosts: plain scan, port alone"] == "5 of 5 open"
-    assert found["XML: read to known states"].startswith("format 1.05, python-nmap reads ")
+    assert re.match(r"format 1\.0[45], python-nmap reads ", found["XML: read to known states"])
 
 
 def recordings(machine: Machine, folder: str) -> list[Path]:
@@ -522,7 +527,7 @@ def test_without_iproute2_the_two_hosts_are_skipped(machine: Machine) -> None:
     # smoke() needs it once: here it is out of the product's sight.
     machine.run(["sh", "-c", "mkdir /tools && cp -L $(command -v ip) /tools/ip"])
     machine.run(["sh", "-c", "rm /bin/ip /sbin/ip /usr/bin/ip /usr/sbin/ip"])
-    found = smoke(machine, ip="/tools/ip")
+    found = undisturbed(lambda: smoke(machine, ip="/tools/ip"), machine)
 
     assert (found.code, found.named("failed", "unsure")) == (0, {})
     (why,) = found.named("skipped").values()

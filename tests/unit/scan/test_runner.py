@@ -98,7 +98,7 @@ def test_deadline_ends_those_that_run_and_those_that_had_to_wait(folder: Path) -
     count = SIDE_BY_SIDE + 4
     commands = [sh("sleep $1 & wait", fakes.FOREVER + number) for number in range(count)]
     begin = time.monotonic()
-    given = run(*commands, seconds=2.0)
+    given = run(*commands, seconds=5.0)
     assert time.monotonic() - begin < 30
     assert [one.argv for one in given] == commands
     assert [one.cut for one in given] == [LATE] * SIDE_BY_SIDE + [UNSTARTED] * 4
