@@ -81,7 +81,9 @@ def why_no_lab() -> str | None:
     """Return what this machine lacks for the lab, or None."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return "needs root, to make network namespaces"
-    absent = [tool for tool in ("ip", "nft", "nmap") if not shutil.which(tool, path=TOOL_PATH)]
+    absent = [
+        tool for tool in ("ip", "nft", "nmap", "setcap") if not shutil.which(tool, path=TOOL_PATH)
+    ]
     return "needs " + ", ".join(absent) if absent else None
 
 

@@ -3,7 +3,8 @@
 from typing import Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from halfopen.errors import UsageError
-from halfopen.formats import render
+from halfopen.formats import agents, json, people, plugin, prometheus
+from halfopen.formats.wording import PLUGIN_CODES
 from halfopen.model import Report, Status, Verdict
 from halfopen.scan.head_start import TIMEOUT
 from halfopen.targets.parse import Parse, parse_balancer_words, parse_plugin_words
@@ -86,8 +87,7 @@ def listing() -> str:
     return "\n".join("{:<12}  {:>4}  {:>6}  {:>8}  {:>6}  {}".format(*row) for row in rows)
 
 
-_PLUGIN_CODES = render.PLUGIN_CODES
-_PLUGIN_STATUS = {code: status for status, code in _PLUGIN_CODES.items()}
+_PLUGIN_STATUS = {code: status for status, code in PLUGIN_CODES.items()}
 _UP_OR_DOWN = {Status.OK: 0, Status.WARNING: 0, Status.CRITICAL: 1, Status.UNKNOWN: 1}
 _CONDITION = {**_UP_OR_DOWN, Status.UNKNOWN: 255}
 _PRINTED = dict.fromkeys(Status, 0)
@@ -97,27 +97,27 @@ PLUGIN_FORMAT, DEFAULT_FORMAT = "nagios", "text"
 
 FORMATS: Dict[str, Format] = {
     "nagios": Format(
-        "Nagios, Icinga, Naemon, NRPE: one line, perfdata", _PLUGIN_CODES, render.nagios
+        "Nagios, Icinga, Naemon, NRPE: one line, perfdata", PLUGIN_CODES, plugin.nagios
     ),
-    "text": Format("people: a row a target", _PLUGIN_CODES, render.text, failure_stream=2),
-    "json": Format("programs: one JSON object (report.schema.json)", _PLUGIN_CODES, render.json),
+    "text": Format("people: a row a target", PLUGIN_CODES, people.text, failure_stream=2),
+    "json": Format("programs: one JSON object (report.schema.json)", PLUGIN_CODES, json.report),
     "farmguardian": Format(
         "ZEVENET, SKUDONET, RELIANOID: one line without %",
-        _PLUGIN_CODES,
-        render.one_line,
+        PLUGIN_CODES,
+        plugin.one_line,
         parse=parse_plugin_words,
     ),
     "haproxy": Format(
         "HAProxy's external-check; HAPROXY_SERVER_ADDR and _PORT do as well",
         _UP_OR_DOWN,
-        render.plain,
+        plugin.plain,
         timeout=1.7,  # `inter` is 2 s
         parse=parse_balancer_words,
     ),
     "ldirectord": Format(
         "ldirectord's external check",
         _UP_OR_DOWN,
-        render.plain,
+        plugin.plain,
         timeout=4.0,  # `checktimeout` is 5 s, and counts the start of Python as well
         parse=parse_balancer_words,
         code_on_signal=True,  # ldirectord takes a death by signal for 0
@@ -125,29 +125,29 @@ FORMATS: Dict[str, Format] = {
     "keepalived": Format(
         "keepalived's MISC_CHECK and vrrp_script: 0 or 1, nothing else",
         _UP_OR_DOWN,
-        render.plain,
+        plugin.plain,
         code_on_signal=True,
         only=(0, 1),  # under misc_dynamic 2 to 255 are up, with a weight
     ),
-    "systemd": Format("systemd's ExecCondition", _CONDITION, render.plain),
+    "systemd": Format("systemd's ExecCondition", _CONDITION, plugin.plain),
     "f5": Format(
         "F5's external monitor: prints only when as expected",
         _PRINTED,
-        render.f5,
+        agents.f5,
         timeout=4.0,  # the interval is 5 s
         parse=parse_plugin_words,
         only=(),
     ),
-    "checkmk": Format("Checkmk's local checks: a line a target", _PRINTED, render.checkmk, only=()),
+    "checkmk": Format("Checkmk's local checks: a line a target", _PRINTED, agents.checkmk, only=()),
     "zabbix": Format(
         "Zabbix agent: 1 or 0, or why there is no value",
         _PRINTED,
-        render.zabbix,
+        agents.zabbix,
         timeout=2.0,  # Timeout is 3 s
         only=(),
     ),
     "prometheus": Format(
-        "node_exporter's textfile collector", _PRINTED, render.prometheus, only=()
+        "node_exporter's textfile collector", _PRINTED, prometheus.prometheus, only=()
     ),
 }
 """Name to format, in the order in which help lists them."""

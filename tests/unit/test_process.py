@@ -25,11 +25,11 @@ HALFOPEN = "halfopen"
 ENTRY_POINTS = (PLUGIN, HALFOPEN)
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
-TIMEOUT = 4.0 if FILES else 2.0
+TIMEOUT = 6.0 if FILES else 4.0
 """What --timeout is where nmap does not end. A single file's options are compiled at each start."""
-SLACK = 6.0
-"""Seconds of grace for start-up on a busy machine; less than the default of --timeout."""
-HUNG = 20.0
+SLACK = 20.0
+"""Seconds of grace on a busy machine; a fake that hangs does so for longer."""
+HUNG = 50.0
 """Seconds after which a command has failed to end."""
 SIDE_BY_SIDE = 6
 

@@ -228,7 +228,7 @@ VALID_TARGETS = st.builds(
         ["192.0.2.25", "2001:db8::25", "fe80::25%eth0", "mail.example", "a_b.c.", "::1.2.3.4"]
     ),
     st.integers(1, 65535),
-    st.one_of(st.just(""), TEXTS.map(lambda text: text.replace("\n", " "))),  # of a file's line
+    st.one_of(st.just(""), st.from_regex(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}", fullmatch=True)),
 )
 REASONS = st.one_of(
     st.sampled_from(["syn-ack", "reset", "no-response", "admin-prohibited"]),
@@ -281,9 +281,10 @@ def reports(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Report:
 
 MAPS = st.dictionaries(st.sampled_from([*PORT_STATES, "error"]), st.integers(0, 255), max_size=4)
 PERFDATA = re.compile(r"('[^'|=]+'|time)=[0-9]+\.[0-9]{6}s;[0-9.]*;[0-9.]*;0")
-CHECKMK = re.compile(r'([0-3]) "(TCP half-open( [^" ]+)?)" (-|time=[0-9.]+;[0-9.]*;[0-9.]*;0) .+')
+CHECKMK = re.compile(r'([0-3]) "(TCP half-open( [^"]+)?)" (-|time=[0-9.]+;[0-9.]*;[0-9.]*;0) .+')
 SAMPLE = re.compile(
-    r'(halfopen_[a-z_]+\{target="[^"\\\s]*"(,state="[a-z]+")?\}) ([0-9]+(\.[0-9]+)?)'
+    r'(halfopen_[a-z_]+\{target="[^"\\\s]*"(,label="[^"\\\n]+")?(,state="[a-z]+")?\}) '
+    r"([0-9]+(\.[0-9]+)?)"
 )
 COMMENT = re.compile(
     r"# (HELP (halfopen_[a-z_]+) \S.*|TYPE (halfopen_[a-z_]+) gauge|(?!HELP|TYPE).*)"
@@ -300,7 +301,8 @@ def check_shape(format_name: str, text: str, report: Report, statuses: Set[Statu
         assert text.count("|") == timed
         first, bar, perfdata = lines[0].partition(" | ")
         assert re.match("TCP HALF-OPEN (OK|WARNING|UNKNOWN|CRITICAL) - ", first)
-        assert not bar or all(map(PERFDATA.fullmatch, perfdata.split(" ")))
+        assert not bar or re.fullmatch(f"({PERFDATA.pattern})( {PERFDATA.pattern})*", perfdata)
+        assert len(text.encode("utf-8", "backslashreplace")) <= 8192 or len(lines) == 1
     elif format_name == "text":
         assert report.runs or len(lines) == len(report.verdicts)
     elif format_name == "farmguardian":
@@ -322,7 +324,7 @@ def check_shape(format_name: str, text: str, report: Report, statuses: Set[Statu
         rows = [CHECKMK.fullmatch(line) for line in lines]
         assert all(rows), text
         items = [row.group(2) for row in rows if row]
-        assert len(items) == len(set(items)) == len({str(v.target or "") for v in report.verdicts})
+        assert len(items) == len(set(items)) == len({v.target for v in report.verdicts})
     elif format_name == "prometheus":
         check_exposition(lines)
 

@@ -196,7 +196,7 @@ def test_a_targets_file_that_never_ends_costs_no_more_than_the_timeout(
     # Lets the reader's thread go: it waits for a writer.
     os.close(os.open(str(pipe), os.O_RDWR | os.O_NONBLOCK))
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
     refused(run, ended)
     assert "no time left for reading the targets; raise --timeout" in ended.said
 

@@ -294,7 +294,7 @@ def test_perfdata_is_a_plain_decimal_number_of_seconds(rtt: float) -> None:
     assert float(perfdata[5:].split("s;")[0]) == pytest.approx(rtt, abs=1e-6)
 
 
-def test_several_targets_have_a_count_a_labelled_perfdata_and_a_line_each() -> None:
+def test_of_several_targets_the_first_line_names_the_culprits_and_each_has_a_line() -> None:
     printed = told(
         "nagios",
         seen("open", rtt=0.000065, service="smtp"),
@@ -305,13 +305,14 @@ def test_several_targets_have_a_count_a_labelled_perfdata_and_a_line_each() -> N
     )
 
     assert printed.text.splitlines() == [
-        "TCP HALF-OPEN CRITICAL - 5 targets: 2 open, 1 closed, 1 filtered, 1 error"
-        " | '192.0.2.25:25'=0.000065s;;;0 'mail.example:110'=0.001000s;;;0",
-        "OK - 192.0.2.25:25 open (syn-ack) smtp",
+        "TCP HALF-OPEN CRITICAL - 2 of 5 not open, 1 unknown: [2001:db8::26]:80 closed (reset), "
+        "192.0.2.28:25 filtered (no-response), 192.0.2.29:25: " + NEEDS_ROOT + " | "
+        "'192.0.2.25:25'=0.000065s;;;0 'mail.example:110'=0.001000s;;;0",
         "CRITICAL - [2001:db8::26]:80 closed (reset)",
-        "OK - mail.example:110 (192.0.2.27) open (syn-ack)",
         "CRITICAL - 192.0.2.28:25 filtered (no-response)",
         "UNKNOWN - 192.0.2.29:25: " + NEEDS_ROOT,
+        "OK - 192.0.2.25:25 open (syn-ack) smtp",
+        "OK - mail.example:110 (192.0.2.27) open (syn-ack)",
     ]
     perfdata = printed.text.splitlines()[0].partition(" | ")[2]
     assert all(PERFDATA.fullmatch(item) for item in perfdata.split())
@@ -327,10 +328,111 @@ def test_two_targets_are_several() -> None:
     )
 
 
-def test_each_of_two_failures_names_its_target() -> None:
-    assert told("nagios", seen("error"), seen("error", "192.0.2.26")).text.splitlines()[1:] == [
-        "UNKNOWN - 192.0.2.25:25: " + NEEDS_ROOT,
-        "UNKNOWN - 192.0.2.26:25: " + NEEDS_ROOT,
+def test_the_same_failure_of_several_targets_is_said_once() -> None:
+    hosts = [f"192.0.2.{n}" for n in range(1, 8)]
+    every = told("nagios", *[seen("error", host) for host in hosts]).text
+    some = told("nagios", *[seen("error", host) for host in hosts], seen("closed")).text
+
+    named = ", ".join(f"{host}:25" for host in hosts[:5])
+    assert every == (
+        f"TCP HALF-OPEN UNKNOWN - 7 of 7 unknown: {NEEDS_ROOT}\n"
+        f"UNKNOWN - {named}, 2 more: {NEEDS_ROOT}"
+    )
+    assert some.splitlines()[:2] == [
+        "TCP HALF-OPEN CRITICAL - 1 of 8 not open, 7 unknown: 192.0.2.25:25 closed (reset), "
+        f"{named}, 2 more: {NEEDS_ROOT}",
+        "CRITICAL - 192.0.2.25:25 closed (reset)",
+    ]
+
+
+def test_different_failures_are_said_apart() -> None:
+    failures = [failure(CheckError(f"no {n}"), Target("192.0.2.25", n)) for n in (1, 2)]
+
+    assert told("nagios", *failures).text.splitlines() == [
+        "TCP HALF-OPEN UNKNOWN - 2 of 2 unknown: 192.0.2.25:1: no 1, 192.0.2.25:2: no 2",
+        "UNKNOWN - 192.0.2.25:1: no 1",
+        "UNKNOWN - 192.0.2.25:2: no 2",
+    ]
+
+
+def test_slow_answers_are_counted_as_slow() -> None:
+    first = told("nagios", seen("open", rtt=0.01), WARNED, expectation=LIMITS).text.splitlines()[0]
+
+    assert first.startswith(
+        "TCP HALF-OPEN WARNING - 1 of 2 slow: 192.0.2.25:25 open (syn-ack), round trip 0.300000s "
+        "over 0.1s | "
+    )
+
+
+def farm(closed: int, size: int = 300) -> List[Verdict]:
+    """Return verdicts on many hosts, the last of which are closed."""
+    hosts = [f"web-{n:03}.farm.example" for n in range(size)]
+    return [
+        seen("closed" if number >= size - closed else "open", host, 443, 0.001, address="192.0.2.1")
+        for number, host in enumerate(hosts)
+    ]
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2, 40, 150, 300])
+@pytest.mark.parametrize("format_name", ["nagios", "haproxy"])
+def test_the_output_on_many_targets_is_what_nagios_reads_and_says_how_much_is_left_out(
+    format_name: str, closed: int
+) -> None:
+    text = told(format_name, *farm(closed)).text
+    first, *lines = text.splitlines()
+    head = first.partition(" | ")[0]
+    told_of = [line for line in lines if line.startswith(("OK - ", "CRITICAL - "))]
+    (cut,) = [re.match("and ([0-9]+) more", line) for line in lines if line.startswith("and ")]
+
+    assert len(text) <= 8192
+    assert len(first) <= 1024
+    assert cut is not None
+    assert len(told_of) + int(cut.group(1)) == 300
+    if closed:
+        assert head.startswith(f"TCP HALF-OPEN CRITICAL - {closed} of 300 not open: web-")
+        assert len(head.partition("not open: ")[2].rpartition(", ")[0]) <= 200
+    else:
+        assert head == "TCP HALF-OPEN OK - 300 targets: 300 open"
+    bad = [line for line in told_of if line.startswith("CRITICAL")]
+    assert bad == told_of[: len(bad)]
+    assert len(bad) == min(closed, len(told_of))
+
+
+def test_perfdata_beyond_the_first_line_follows_the_long_text() -> None:
+    lines = told("nagios", *farm(1, 40)).text.splitlines()
+    first, last = (line.partition(" | ")[2] for line in (lines[0], lines[-1]))
+
+    assert not any(" | " in line for line in lines[1:-1])
+    assert all(PERFDATA.fullmatch(item) for item in f"{first} {last}".split())
+    assert len(f"{first} {last}".split()) == 39
+
+
+def test_failures_and_their_perfdata_come_before_the_rest() -> None:
+    slow = [seen("open", f"slow-{n:03}", rtt=0.3, expectation=LIMITS) for n in range(50)]
+    fast = [seen("open", f"fast-{n:03}", rtt=0.01, expectation=LIMITS) for n in range(200)]
+    text = told("nagios", *fast, *slow, expectation=LIMITS).text
+
+    assert len(re.findall("(?m)^WARNING - slow-", text)) == 50
+    assert len(re.findall("'slow-[0-9]+:25'=", text)) == 50
+    assert 0 < len(re.findall("(?m)^OK - fast-", text)) < 200
+
+
+def test_a_perfdata_label_is_the_users_own_or_has_no_double_colon_and_comes_once() -> None:
+    def open_(host: str, label: str = "") -> Verdict:
+        verdict = seen("open", host, rtt=0.001)
+        assert verdict.target is not None
+        return verdict._replace(target=verdict.target._replace(label=label))
+
+    twice, zone = open_("2001:db8::25"), open_("fe80::25%eth0")
+    shared = [open_("192.0.2.1", "web1"), open_("192.0.2.2", "web1"), open_("192.0.2.2")]
+    first = told("nagios", twice, twice, zone, *shared).text.splitlines()[0]
+
+    assert re.findall("'([^']+)'=", first) == [
+        "[2001:db8:0:0:0:0:0:25]:25",
+        "[fe80:0:0:0:0:0:0:25%eth0]:25",
+        "web1",
+        "web1 192.0.2.2:25",
+        "192.0.2.2:25",
     ]
 
 
@@ -351,9 +453,12 @@ WARNED = seen("open", rtt=0.3, expectation=LIMITS)
 def test_the_worst_of_several_targets_decides(
     verdicts: List[Verdict], word: str, code: int
 ) -> None:
+    worst = max(verdict.status for verdict in verdicts)
     for order in (verdicts, verdicts[::-1]):
         printed = told("nagios", *order, expectation=LIMITS)
-        assert printed.text.startswith(f"TCP HALF-OPEN {word} - {len(verdicts)} targets: ")
+        bad = f"{sum(v.status is worst for v in verdicts)} of {len(verdicts)} "
+        count = bad if word != "OK" else f"{len(verdicts)} targets: "
+        assert printed.text.startswith(f"TCP HALF-OPEN {word} - {count}")
         assert [told(name, *order).code for name in ("text", "json")] == [code, code]
         assert printed.code == code
 
@@ -395,8 +500,8 @@ def test_an_exit_map_counts_when_the_worst_of_several_is_sought() -> None:
     printed = told("nagios", seen("closed"), seen("error"), exit_map={"closed": 1, "error": 9})
 
     assert printed.code == 9
-    assert printed.text.startswith("TCP HALF-OPEN UNKNOWN - 2 targets: 1 closed, 1 error")
-    assert "\nWARNING - 192.0.2.25:25 closed (reset)\n" in printed.text
+    assert printed.text.startswith("TCP HALF-OPEN UNKNOWN - 1 of 2 unknown, 1 not open: ")
+    assert printed.text.endswith("\nWARNING - 192.0.2.25:25 closed (reset)")
 
 
 def test_the_words_of_bad_input_stay_unknown_under_an_exit_map() -> None:

@@ -8,7 +8,7 @@ import pytest
 from test_formats import BAD_WORD, EVERY_VERDICT, EXIT_CODES, NEEDS_ROOT, run_of, seen, told
 
 from halfopen.formats.registry import FORMATS, listing, output
-from halfopen.model import Expectation, Report, Verdict
+from halfopen.model import Expectation, Report, Target, Verdict
 
 OPEN = seen("open", rtt=0.000065, service="smtp")
 CLOSED = seen("closed", "192.0.2.26", rtt=0.0001)
@@ -45,8 +45,8 @@ def test_farmguardian_is_told_an_interface_with_its_percent_escaped() -> None:
 
 def test_farmguardian_is_told_of_several_targets_in_one_line() -> None:
     assert told("farmguardian", OPEN, CLOSED).text == (
-        "TCP HALF-OPEN CRITICAL - 2 targets: 1 open, 1 closed"
-        "; OK - 192.0.2.25:25 open (syn-ack) smtp; CRITICAL - 192.0.2.26:25 closed (reset)"
+        "TCP HALF-OPEN CRITICAL - 1 of 2 not open: 192.0.2.26:25 closed (reset)"
+        "; CRITICAL - 192.0.2.26:25 closed (reset); OK - 192.0.2.25:25 open (syn-ack) smtp"
     )
 
 
@@ -126,6 +126,12 @@ def test_checkmk_gets_what_is_verbose_as_more_lines_of_the_same_check() -> None:
 
     assert "\n" not in text
     assert text.endswith(r"\nnmap: /opt/nmap -n 192.0.2.25 (exit code 0, 0.123 s)\none")
+
+
+def test_checkmk_calls_a_service_by_the_targets_label() -> None:
+    labelled = [seen("open")._replace(target=Target("192.0.2.25", 25, label="web1"))]
+
+    assert told("checkmk", *labelled).text.startswith('0 "TCP half-open web1" - web1 (192.0.2.25')
 
 
 # -- zabbix -------------------------------------------------------------------------------------
@@ -249,6 +255,15 @@ def test_prometheus_gets_an_ipv6_target_in_brackets() -> None:
     samples = exposed(told("prometheus", seen("open", "2001:db8::25")).text)
 
     assert samples['halfopen_up{target="[2001:db8::25]:25"}'] == 1
+
+
+def test_prometheus_gets_a_targets_label_beside_the_target() -> None:
+    labelled = seen("open")._replace(target=Target("192.0.2.25", 25, label="web1"))
+    samples = exposed(told("prometheus", labelled, seen("open")).text)
+
+    assert samples['halfopen_up{target="192.0.2.25:25",label="web1"}'] == 1
+    assert samples['halfopen_state{target="192.0.2.25:25",label="web1",state="open"}'] == 1
+    assert samples['halfopen_up{target="192.0.2.25:25"}'] == 1
 
 
 def test_prometheus_gets_no_time_for_a_recording() -> None:

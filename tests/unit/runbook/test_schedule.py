@@ -540,7 +540,7 @@ def test_a_signal_ends_waiting_and_the_nmap_that_runs(
         os.kill(os.getpid(), number)
         began = time.monotonic()
         assert stop.wait(began + 30)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 25
 
     assert stop.number == number
     assert ended_by == ["nmap killed"]

@@ -18,17 +18,17 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple
 from xml.etree import ElementTree as ET
 
 import pytest
+from hosts.machine import Machine, Site, end, wait_until
 from lab import Finished, Lab
-
-from .machine import Machine, Site, end, wait_until
 
 RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "recorded"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NMAP = "/usr/bin/nmap"
 OWN_NETWORK = ["unshare", "--net", "sh", "-c"]
-LIMIT = 15.0
-"""Seconds that all may take, and some more for a machine that starts slowly."""
-START = 5.0
+LIMIT, SHORT_LIMIT, START = 60, 15, 5
+"""Seconds that all may take: plenty on a busy machine, and what suffices on an idle one; and some
+more for a start."""
+SMOKE = ["halfopen", "smoke", "--format", "json", "--timeout", str(LIMIT)]
 
 
 class Smoke(NamedTuple):
@@ -67,10 +67,20 @@ def smoke(
     script = f'set -e; {ip} link set lo up; {first}\nexec "$@"'
     start = time.monotonic()
     done: Finished[str] = machine.run(
-        [*OWN_NETWORK, script, "sh", *become, "halfopen", "smoke", "--format", "json", *words],
+        [*OWN_NETWORK, script, "sh", *become, *SMOKE, *words],
         env={"PATH": path},
     )
     return Smoke(done.returncode, done.stdout, done.stderr, time.monotonic() - start)
+
+
+def undisturbed(run: Callable[[], Smoke], machine: Machine) -> Smoke:
+    """Run it again while this machine is too busy for one of its checks."""
+    for _ in range(5):
+        machine.run(["rm", "-rf", "/saved"])
+        found = run()
+        if "too busy to tell" not in found.stdout:
+            break
+    return found
 
 
 def side_by_side(run: Callable[[str], Smoke], names: Iterable[str], most: int) -> dict[str, Smoke]:
@@ -93,7 +103,7 @@ def host(lab: Lab, installed: Site) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def fit(host: Machine) -> Smoke:
     """Return what a run with the real nmap, as root, printed; it saved its runs in /saved."""
-    return smoke(host, "--save", "/saved")
+    return undisturbed(lambda: smoke(host, "--save", "/saved"), host)
 
 
 def test_the_real_nmap_is_fit(fit: Smoke) -> None:
@@ -129,7 +139,7 @@ def test_every_group_of_checks_was_made(fit: Smoke) -> None:
     }
     assert re.match(rf"{NMAP}, [\d.]+\S*, (nmap-)?libpcap-[\d.]+ \(", found["means: nmap"])
     assert found["two hosts: plain scan, port alone"] == "5 of 5 open"
-    assert found["XML: read to known states"].startswith("format 1.05, python-nmap reads ")
+    assert re.match(r"format 1\.0[45], python-nmap reads ", found["XML: read to known states"])
 
 
 def recordings(machine: Machine, folder: str) -> list[Path]:
@@ -308,6 +318,11 @@ FAULTS = {
 }
 
 
+def limit(fault: str) -> int:
+    """Return the seconds that a run may take, all of which a fake that hangs takes."""
+    return SHORT_LIMIT if fault.startswith("hangs") else LIMIT
+
+
 @pytest.fixture(scope="module")
 def judged(host: Machine) -> dict[str, Smoke]:
     """Return what was printed about each fake, found on PATH."""
@@ -320,7 +335,8 @@ def judged(host: Machine) -> dict[str, Smoke]:
 
     def run(fault: str) -> Smoke:
         path = f"{folders[fault]}:{PATH}"
-        return smoke(host, "--save", folders[fault] + "/saved", path=path)
+        words = ["--save", folders[fault] + "/saved", "--timeout", str(limit(fault))]
+        return smoke(host, *words, path=path)
 
     # Longer than the 0.2 s that real late delivery takes: other tests may keep this machine busy.
     timed = [fault for fault in FAULTS if FAULTS[fault].failed.startswith("late")]
@@ -339,7 +355,7 @@ def test_a_fault_is_found_and_named(judged: dict[str, Smoke], fault: str) -> Non
     assert re.search(wanted.detail, failed[wanted.failed])
     assert f"not fit for half-open checks ({wanted.failed}: " in found.said["conclusion"]
     assert "Install another nmap" in found.said["conclusion"]
-    assert found.seconds < LIMIT + START
+    assert found.seconds < limit(fault) + START
 
 
 def test_late_delivery_is_told_as_the_article_met_it(judged: dict[str, Smoke]) -> None:
@@ -511,7 +527,7 @@ def test_without_iproute2_the_two_hosts_are_skipped(machine: Machine) -> None:
     # smoke() needs it once: here it is out of the product's sight.
     machine.run(["sh", "-c", "mkdir /tools && cp -L $(command -v ip) /tools/ip"])
     machine.run(["sh", "-c", "rm /bin/ip /sbin/ip /usr/bin/ip /usr/sbin/ip"])
-    found = smoke(machine, ip="/tools/ip")
+    found = undisturbed(lambda: smoke(machine, ip="/tools/ip"), machine)
 
     assert (found.code, found.named("failed", "unsure")) == (0, {})
     (why,) = found.named("skipped").values()

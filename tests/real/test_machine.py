@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from .machine import WEB1, WEB2, Farm, Machine, Site
+from hosts.machine import WEB1, WEB2, Farm, Machine, Site
 
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
 
@@ -29,7 +28,7 @@ def test_root_checks_the_backends(machine: Machine, farm: Farm) -> None:
     assert checks == [0, 2, 2, 0]
 
 
-@pytest.mark.parametrize("user", ["nagios", "haproxy", "zabbix", "nobody"])
+@pytest.mark.parametrize("user", ["daemon", "nobody"])
 @pytest.mark.usefixtures("farm")
 def test_a_daemons_user_checks_with_an_nmap_that_has_the_capability(
     machine: Machine, user: str
@@ -41,7 +40,7 @@ def test_a_daemons_user_checks_with_an_nmap_that_has_the_capability(
 
 
 @pytest.mark.parametrize("fault", ["missing", "not allowed", "hanging"])
-@pytest.mark.parametrize("user", [None, "nagios"])
+@pytest.mark.parametrize("user", [None, "daemon"])
 @pytest.mark.usefixtures("farm")
 def test_a_broken_nmap_is_unknown(machine: Machine, fault: str, user: str | None) -> None:
     machine.break_nmap(fault)

@@ -23,12 +23,10 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lab import Lab, why_no_lab
+
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "fixtures" / "recorded"
-sys.path.insert(0, str(ROOT / "tests"))
-
-from lab import Lab, why_no_lab  # noqa: E402  found through the line above
-
 HOSTS = """\
 127.0.0.1 localhost
 192.0.2.25 openldap.example.test

@@ -1,6 +1,6 @@
 """What `halfopen watch` of many targets costs: looks, drift, CPU and memory, in a pipe and live.
 
-    tools/watch_load.py [SECONDS [TARGETS]]
+    benchmarks/watch_load.py [SECONDS [TARGETS]]
 
 Exits with 1 if a figure is over its limit. Runs in namespaces of its own, so it needs root.
 """

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 from lab import Finished
-
-from .commands import HALFOPEN, PLUGIN
+from real.commands import HALFOPEN, PLUGIN
 
 ROOT = Path(__file__).resolve().parents[2]
 OPEN = ROOT / "fixtures" / "recorded" / "nmap-7.93" / "v4-open-plus-one" / "nmap.xml"
@@ -57,7 +56,7 @@ halfopen()
 
 def soak(checks: int, *words: object, nmap: Path | None = None) -> Finished[str]:
     """Make a few checks."""
-    command = [sys.executable, str(ROOT / "tools" / "soak.py"), "--checks", str(checks)]
+    command = [sys.executable, str(ROOT / "tests" / "soak.py"), "--checks", str(checks)]
     environment = dict(os.environ, **({"HALFOPEN_NMAP": str(nmap)} if nmap else {}))
     return subprocess.run(
         [*command, *map(str, words)],

@@ -47,8 +47,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence, Tuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-
 from lab import IP, TOOL_PATH, Capture, Lab, Packet, Running, why_no_lab
 
 PORTS = {

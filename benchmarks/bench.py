@@ -13,6 +13,7 @@ from statistics import median
 from typing import Callable, NamedTuple, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
 import dist
 from lab import TARGET, Lab, why_no_lab

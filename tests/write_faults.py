@@ -8,9 +8,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from hosts.faults import DOCUMENT, FAULTS, row, world
 from hosts.machine import site

@@ -6,9 +6,6 @@ Exits with 0 only if that is so. The servers run in namespaces of their own, so 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from hosts.proof import main
 
