@@ -7,6 +7,7 @@ from halfopen import files
 from halfopen.check import check
 from halfopen.cli import options
 from halfopen.cli.options import Command
+from halfopen.cli.values import read, refuse_command_after_targets
 from halfopen.deadline import call_by
 from halfopen.errors import HalfopenError, UsageError
 from halfopen.formats import registry
@@ -24,7 +25,7 @@ from halfopen.targets.parse import (
 
 if TYPE_CHECKING:
     from halfopen.cli.fast_path import Parsed
-    from halfopen.cli.options import Values
+    from halfopen.cli.values import Values
 
 _WITH_FORMATS_OF_THEIR_OWN = (options.WAIT.name, options.WATCH.name, options.SMOKE.name)
 
@@ -59,8 +60,8 @@ def main(
         parsed = given
     command, raw = parsed
     if command in (options.WAIT, options.WATCH):
-        options.refuse_command_after_targets(typed, raw["words"])
-    return _RUN[command.name](command, options.read(command, raw))
+        refuse_command_after_targets(typed, raw["words"])
+    return _RUN[command.name](command, read(command, raw))
 
 
 def read_targets(  # noqa: PLR0913  the three ways to name targets

@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
-    from halfopen.cli.options import Command, Values
+    from halfopen.cli.options import Command
+    from halfopen.cli.values import Values
 
 LEAST_TIMEOUT = 1.2
 """Seconds. With less, how long nmap waits for an answer depends on the time that is left
