@@ -303,10 +303,10 @@ def wait_command(  # noqa: PLR0913  one parameter an option: typer reads them fr
     Exit code: 0 they are, 2 the time ran out, 3 nothing can be checked. A SPAN is seconds, or a
     number with s, m, h or d.
     """
-    from halfopen.runbook import operate, schedule  # noqa: PLC0415  what only this command needs
+    from halfopen.runbook import schedule, wait  # noqa: PLC0415  what only this command needs
 
-    options.one_of("--as", form, operate.FORMS)
-    wish = schedule.Wish(
+    options.one_of("--as", form, schedule.FORMATS)
+    condition = wait.Condition(
         options.one_of("--for", state, (*PORT_STATES, "not-open")),
         options.span("--within", within_),
         options.span("--every", every, 0.1),
@@ -314,7 +314,7 @@ def wait_command(  # noqa: PLR0913  one parameter an option: typer reads them fr
         one_is_enough,
     )
     asked = _read_targets(words, targets, options.family(ipv4, ipv6))
-    return operate.wait(asked, wish, ScanOptions(nmap or "nmap", sudo, plus_one), form)
+    return wait.run(asked, condition, ScanOptions(nmap or "nmap", sudo, plus_one), form)
 
 
 def watch_command(  # noqa: PLR0913  one parameter an option: typer reads them from here
@@ -324,6 +324,9 @@ def watch_command(  # noqa: PLR0913  one parameter an option: typer reads them f
     lasting: Optional[str] = typer.Option(None, "--for", metavar="SPAN", help="End after so long."),
     count: Optional[str] = typer.Option(
         None, "--count", metavar="N", help="End after so many looks."
+    ),
+    timeout: Optional[str] = typer.Option(
+        None, "--timeout", "-t", metavar="S", help=f"Seconds for a round; {TIMEOUT:g}."
     ),
     ipv4: bool = _IPV4,
     ipv6: bool = _IPV6,
@@ -337,16 +340,17 @@ def watch_command(  # noqa: PLR0913  one parameter an option: typer reads them f
     Exit code: that of the worst last state, 0 open, 2 closed or filtered, 3 unknown. A SPAN is
     seconds, or a number with s, m, h or d.
     """
-    from halfopen.runbook import operate  # noqa: PLC0415  what only this command needs
+    from halfopen.runbook import schedule, watch  # noqa: PLC0415  what only this command needs
 
-    options.one_of("--as", form, operate.FORMS)
-    span = operate.Span(
+    options.one_of("--as", form, schedule.FORMATS)
+    rounds = schedule.Schedule(
         options.span("--every", every, 0.1),
         None if count is None else options.count("--count", count),
         None if lasting is None else options.span("--for", lasting),
+        TIMEOUT if timeout is None else options.seconds("--timeout", timeout),
     )
     asked = _read_targets(words, targets, options.family(ipv4, ipv6))
-    return operate.watch(asked, span, ScanOptions(nmap or "nmap", sudo, plus_one), form)
+    return watch.run(asked, rounds, ScanOptions(nmap or "nmap", sudo, plus_one), form)
 
 
 def _read_targets(
