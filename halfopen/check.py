@@ -37,13 +37,17 @@ from halfopen.targets import resolve
 Run = Callable[[Sequence[Sequence[str]], float, Optional[Callable[[], None]]], List[NmapRun]]
 """What runner.run_all is; a test puts recordings in its place."""
 
+Resolve = Callable[[Sequence[Target], float], Dict[Target, Union[Address, CheckError]]]
+"""What resolve.resolve is, the default; whoever checks again and again gives a Resolver's."""
 
-def check(
+
+def check(  # noqa: PLR0913  what a check is made of: the last two have defaults that fit
     targets: Sequence[Target],
     deadline: float,
     means: ScanOptions = ScanOptions(),
     expectation: Expectation = Expectation(),
     run: Run = runner.run_all,
+    resolver: Optional[Resolve] = None,
 ) -> Report:
     """Return the verdict on each target by `deadline` (`time.monotonic` seconds).
 
@@ -64,7 +68,7 @@ def check(
 
     try:
         asker = _Asker(program(means), means.plus_one, deadline, run, meanwhile)
-        addresses = _sorted_out(_resolved(targets, deadline), outcomes)
+        addresses = _sorted_out(_resolved(targets, deadline, resolver), outcomes)
         questions = len(_questions(addresses)) or 1
         for look in attempts.plan(deadline - time.monotonic(), questions):
             asked = {
@@ -111,11 +115,11 @@ def program(means: ScanOptions) -> List[str]:
 
 
 def _resolved(
-    targets: Sequence[Target], deadline: float
+    targets: Sequence[Target], deadline: float, resolver: Optional[Resolve]
 ) -> Dict[Target, Union[Address, CheckError]]:
     """Resolve names, and leave time to ask: one dead name must not cost the others' verdicts."""
     left = deadline - time.monotonic()
-    return resolve.resolve(targets, deadline - min(attempts.enough(), left / 2))
+    return (resolver or resolve.resolve)(targets, deadline - min(attempts.enough(), left / 2))
 
 
 def _sorted_out(
