@@ -3,10 +3,8 @@
 The only place where a failure of the checker becomes UNKNOWN.
 """
 
-import enum
 import time
 from typing import (
-    TYPE_CHECKING,
     Callable,
     Dict,
     Iterable,
@@ -19,89 +17,33 @@ from typing import (
     Union,
 )
 
-from halfopen import nmap_command, nmap_run, plan, programs, resolve
 from halfopen.errors import CheckError, HalfopenError, NoTimeError
-from halfopen.nmap_run import NmapRun
-from halfopen.privileges import nmap_needs_telling
-from halfopen.resolve import Address
-from halfopen.target import Target
-
-if TYPE_CHECKING:
-    from halfopen.report import Observation, Outcome
+from halfopen.model import (
+    Address,
+    Expectation,
+    NmapRun,
+    Outcome,
+    Report,
+    ScanOptions,
+    Status,
+    Target,
+    Verdict,
+    failure,
+)
+from halfopen.scan import attempts, command, programs, runner
+from halfopen.scan.diagnosis import nmap_needs_telling
+from halfopen.targets import resolve
 
 Run = Callable[[Sequence[Sequence[str]], float, Optional[Callable[[], None]]], List[NmapRun]]
-"""What nmap_run.run_all is; a test puts recordings in its place."""
-
-
-class Status(enum.IntEnum):
-    """How bad a verdict is, in the order in which the worst of several decides."""
-
-    OK = 0
-    WARNING = 1
-    UNKNOWN = 2
-    CRITICAL = 3
-
-
-class Means(NamedTuple):
-    """How to ask."""
-
-    nmap: str = "nmap"
-    sudo: bool = False
-    plus_one: bool = True
-    via: Tuple[str, ...] = ()
-    """Words to put before all others, as those of nsenter."""
-
-
-class Expectation(NamedTuple):
-    """What counts as good."""
-
-    state: str = "open"
-    warning: Optional[float] = None
-    """Seconds of round trip above which an expected state is WARNING."""
-    critical: Optional[float] = None
-
-
-class Verdict(NamedTuple):
-    """What a target is judged to be; either an observation or an error is there."""
-
-    status: Status
-    target: Optional[Target] = None
-    """None where the check failed before there was a target."""
-    observation: Optional["Observation"] = None
-    error: Optional[HalfopenError] = None
-    service: str = ""
-    slow: bool = False
-    """Whether the state is as expected, but the round trip is over a limit."""
-
-    @property
-    def state(self) -> str:
-        """The port's state, or "error"."""
-        return "error" if self.observation is None else self.observation.state
-
-
-class Report(NamedTuple):
-    """All that a check gave."""
-
-    verdicts: Tuple[Verdict, ...]
-    expectation: Expectation = Expectation()
-    runs: Tuple[NmapRun, ...] = ()
-    began: Optional[float] = None
-    """Unix time; None for a recording, or where nothing began."""
-    seconds: float = 0.0
-    """How long the check took."""
-
-
-def failure(error: HalfopenError, target: Optional[Target] = None) -> Verdict:
-    """Return the verdict on a check that failed."""
-    return Verdict(Status.UNKNOWN, target, error=error)
+"""What runner.run_all is; a test puts recordings in its place."""
 
 
 def check(
     targets: Sequence[Target],
     deadline: float,
-    means: Means = Means(),
+    means: ScanOptions = ScanOptions(),
     expectation: Expectation = Expectation(),
-    run: Run = nmap_run.run_all,
+    run: Run = runner.run_all,
 ) -> Report:
     """Return the verdict on each target by `deadline` (`time.monotonic` seconds).
 
@@ -114,7 +56,7 @@ def check(
 
     def meanwhile() -> None:
         # What comes next costs nothing here: nmap is waiting for the network.
-        from halfopen import report  # noqa: F401, PLC0415
+        from halfopen.scan import reader  # noqa: F401, PLC0415
 
         # A services database that hangs must not cost the verdict: the name is an ornament.
         soon = min(deadline, time.monotonic() + 0.2)
@@ -124,7 +66,7 @@ def check(
         asker = _Asker(program(means), means.plus_one, deadline, run, meanwhile)
         addresses = _sorted_out(_resolved(targets, deadline), outcomes)
         questions = len(_questions(addresses)) or 1
-        for look in plan.plan(deadline - time.monotonic(), questions):
+        for look in attempts.plan(deadline - time.monotonic(), questions):
             asked = {
                 target: address
                 for target, address in addresses.items()
@@ -163,13 +105,13 @@ def _by_round_trip(rtt: Optional[float], expectation: Expectation) -> Status:
     return Status.OK
 
 
-def program(means: Means) -> List[str]:
+def program(means: ScanOptions) -> List[str]:
     """Return how to call nmap; raise CheckError if it, or sudo, is not there."""
     nmap = programs.find_program(means.nmap)
     if means.sudo:
         sudo = programs.find_program("sudo", "install sudo, or leave out --sudo")
-        return [*means.via, sudo, "-n", nmap]
-    return [*means.via, nmap, *(["--privileged"] if nmap_needs_telling(nmap) else [])]
+        return [*means.prefix, sudo, "-n", nmap]
+    return [*means.prefix, nmap, *(["--privileged"] if nmap_needs_telling(nmap) else [])]
 
 
 def _resolved(
@@ -177,7 +119,7 @@ def _resolved(
 ) -> Dict[Target, Union[Address, CheckError]]:
     """Resolve names, and leave time to ask: one dead name must not cost the others' verdicts."""
     left = deadline - time.monotonic()
-    return resolve.resolve(targets, deadline - min(plan.enough(), left / 2))
+    return resolve.resolve(targets, deadline - min(attempts.enough(), left / 2))
 
 
 def _sorted_out(
@@ -206,7 +148,7 @@ def _questions(asked: Mapping[Target, Address]) -> List[_Question]:
     for target, address in asked.items():
         key = (target.port, address.version, address.zone)
         groups.setdefault(key, {})[address.text] = None
-    most = nmap_command.MAX_HOSTS
+    most = command.MAX_HOSTS
     return [
         _Question(port, version, tuple(addresses)[first : first + most])
         for (port, version, _), addresses in groups.items()
@@ -227,7 +169,7 @@ class _Asker(NamedTuple):
 def _look(
     asker: _Asker,
     asked: Mapping[Target, Address],
-    look: plan.Look,
+    look: attempts.Look,
     runs: List[NmapRun],
 ) -> Dict[Target, "Outcome"]:
     """Ask once about all targets, side by side; return what was seen of each."""
@@ -235,7 +177,7 @@ def _look(
     time_left = asker.deadline - time.monotonic()
     commands = [
         list(asker.program)
-        + nmap_command.argv(
+        + command.argv(
             question.addresses,
             question.port,
             version=question.version,
@@ -248,11 +190,11 @@ def _look(
     given = asker.run(commands, asker.deadline, asker.meanwhile)
     runs.extend(given)
 
-    from halfopen import report  # noqa: PLC0415  12 ms, spent while nmap ran
+    from halfopen.scan import reader  # noqa: PLC0415  12 ms, spent while nmap ran
 
     seen: Dict[Tuple[int, str], List[Outcome]] = {}
     for question, nmap in zip(questions, given):
-        for address, outcome in report.read(nmap, question.addresses, question.port).items():
+        for address, outcome in reader.read(nmap, question.addresses, question.port).items():
             seen.setdefault((question.port, address), []).append(outcome)
     return {
         target: _conclusion(_most_telling(seen[target.port, address.text]), look)
@@ -260,7 +202,7 @@ def _look(
     }
 
 
-def _conclusion(outcome: "Outcome", look: plan.Look) -> "Outcome":
+def _conclusion(outcome: "Outcome", look: attempts.Look) -> "Outcome":
     """Return the outcome, but no verdict from a silence that was too short to mean anything."""
     if _silent(outcome) and not look.conclusive:
         return NoTimeError("no answer yet, and no time left to wait for one; raise --timeout")

@@ -20,7 +20,7 @@ from typing import Callable, Iterator, NamedTuple, Sequence
 
 from lab import TARGET, Lab, Running
 
-from halfopen import programs
+from halfopen.scan import programs
 
 from .machine import ROOT, Machine, Site, wait_until
 

@@ -22,7 +22,7 @@ OBJECTS = "/etc/nagios4/conf.d/half_open.cfg"
 MAIN = "/etc/nagios4/nagios.cfg"
 COMMANDS = "/var/lib/nagios4/rw/nagios.cmd"
 SERVICE = "HTTPS half-open"
-STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+PORT_STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 # Later lines win. Debian's nagios.cfg tells of what it has found every 10 s only.
 PROMPT = "\nstatus_update_interval=1\ncheck_result_reaper_frequency=1\n"
@@ -49,7 +49,7 @@ class Nagios:
     def states(self) -> dict[str, str]:
         """Return the state of each service that it has checked, by host name."""
         return {
-            host: STATES[int(found["current_state"])]
+            host: PORT_STATES[int(found["current_state"])]
             for host, found in self.found("service").items()
             if found["has_been_checked"] == "1"
         }

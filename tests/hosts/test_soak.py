@@ -39,17 +39,17 @@ LEAKY = f"""\
 #!{sys.executable}
 # This is halfopen, and keeps something of each run of nmap.
 import os, subprocess
-from halfopen import nmap_run
+from halfopen.scan import runner
 
 kept = []
-run_all = nmap_run.run_all
+run_all = runner.run_all
 
 def leaky_run_all(*words):
     kept.append((os.open(os.devnull, os.O_RDONLY), subprocess.Popen(["true"]), b"x" * 3000000))
     return run_all(*words)
 
-nmap_run.run_all = leaky_run_all
-from halfopen.entry import halfopen
+runner.run_all = leaky_run_all
+from halfopen.main import halfopen
 halfopen()
 """
 

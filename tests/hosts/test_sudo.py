@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lab import NOBODY, TARGET, Finished, Lab
 
-from halfopen import nmap_command, plan
+from halfopen.scan import attempts, command
 
 from .machine import EXAMPLES, WEB1, WEB2, Machine, end, wait_until
 from .test_nrpe import COMMANDS, both, running_nrpe
@@ -117,7 +117,7 @@ def built(datadir: str) -> list[list[str]]:
     groups += [(6, [f"fe80::25%{zone}"]) for zone in ("eth0", "0", "br-0_a.100", "enp0s31f6.4094x")]
     groups += [(6, [f"fe80:1:2:3:aaaa:bbbb:cccc:{n:x}%enp0s31f6.4094x" for n in range(64)])]
     budgets = [0.001, 0.05, 0.4, 0.9, 1.7, 2.0, 3.9, 4.0, 10.0, 3600.0]
-    looks = {look for s in budgets for count in (1, 33) for look in plan.plan(s, count)}
+    looks = {look for s in budgets for count in (1, 33) for look in attempts.plan(s, count)}
     rtts = sorted({look.rtt_timeout for look in looks})
     assert (rtts[0], rtts[-1]) == (0.01, 0.5)
     shapes = [(group, 443, rtts[0], 10.0, True) for group in groups]
@@ -126,7 +126,7 @@ def built(datadir: str) -> list[list[str]]:
     for port in (1, 9, 99, 65534, 65535):
         shapes += [(groups[0], port, rtts[0], 9.9, plus_one) for plus_one in (True, False)]
     lines = [
-        nmap_command.argv(
+        command.argv(
             group, port, version=version, rtt_timeout=rtt, time_left=seconds, plus_one=plus_one
         )
         for (version, group), port, rtt, seconds, plus_one in shapes
@@ -221,17 +221,18 @@ def test_the_line_refuses_all_other_command_lines(machine: Machine) -> None:
 def test_words_joined_into_one_write_no_file_by_sudo(machine: Machine) -> None:
     """To sudo two words are the same as one with a space; nmap takes that for no file's name."""
     good = allow_nmap(machine)
-    machine.write("/srv/here", "")
+    folder = "/tmp/folder"  # noqa: S108  a machine's own, and empty at first
+    machine.write(f"{folder}/here", "")
     for joined in (["-oX", f"- {WEB1}"], [f"-oX - {WEB1}"], ["-oX -", WEB1]):
         argv = ["sudo", "-n", *good[: good.index("-oX")], *joined]
-        done = as_nagios(machine, "sh", "-c", 'cd /srv && exec "$@"', "sh", *argv)
+        done = as_nagios(machine, "sh", "-c", f'cd {folder} && exec "$@"', "sh", *argv)
         assert done.returncode != 0, done
-    assert [path.name for path in machine.path("/srv").iterdir()] == ["here"]
+    assert [path.name for path in machine.path(folder).iterdir()] == ["here"]
 
 
 def test_no_way_to_join_words_has_nmap_write_a_file(lab: Lab, tmp_path: Path) -> None:
     """The line can't refuse joined words: each way to join some, with the real nmap as root."""
-    good = built(nmap_command.data_folder()[1])[0]
+    good = built(command.data_folder()[1])[0]
     ways = [(a, b) for a in range(len(good)) for b in range(a + 2, len(good) + 1)]
 
     def run(way: tuple[int, int]) -> tuple[list[str], list[str]]:

@@ -110,7 +110,9 @@ def test_sudo_runs_nmap_without_a_shell(lab: Lab, tmp_path: Path, nmap: str) -> 
     seen = traced(lab, tmp_path, plugin("-H", TARGET[4], "-p", 25, "--sudo"))
 
     assert seen.code == 0, seen.stdout
-    assert [os.path.basename(path) for path in seen.programs[1:]] == ["sudo", "nmap"]
+    names = [os.path.basename(path) for path in seen.programs[1:]]
+    # PAM's own helper: sudo's check of the account runs it on Debian 13, and not on 12.
+    assert [name for name in names if name != "unix_chkpwd"] == ["sudo", "nmap"]
     assert seen.programs[-1] == nmap
 
 

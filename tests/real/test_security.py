@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 from lab import TARGET, Lab
 
-from halfopen import sources
-from halfopen.conventions import CONVENTIONS
+from halfopen import files
 from halfopen.errors import UsageError
+from halfopen.formats.registry import FORMATS
 
 from .commands import halfopen, plugin
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = sorted((ROOT / "halfopen").glob("*.py"))
+MODULES = sorted((ROOT / "halfopen").rglob("*.py"))
 RECORDED = ROOT / "fixtures" / "recorded" / "nmap-7.93"
 SILENT = RECORDED / "v4-filtered-no-response-single" / "nmap.xml"
 NOBODY_ELSE = 65534
@@ -71,7 +71,7 @@ def test_no_module_can_call_a_shell_and_three_can_run_programs() -> None:
             ):
                 runners.add(path.name)
 
-    assert runners == {"nmap_run.py", "head_start.py", "smoke_targets.py"}
+    assert runners == {"runner.py", "head_start.py", "targets.py"}
 
 
 # -- the environment ----------------------------------------------------------------------------
@@ -96,12 +96,12 @@ def test_these_variables_of_the_environment_are_read_and_no_others() -> None:
             handed_on.add(path.name)
 
     ours = {"HALFOPEN_NMAP"}
-    for name in ("head_start.py", "drop_in.py", "cli.py"):
+    for name in ("head_start.py", "fast_path.py", "app.py"):
         assert read.pop(name) == ours
     assert read == {
         "programs.py": {"PATH"},
-        "target.py": {"HAPROXY_SERVER_"},  # ADDR and PORT
-        "screens.py": {"TERM"},  # and shutil.get_terminal_size's COLUMNS and LINES
+        "parse.py": {"HAPROXY_SERVER_"},  # ADDR and PORT
+        "terminal.py": {"TERM"},  # and shutil.get_terminal_size's COLUMNS and LINES
     }
     assert handed_on == {"head_start.py"}  # to nmap, as it is
 
@@ -179,16 +179,16 @@ def test_no_control_character_reaches_a_terminal_or_a_log(tmp_path: Path) -> Non
         [*good, f"--{HOSTILE}"],
     ]
     runs = [
-        ("check_tcp_half_open", ["--as", convention, *words])
+        ("check_tcp_half_open", ["--format", format_name, *words])
         for words in checks
-        for convention in CONVENTIONS
+        for format_name in FORMATS
     ]
-    others = [["--nmap", f"/no/{HOSTILE}"], ["--nmap", failing], ["--as", HOSTILE]]
+    others = [["--nmap", f"/no/{HOSTILE}"], ["--nmap", failing], ["--format", HOSTILE]]
     for words in others:
-        runs += [("halfopen", ["wait", f"{TARGET[4]}:25", "--within", "0.5", *words])]
+        runs += [("halfopen", ["wait", f"{TARGET[4]}:25", "--timeout", "0.5", *words])]
         runs += [("halfopen", ["watch", f"{TARGET[4]}:25", "--count", "1", *words])]
         runs += [("halfopen", ["smoke", "--timeout", "5", *words])]
-    runs += [("halfopen", ["smoke", "--as", "junit", "--nmap", f"/no/{HOSTILE}"])]
+    runs += [("halfopen", ["smoke", "--format", "junit", "--nmap", f"/no/{HOSTILE}"])]
     runs += [("halfopen", ["replay", f"/no/{HOSTILE}"]), ("halfopen", [HOSTILE])]
 
     env = {**os.environ, "PYTHONIOENCODING": "utf-8"}
@@ -205,13 +205,13 @@ def test_no_control_character_reaches_a_terminal_or_a_log(tmp_path: Path) -> Non
         assert [line for line in lines if not line.isprintable()] == []
         # No line of the caller's making: that one would be taken for a verdict.
         assert not [line for line in lines if line.startswith("TCP HALF-OPEN OK/")]
-    assert done.stdout.count(b"a\\x1b[31m") > len(CONVENTIONS) * 5
+    assert done.stdout.count(b"a\\x1b[31m") > len(FORMATS) * 5
 
 
 # -- words that look like options, files that another has put there -------------------------------
 
 
-@pytest.mark.parametrize("host", ["--output={}", "--output", "-oX", "--as=f5", "--help", "-v"])
+@pytest.mark.parametrize("host", ["--output={}", "--output", "-oX", "--format=f5", "--help", "-v"])
 def test_a_host_after_its_option_is_never_an_option(tmp_path: Path, host: str) -> None:
     file = tmp_path / "written"
     word = host.format(file)
@@ -235,7 +235,7 @@ def test_a_link_that_another_has_put_there_is_not_followed(tmp_path: Path) -> No
     ours.symlink_to(planted)
     for name in (planted, ours):
         with pytest.raises(UsageError, match="another user's link"):
-            sources.replace(str(name), b"up")
+            files.replace(str(name), b"up")
         done = subprocess.run(
             plugin("-H", "192.0.2.25", "-p", "0", "--output", name), stderr=-1, check=False
         )
@@ -249,18 +249,18 @@ def test_a_link_that_another_has_put_there_is_not_followed(tmp_path: Path) -> No
 def test_recordings_are_not_kept_in_a_folder_that_another_has_made(
     tmp_path: Path, name: str
 ) -> None:
-    from halfopen import smoke, smoke_report  # noqa: PLC0415
-    from halfopen.nmap_run import NmapRun  # noqa: PLC0415
+    from halfopen.model import NmapRun  # noqa: PLC0415
+    from halfopen.smoke import probes, report  # noqa: PLC0415
 
     theirs = tmp_path / name
     theirs.mkdir()
     os.chown(str(theirs), NOBODY_ELSE, NOBODY_ELSE)
     if name == "link":
         (tmp_path / "nmap-7.93").symlink_to(theirs)
-    trial = smoke.Trial("case", "25 open", NmapRun(("nmap",), 0, b"", b"", 0.1))
-    found = smoke.Examination("nmap", "7.93", [], [trial], None)
+    trial = probes.Trial("case", "25 open", NmapRun(("nmap",), 0, b"", b"", 0.1))
+    found = probes.Examination("nmap", "7.93", [], [trial], None)
     with pytest.raises(UsageError, match="another user's"):
-        smoke_report.save(found, str(tmp_path))
+        report.save(found, str(tmp_path))
 
     assert list(theirs.iterdir()) == []
 

@@ -28,7 +28,7 @@ OWN_NETWORK = ["unshare", "--net", "sh", "-c"]
 LIMIT, SHORT_LIMIT, START = 60, 15, 5
 """Seconds that all may take: plenty on a busy machine, and what suffices on an idle one; and some
 more for a start."""
-SMOKE = ["halfopen", "smoke", "--as", "json", "--timeout", str(LIMIT)]
+SMOKE = ["halfopen", "smoke", "--format", "json", "--timeout", str(LIMIT)]
 
 
 class Smoke(NamedTuple):
@@ -161,7 +161,7 @@ def test_saved_runs_have_the_layout_of_the_fixtures(host: Machine, fit: Smoke) -
 
 def replayed(machine: Machine, *files: str) -> list[dict[str, Any]]:
     """Return what `halfopen replay` makes of recordings, a target each."""
-    printed = json.loads(machine.run(["halfopen", "replay", *files, "--as", "json"]).stdout)
+    printed = json.loads(machine.run(["halfopen", "replay", *files, "--format", "json"]).stdout)
     assert printed["error"] is None
     targets: list[dict[str, Any]] = printed["targets"]
     return targets
@@ -553,7 +553,7 @@ def test_a_terminal_is_told_what_is_being_done_and_then_the_table(
 
 
 def test_junit_counts_what_the_table_shows(host: Machine) -> None:
-    words = ["halfopen", "smoke", "--as", "junit"]
+    words = ["halfopen", "smoke", "--format", "junit"]
     done = host.run([*OWN_NETWORK, 'exec "$@"', "sh", *words])  # lo is down: nothing can be asked
     suite = ET.fromstring(done.stdout)[0]  # noqa: S314  our own words
 

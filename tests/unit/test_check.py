@@ -9,21 +9,21 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import pytest
 
-from halfopen.check import (
-    Expectation,
-    Means,
-    Report,
-    Status,
-    Verdict,
-    check,
-    failure,
-    judge,
-)
+from halfopen.check import check, judge
 from halfopen.errors import CheckError, UsageError
-from halfopen.nmap_run import NmapRun
-from halfopen.plan import enough
-from halfopen.report import Observation, Outcome
-from halfopen.target import Target
+from halfopen.model import (
+    Expectation,
+    NmapRun,
+    Observation,
+    Outcome,
+    Report,
+    ScanOptions,
+    Status,
+    Target,
+    Verdict,
+    failure,
+)
+from halfopen.scan.attempts import enough
 
 NMAP = "/opt/nmap"
 SERVER = "192.0.2.25"
@@ -170,7 +170,7 @@ def checked(
     nmap: FakeNmap,
     *targets: Target,
     seconds: float = 10,
-    means: Means = Means(NMAP),
+    means: ScanOptions = ScanOptions(NMAP),
     expectation: Expectation = Expectation(),
 ) -> Report:
     """Return what a check gives, and see to it that each target has its verdict."""
@@ -315,7 +315,7 @@ def test_zones_answers_do_not_mix() -> None:
             for command in commands
         ]
 
-    report = check([one, two], time.monotonic() + 10, Means(NMAP), run=run)
+    report = check([one, two], time.monotonic() + 10, ScanOptions(NMAP), run=run)
 
     assert states(report) == ["open", "closed"]
 
@@ -396,10 +396,10 @@ def test_a_missing_nmap_is_every_targets_unknown(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.programs.USUAL_PLACES", ())
+    monkeypatch.setattr("halfopen.scan.programs.USUAL_PLACES", ())
     nmap = FakeNmap()
 
-    report = checked(nmap, MAIL, Target("192.0.2.26", 80), means=Means())
+    report = checked(nmap, MAIL, Target("192.0.2.26", 80), means=ScanOptions())
 
     assert [verdict.status for verdict in report.verdicts] == [Status.UNKNOWN] * 2
     assert all("nmap not found" in str(verdict.error) for verdict in report.verdicts)
@@ -407,12 +407,14 @@ def test_a_missing_nmap_is_every_targets_unknown(
     assert nmap.looks == []
 
 
-@pytest.mark.parametrize("means", [Means("nmap7"), Means(NMAP, sudo=True)], ids=["nmap", "sudo"])
+@pytest.mark.parametrize(
+    "means", [ScanOptions("nmap7"), ScanOptions(NMAP, sudo=True)], ids=["nmap", "sudo"]
+)
 def test_a_missing_program_is_advised_with_options_that_exist(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, means: Means
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, means: ScanOptions
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.programs.USUAL_PLACES", ())
+    monkeypatch.setattr("halfopen.scan.programs.USUAL_PLACES", ())
 
     (verdict,) = checked(FakeNmap(), MAIL, means=means).verdicts
 
@@ -425,7 +427,9 @@ def test_an_nmap_that_cannot_start_is_every_targets_unknown() -> None:
     def run(*_: object) -> List[NmapRun]:
         raise CheckError("cannot start /opt/nmap: Exec format error")
 
-    report = check([MAIL, Target("192.0.2.26", 80)], time.monotonic() + 10, Means(NMAP), run=run)
+    report = check(
+        [MAIL, Target("192.0.2.26", 80)], time.monotonic() + 10, ScanOptions(NMAP), run=run
+    )
 
     assert [verdict.status for verdict in report.verdicts] == [Status.UNKNOWN] * 2
     assert all("cannot start" in str(verdict.error) for verdict in report.verdicts)
@@ -440,7 +444,7 @@ def test_answers_stay_when_nmap_cannot_start_again_and_silence_becomes_unknown()
         return nmap(commands, 0)
 
     targets = [MAIL, Target("192.0.2.26", 25), Target("192.0.2.27", 25)]
-    report = check(targets, time.monotonic() + 10, Means(NMAP), run=run)
+    report = check(targets, time.monotonic() + 10, ScanOptions(NMAP), run=run)
 
     assert states(report) == ["open", "error", "closed"]
 
@@ -450,7 +454,7 @@ def test_what_is_no_failure_of_the_check_is_not_hidden() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        check([MAIL], time.monotonic() + 10, Means(NMAP), run=run)
+        check([MAIL], time.monotonic() + 10, ScanOptions(NMAP), run=run)
 
 
 def test_a_tight_budget_is_one_look_of_three_runs() -> None:
@@ -465,7 +469,7 @@ def test_every_look_has_the_same_deadline() -> None:
     nmap = FakeNmap({SERVER: ["silent"]})
     deadline = time.monotonic() + 10
 
-    check([MAIL], deadline, Means(NMAP), run=nmap)
+    check([MAIL], deadline, ScanOptions(NMAP), run=nmap)
 
     assert nmap.deadlines == [deadline, deadline]
 
@@ -492,7 +496,7 @@ def test_nmap_is_told_to_end_by_the_deadline() -> None:
 def test_without_plus_one_only_the_asked_port_is_scanned() -> None:
     nmap = FakeNmap()
 
-    checked(nmap, MAIL, means=Means(NMAP, plus_one=False))
+    checked(nmap, MAIL, means=ScanOptions(NMAP, plus_one=False))
 
     assert value_of(nmap.commands[0], "-p") == "25"
 
@@ -514,16 +518,16 @@ def test_sudo_never_asks_for_a_password(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("PATH", str(tmp_path))
     nmap = FakeNmap()
 
-    checked(nmap, MAIL, means=Means(NMAP, sudo=True))
+    checked(nmap, MAIL, means=ScanOptions(NMAP, sudo=True))
 
     assert nmap.commands[0][:4] == [str(sudo), "-n", NMAP, "-n"]
 
 
 def test_a_missing_sudo_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.programs.USUAL_PLACES", ())
+    monkeypatch.setattr("halfopen.scan.programs.USUAL_PLACES", ())
 
-    (verdict,) = checked(FakeNmap(), MAIL, means=Means(NMAP, sudo=True)).verdicts
+    (verdict,) = checked(FakeNmap(), MAIL, means=ScanOptions(NMAP, sudo=True)).verdicts
 
     assert verdict.status is Status.UNKNOWN
     assert "sudo not found" in str(verdict.error)
@@ -647,10 +651,10 @@ def test_names_may_take_what_asking_leaves_of_the_time_and_half_of_a_short_one(
         given.append((until, time.monotonic()))
         return {target: CheckError("no such name") for target in targets}
 
-    monkeypatch.setattr("halfopen.resolve.resolve", resolved)
+    monkeypatch.setattr("halfopen.targets.resolve.resolve", resolved)
     begin = time.monotonic()
     deadline = begin + seconds
-    check([MAIL], deadline, Means(NMAP), run=FakeNmap())
+    check([MAIL], deadline, ScanOptions(NMAP), run=FakeNmap())
 
     ((until, then),) = given
     kept = deadline - until
@@ -682,9 +686,9 @@ def test_service_names_are_sought_for_a_moment_and_never_beyond_the_deadline(
         given.append((until, time.monotonic()))
         return {}
 
-    monkeypatch.setattr("halfopen.resolve.service_names", service_names)
+    monkeypatch.setattr("halfopen.targets.resolve.service_names", service_names)
     deadline = time.monotonic() + seconds
-    check([MAIL], deadline, Means(NMAP), run=FakeNmap())
+    check([MAIL], deadline, ScanOptions(NMAP), run=FakeNmap())
 
     ((until, then),) = given
     assert until <= min(deadline, then + 0.2)

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from typing import IO, Any, Callable, Mapping, NamedTuple, Sequence
 
-import fakes
 import pytest
-from fakes import CLOSED, CLOSED_PORT, HOST, OPEN, OPEN_PORT, recording
+from support import fakes
+from support.fakes import CLOSED, CLOSED_PORT, HOST, OPEN, OPEN_PORT, recording
 
 FILES = Path(os.environ["HALFOPEN_FILES"]) if "HALFOPEN_FILES" in os.environ else None
 """The folder of the single files, if those are what is to be tested, and not the package."""
@@ -92,7 +92,7 @@ class Command:
             # current folder, and 3.13.0 fails in it once that is gone.
             start = folder / "start.py"
             path = f"import sys; sys.path.insert(0, {str(FILES / entry)!r})" if FILES else ""
-            start.write_text(f"{path}\n{before}\nfrom halfopen.entry import {entry}\n{entry}()\n")
+            start.write_text(f"{path}\n{before}\nfrom halfopen.main import {entry}\n{entry}()\n")
             program = [sys.executable, str(start)]
         mapped = [word if isinstance(word, bytes) else str(word) for word in words]
         self.argv = ["/bin/sh", "-c", via, "sh", *program, *mapped]
@@ -498,7 +498,7 @@ def test_an_nmap_in_the_current_folder_is_never_run(tmp_path: Path, path: str | 
         tmp_path,
         *PLAIN,
         env={"PATH": path},
-        before="from halfopen import programs; programs.USUAL_PLACES = ('/nowhere',)",
+        before="from halfopen.scan import programs; programs.USUAL_PLACES = ('/nowhere',)",
     ).run()
     assert_unknown(ending, "nmap not found on PATH, nor in /nowhere; install nmap", timeout=0)
     assert ending.started == 0
@@ -506,7 +506,7 @@ def test_an_nmap_in_the_current_folder_is_never_run(tmp_path: Path, path: str | 
 
 def test_without_path_nmap_is_found_in_the_usual_places(tmp_path: Path) -> None:
     fakes.fake(tmp_path, PRINTS_OPEN).rename(tmp_path / "nmap")
-    before = f"from halfopen import programs; programs.USUAL_PLACES = ({str(tmp_path)!r},)"
+    before = f"from halfopen.scan import programs; programs.USUAL_PLACES = ({str(tmp_path)!r},)"
     env: dict[str, str | None] = {"PATH": ""}
     env_of_fake = 'PATH=/usr/bin:/bin; export PATH; exec "$0".with-path'
     with_path = fakes.fake(tmp_path / "other", PRINTS_OPEN)
@@ -576,7 +576,7 @@ def test_system_databases_that_hang_cost_no_more_than_the_timeout(tmp_path: Path
     nmap = fakes.fake(tmp_path, PRINTS_OPEN)
     commands = {}
     for function, (host, port) in SLOW_LOOK_UPS.items():
-        words = ("--timeout", TIMEOUT, "--as", "nagios", "-H", host, "-p", port)
+        words = ("--timeout", TIMEOUT, "--format", "nagios", "-H", host, "-p", port)
         for entry in ENTRY_POINTS:
             commands[f"{function} {entry}"] = Command(
                 tmp_path / f"{function}-{entry}",
