@@ -163,9 +163,7 @@ def test_no_module_can_call_a_shell_and_two_can_run_programs() -> None:
             called = dotted(call.func)
             assert called not in shells, path
             assert "shell" not in {keyword.arg for keyword in call.keywords}, path
-            if re.match(
-                r"subprocess\.|os\.(posix_spawn|exec|spawn|fork)", called
-            ):
+            if re.match(r"subprocess\.|os\.(posix_spawn|exec|spawn|fork)", called):
                 runners.add(path.name)
 
     assert runners == {"process.py", "targets.py"}
