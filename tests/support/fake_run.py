@@ -79,8 +79,8 @@ class FakeNmap:
 
     @property
     def commands(self) -> List[Sequence[str]]:
-        """All commands of all looks."""
-        return [command for look in self.looks for command in look]
+        """All commands of all attempts."""
+        return [command for attempt in self.looks for command in attempt]
 
     def _run(self, command: Sequence[str]) -> NmapRun:
         port = port_of(command)

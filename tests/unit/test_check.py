@@ -29,7 +29,7 @@ from halfopen.model import (
     Verdict,
     failure,
 )
-from halfopen.scan.attempts import enough
+from halfopen.scan.attempts import longest
 
 NMAP = "/opt/nmap"
 SERVER = "192.0.2.25"
@@ -59,11 +59,11 @@ def checked(
     nmap: FakeNmap,
     *targets: Target,
     seconds: float = 10,
-    means: ScanOptions = ScanOptions(NMAP),
+    options: ScanOptions = ScanOptions(NMAP),
     expectation: Expectation = Expectation(),
 ) -> Report:
     """Return what a check gives, and see to it that each target has its verdict."""
-    report = check(targets, time.monotonic() + seconds, means, expectation, nmap)
+    report = check(targets, time.monotonic() + seconds, options, expectation, nmap)
     assert [verdict.target for verdict in report.verdicts] == list(targets)
     assert [run.argv for run in report.runs] == nmap.commands
     return report
@@ -288,7 +288,7 @@ def test_a_missing_nmap_is_every_targets_unknown(
     monkeypatch.setattr("halfopen.scan.process.USUAL_FOLDERS", ())
     nmap = FakeNmap()
 
-    report = checked(nmap, MAIL, Target("192.0.2.26", 80), means=ScanOptions())
+    report = checked(nmap, MAIL, Target("192.0.2.26", 80), options=ScanOptions())
 
     assert [verdict.status for verdict in report.verdicts] == [Status.UNKNOWN] * 2
     assert all("nmap not found" in str(verdict.error) for verdict in report.verdicts)
@@ -297,15 +297,15 @@ def test_a_missing_nmap_is_every_targets_unknown(
 
 
 @pytest.mark.parametrize(
-    "means", [ScanOptions("nmap7"), ScanOptions(NMAP, sudo=True)], ids=["nmap", "sudo"]
+    "options", [ScanOptions("nmap7"), ScanOptions(NMAP, sudo=True)], ids=["nmap", "sudo"]
 )
 def test_a_missing_program_is_advised_with_options_that_exist(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, means: ScanOptions
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: ScanOptions
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("halfopen.scan.process.USUAL_FOLDERS", ())
 
-    (verdict,) = checked(FakeNmap(), MAIL, means=means).verdicts
+    (verdict,) = checked(FakeNmap(), MAIL, options=options).verdicts
 
     assert "not found" in str(verdict.error)
     assert "--nmap7" not in str(verdict.error)
@@ -346,7 +346,7 @@ def test_what_is_no_failure_of_the_check_is_not_hidden() -> None:
         check([MAIL], time.monotonic() + 10, ScanOptions(NMAP), run=run)
 
 
-def test_a_tight_budget_is_one_look_of_three_runs() -> None:
+def test_a_tight_budget_is_one_attempt_of_three_runs() -> None:
     nmap = FakeNmap({SERVER: ["silent"]})
 
     assert states(checked(nmap, MAIL, seconds=0.6)) == ["filtered"]
@@ -354,7 +354,7 @@ def test_a_tight_budget_is_one_look_of_three_runs() -> None:
     assert len(commands) == 3
 
 
-def test_every_look_has_the_same_deadline() -> None:
+def test_every_attempt_has_the_same_deadline() -> None:
     nmap = FakeNmap({SERVER: ["silent"]})
     deadline = time.monotonic() + 10
 
@@ -385,7 +385,7 @@ def test_nmap_is_told_to_end_by_the_deadline() -> None:
 def test_without_plus_one_only_the_asked_port_is_scanned() -> None:
     nmap = FakeNmap()
 
-    checked(nmap, MAIL, means=ScanOptions(NMAP, plus_one=False))
+    checked(nmap, MAIL, options=ScanOptions(NMAP, plus_one=False))
 
     assert value_of(nmap.commands[0], "-p") == "25"
 
@@ -407,7 +407,7 @@ def test_sudo_never_asks_for_a_password(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("PATH", str(tmp_path))
     nmap = FakeNmap()
 
-    checked(nmap, MAIL, means=ScanOptions(NMAP, sudo=True))
+    checked(nmap, MAIL, options=ScanOptions(NMAP, sudo=True))
 
     assert nmap.commands[0][:4] == [str(sudo), "-n", NMAP, "-n"]
 
@@ -416,7 +416,7 @@ def test_a_missing_sudo_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("halfopen.scan.process.USUAL_FOLDERS", ())
 
-    (verdict,) = checked(FakeNmap(), MAIL, means=ScanOptions(NMAP, sudo=True)).verdicts
+    (verdict,) = checked(FakeNmap(), MAIL, options=ScanOptions(NMAP, sudo=True)).verdicts
 
     assert verdict.status is Status.UNKNOWN
     assert "sudo not found" in str(verdict.error)
@@ -548,7 +548,7 @@ def test_names_may_take_what_asking_leaves_of_the_time_and_half_of_a_short_one(
     ((until, then),) = given
     kept = deadline - until
     if seconds == 10:
-        assert kept == pytest.approx(enough())
+        assert kept == pytest.approx(longest())
     else:
         assert (deadline - then) / 2 - 1e-6 <= kept <= (deadline - begin) / 2 + 1e-6
 
