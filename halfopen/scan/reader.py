@@ -21,7 +21,7 @@ else:
 
     del sys.modules["multiprocessing"]
 
-# What nmap says on stderr or as errormsg (7.70 to 7.93) when it may not scan.
+# What nmap says on stderr or as errormsg (7.70 to 7.991) when it may not scan.
 _NOT_ALLOWED = (
     "requires root privileges|open a raw socket|dnet: Failed to open|Operation not permitted|"
     "permission to capture"
@@ -160,8 +160,12 @@ class _Scan:
         """Raise CheckError if nmap could not send its SYN: it says so on stderr, and goes on."""
         if len(self.stderr) >= _MOST_SAID - 2:  # decoded and stripped
             raise CheckError("nmap's messages have no end; run it by hand to see them")
-        failed = rf"=> (.+)\nOffending packet: TCP \S+ > {re.escape(address)}:{port} "
-        causes = re.findall(failed, self.stderr)
+        # Every refused packet to the address counts, except where nmap names another port; 7.991
+        # puts IPv6 addresses in brackets. A form that is not known here counts, too.
+        to = re.escape(address)
+        other_port = rf"\nOffending packet: TCP \S+ > \[?{to}\]?:(?!{port} )[0-9]+ "
+        failed = rf"^sendto .*, {to}, [0-9]+\) => (.+)$(?!{other_port})"
+        causes = re.findall(failed, self.stderr, re.M)
         if "Omitting future" in self.stderr:  # after the tenth, whichever host it was about
             causes += re.findall(r"^sendto .*=> (.+)", self.stderr, re.M)
         # No route to host: the kernel had no answer to ARP, which is the target's silence.
