@@ -25,7 +25,7 @@ go_along() {
 }
 for name in $(compgen -e); do
     case $name in
-        *_proxy | *_PROXY | PIP_* | SSL_CERT_* | REQUESTS_CA_BUNDLE | CURL_CA_BUNDLE | HALFOPEN_DEBIAN_MIRROR)
+        *_proxy | *_PROXY | PIP_* | SSL_CERT_FILE | REQUESTS_CA_BUNDLE | CURL_CA_BUNDLE | HALFOPEN_DEBIAN_MIRROR)
             environment+=("$name=${!name}")
             go_along "${!name}"
             ;;

@@ -12,7 +12,7 @@ from halfopen.errors import CheckError, HopelessError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, NoReturn, Optional, Sequence, Set, Union
+    from typing import Callable, Dict, List, NoReturn, Optional, Sequence, Set, Union
 
 USUAL_FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where Debian, Red Hat, Alpine and a local build put programs: some monitors empty PATH."""
@@ -127,7 +127,7 @@ def _spawn(argv: "Sequence[str]", streams: "Sequence[int]") -> int:
             return os.posix_spawn(  # novm
                 argv[0],
                 list(argv),
-                os.environ,
+                {**os.environ, **_for_sudo(argv)},
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, stream, number)  # novm
                     for number, stream in enumerate(streams)
@@ -141,6 +141,12 @@ def _spawn(argv: "Sequence[str]", streams: "Sequence[int]") -> int:
         except ValueError:
             pass  # it does not take an environment that has a variable without a name
     return _fork(argv, streams)
+
+
+def _for_sudo(argv: "Sequence[str]") -> "Dict[str, str]":
+    """Return what sudo has to find in its environment: diagnosis.py reads what it says."""
+    by_sudo = any(os.path.basename(word) == "sudo" for word in argv)
+    return {"LC_ALL": "C"} if by_sudo else {}
 
 
 def _fork(argv: "Sequence[str]", streams: "Sequence[int]") -> int:
@@ -174,6 +180,7 @@ def _become(argv: "Sequence[str]", streams: "Sequence[int]", failing: int) -> "N
         for ignored in _IGNORED_BY_PYTHON:
             signal.signal(ignored, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.environ.update(_for_sudo(argv))
         os.execv(argv[0], list(argv))  # noqa: S606  no shell is wanted
     except OSError as error:
         os.write(failing, b"%d" % (error.errno or errno.EINVAL))
@@ -217,14 +224,16 @@ def _cannot_start(program: str, error: OSError) -> str:
     advice = {
         errno.ENOENT: "install nmap, or name it with --nmap",
         errno.EACCES: "make it executable for this user, or name another with --nmap",
-        # It has a capability that our bounding set lacks.
-        errno.EPERM: "allow CAP_NET_RAW here; containers drop it: --cap-add NET_RAW",
         errno.ENOEXEC: "it is not a program for this machine; reinstall nmap",
         errno.EAGAIN: "raise the limit of processes (ulimit -u)",
         errno.ENOMEM: "free some memory",
         errno.EMFILE: "raise the limit (ulimit -n)",
         errno.ETXTBSY: "it is being written; try again after that",
     }.get(error.errno or 0, "check that nmap runs by hand")
+    if error.errno == errno.EPERM:
+        from halfopen.scan.diagnosis import why_no_exec  # noqa: PLC0415  not before nmap starts
+
+        advice = why_no_exec(program)
     # Not strerror: Python 3.7 puts the path into it.
     why = os.strerror(error.errno) if error.errno else str(error)
     return f"cannot start {program}: {why}; {advice}"

@@ -151,8 +151,8 @@ def test_a_replay_prints_one_line_and_exits_as_a_monitor_expects(case: Case) -> 
     assert first.startswith(f"TCP HALF-OPEN {NAGIOS_WORDS[expected['exit']]} - ")
     if "targets" in expected:
         assert len(more) == (0 if len(expected["targets"]) == 1 else len(expected["targets"]))
-        for target, line in zip(expected["targets"], more or [first]):
-            assert answer(target) in line
+        for target in expected["targets"]:
+            assert [answer(target) in line for line in more or [first]].count(True) == 1
         timed = [one for one in expected["targets"] if one["state"] == "open" and one["rtt"]]
         assert ("=" in first.partition(" | ")[2]) == bool(timed)
     else:

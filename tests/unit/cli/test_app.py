@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List, NamedTuple
 
 import jsonschema
 import pytest
-from test_check import FakeNmap, addresses_of, port_of, value_of
+from support.fake_run import FakeNmap, addresses_of, port_of, value_of
 from test_formats import SCHEMA
 from test_parse import service_port
 

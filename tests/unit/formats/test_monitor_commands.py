@@ -11,9 +11,9 @@ from typing import Callable
 
 import pytest
 from support import fakes
+from support.fake_run import CRASH
 from support.fakes import CLOSED, CLOSED_PORT, HOST, OPEN, OPEN_PORT, recording
 from test_app import BOTH, HALFOPEN, Commands, run
-from test_check import CRASH
 from test_formats import EXIT_CODES
 from test_process import ENTRY_POINTS, HANGS, PRINTS_OPEN, Command, Ending, run_all
 

@@ -13,8 +13,8 @@ from typing import Callable, Dict, List, Mapping, Sequence
 
 import jsonschema
 import pytest
+from support.fake_run import NAMES, FakeNmap
 from test_app import Ended, Left
-from test_check import NAMES, FakeNmap
 from test_formats import SCHEMA
 from test_parse import service_port
 

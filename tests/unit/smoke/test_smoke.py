@@ -13,9 +13,9 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 from xml.etree import ElementTree as ET
 
 import pytest
+from support.fake_run import HOST, PORT, RUN, SAYS, addresses_of, port_of
 from test_app import HALFOPEN, Commands
 from test_app import run as run  # noqa: PLC0414  the fixture
-from test_check import HOST, PORT, RUN, SAYS, addresses_of, port_of
 
 from halfopen import check, model
 from halfopen.errors import CheckError, UsageError
