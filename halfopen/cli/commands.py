@@ -3,7 +3,6 @@
 import sys
 from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence
 
-from halfopen import files
 from halfopen.check import check
 from halfopen.cli import options
 from halfopen.cli.options import Command
@@ -86,6 +85,8 @@ def read_targets(  # noqa: PLR0913  the three ways to name targets
 
 
 def _from_file(file: str, family: Optional[int]) -> List[Target]:
+    from halfopen import files  # noqa: PLC0415  what only --targets needs
+
     source = "standard input" if file == "-" else file
     data = files.read(file)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[:2].count(0) == 1:

@@ -20,7 +20,7 @@ from halfopen.formats.registry import Output
 
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.devnull)
 MANY = settings(
-    max_examples=int(os.environ.get("HALFOPEN_TEST_LINES", "100")),
+    max_examples=int(os.environ.get("HALFOPEN_TEST_LINES", "60")),
     derandomize=True,
     deadline=None,
     database=None,
