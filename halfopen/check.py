@@ -69,7 +69,7 @@ def check(  # noqa: PLR0913  what a check is made of: the last two have defaults
 
     try:
         scanner = _Scanner(program(options), options.plus_one, deadline, run, meanwhile, runs)
-        addresses = _resolved(targets, deadline, resolver, outcomes)
+        addresses = _resolved(resolver or resolve.resolve, targets, deadline, outcomes)
         scans = len(_scans(addresses)) or 1
         for attempt in attempts.plan(deadline - time.monotonic(), scans):
             unanswered = {t: a for t, a in addresses.items() if _is_unanswered(outcomes.get(t))}
@@ -110,17 +110,14 @@ def program(options: ScanOptions) -> List[str]:
 
 
 def _resolved(
-    targets: Sequence[Target],
-    deadline: float,
-    resolver: Optional[Resolve],
-    outcomes: Dict[Target, Outcome],
+    resolver: Resolve, targets: Sequence[Target], deadline: float, outcomes: Dict[Target, Outcome]
 ) -> Dict[Target, Address]:
     """Return the targets that have an address; the others' errors go to `outcomes`.
 
     Leaves time to ask: one dead name must not cost the others' verdicts.
     """
     left = deadline - time.monotonic()
-    found = (resolver or resolve.resolve)(targets, deadline - min(attempts.longest(), left / 2))
+    found = resolver(targets, deadline - min(attempts.longest(), left / 2))
     outcomes.update({t: error for t, error in found.items() if isinstance(error, CheckError)})
     return {t: address for t, address in found.items() if isinstance(address, Address)}
 

@@ -167,7 +167,8 @@ def test_watch_hands_its_options_on(run: Run, asked: Mapping[str, Sequence[objec
     plain = Schedule(interval=2, rounds=None, duration=None, timeout=10)
     assert asked["watch"] == ([Target(WEB1, 443)], plain, ScanOptions("/opt/nmap"), "text")
     words = "--interval 10s --duration 1.5h --count 9 --format json --sudo -6 --no-plus-one -t 7"
-    run("watch", *words.split(), "--nmap", "/my/nmap", "[2001:db8::11]:443")
+    words += " --nmap /my/nmap"
+    run("watch", *words.split(), "[2001:db8::11]:443")
     assert asked["watch"] == (
         [Target("2001:db8::11", 443, 6)],
         Schedule(interval=10, rounds=9, duration=5400, timeout=7),
