@@ -59,7 +59,7 @@ def main(
         parsed = given
     command, raw = parsed
     if command in (options.WAIT, options.WATCH):
-        refuse_command_after_targets(typed, raw["words"])
+        refuse_command_after_targets(typed, raw["arguments"])
     return _RUN[command.name](command, read(command, raw))
 
 
@@ -104,7 +104,7 @@ def _targets(values: "Values", parse: Parse, deadline: float) -> List[Target]:
     return call_by(
         lambda: read_targets(
             parse,
-            values["words"],
+            values["arguments"],
             values["host"],
             values["port"],
             values["targets"],
@@ -147,7 +147,7 @@ def _replay(command: Command, values: "Values") -> Output:
     try:
         found = call_by(
             lambda: replay(
-                values["words"],
+                values["arguments"],
                 deadline,
                 values["host"],
                 None if port is None else parse_port(port),

@@ -72,5 +72,5 @@ def _parse(command: "options.Command", typed: "Sequence[str]") -> "Optional[Pars
             return None
     if arguments and not command.arguments:
         return None
-    raw["words"] = tuple(arguments)
+    raw["arguments"] = tuple(arguments)
     return command, raw

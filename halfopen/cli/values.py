@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Reader = Callable[[str, str], object]
     """The option's name and the text given, to the value; raises UsageError for a wrong text."""
     Raw = Dict[str, Any]
-    """An option's key to what was typed: a text or None, True or False; "words": the arguments."""
+    """An option's key to what was typed: a text or None, True or False; also the arguments."""
     Values = Dict[str, Any]
     """The same after reading; "family" in place of -4 and -6."""
 
@@ -151,7 +151,7 @@ def _code(text: str) -> "Optional[int]":
 
 def read(command: "Command", raw: "Raw") -> "Values":
     """Return what was typed as values; raise UsageError for the first that is wrong."""
-    found: Values = {"words": raw["words"]}
+    found: Values = {"arguments": raw["arguments"]}
     for option in command.options:
         text = raw[option.key]
         found[option.key] = (

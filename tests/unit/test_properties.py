@@ -205,7 +205,7 @@ def test_any_exit_map_gives_codes_that_the_caller_knows_or_a_usage_error(
     text: str, format_name: str
 ) -> None:
     untyped = {option.key: option.untyped() for option in options.CHECK.options}
-    typed = {**untyped, "format": format_name, "exit": text, "words": ()}
+    typed = {**untyped, "format": format_name, "exit": text, "arguments": ()}
     try:
         codes = values.read(options.CHECK, typed)["exit"]
     except UsageError as error:
