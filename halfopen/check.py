@@ -101,11 +101,7 @@ def _by_round_trip(rtt: Optional[float], expectation: Expectation) -> Status:
 
 def program(options: ScanOptions) -> List[str]:
     """Return how to call nmap; raise CheckError if it, or sudo, is not there."""
-    nmap = process.find_program(options.nmap)
-    if options.sudo:
-        sudo = process.find_program("sudo", "install sudo, or leave out --sudo")
-        return [*options.prefix, sudo, "-n", nmap]
-    return [*options.prefix, nmap, *(["--privileged"] if nmap_needs_telling(nmap) else [])]
+    return [*options.prefix, *process.calling(options.nmap, options.sudo, nmap_needs_telling)]
 
 
 def _resolved(
@@ -169,7 +165,7 @@ def _ask(
 ) -> Dict[Target, Outcome]:
     """Ask once about all targets, side by side; return what was seen of each."""
     scans = [scan for scan in _scans(addresses) for _ in range(attempt.runs)]
-    time_left = scanner.deadline - time.monotonic()
+    time_left = scanner.deadline - process.reckoned()
     commands = [
         list(scanner.program)
         + command.argv(

@@ -8,8 +8,8 @@ import time
 from typing import NamedTuple, Optional, Sequence
 
 from halfopen.errors import HopelessError
-from halfopen.formats import render
-from halfopen.formats.registry import CONVENTIONS, Output, printable
+from halfopen.formats import json as json_format
+from halfopen.formats.registry import FORMATS, Output, printable
 from halfopen.model import ScanOptions, Target
 from halfopen.runbook import schedule, terminal
 from halfopen.runbook.schedule import Result, Stop, Waited, Wish
@@ -64,7 +64,7 @@ def _waited_json(waited: Waited) -> str:
             "seconds": round(waited.seconds, 3),
             "looks": waited.looks,
             "targets": [
-                {**render.json_target(verdict), "reached": reached}
+                {**json_format.target(verdict), "reached": reached}
                 for verdict, reached in zip(waited.verdicts, waited.reached)
             ],
         }
@@ -131,7 +131,7 @@ def _hopeless(seen: schedule.Seen) -> bool:
 
 
 def _watch_code(rows: terminal.Rows) -> int:
-    return CONVENTIONS["text"].codes[terminal.worst(rows)]
+    return FORMATS["text"].codes[terminal.worst(rows)]
 
 
 def _seen_json(number: int, seen: schedule.Seen) -> str:
@@ -140,6 +140,6 @@ def _seen_json(number: int, seen: schedule.Seen) -> str:
             "version": 1,
             "time": terminal.stamp(seen.when),
             "look": number,
-            "targets": [render.json_target(verdict) for verdict in seen.verdicts],
+            "targets": [json_format.target(verdict) for verdict in seen.verdicts],
         }
     )

@@ -197,7 +197,7 @@ def wait(
     for _ in looks(wish.every, stop, lambda: show(stand()), wish.within):
         deadline = time.monotonic() + _budget(wish.every, targets)
         found = _naming(
-            "--within" if deadline > end else "--every",
+            "--timeout" if deadline > end else "--interval",
             look(targets, min(end, deadline)).verdicts,
         )
         if stop.number:
@@ -250,6 +250,6 @@ def watch(  # noqa: PLR0913  what a watch is made of
         found = look(targets, time.monotonic() + _budget(every, targets)).verdicts
         if stop.number:  # it was cut short
             return
-        yield Seen(when, tuple(_naming("--every", found)))
+        yield Seen(when, tuple(_naming("--interval", found)))
         if number == count:
             return

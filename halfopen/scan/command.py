@@ -56,7 +56,7 @@ def timing(rtt_timeout: float, hosts: int) -> "List[str]":
     """Return the timing options: wait 2 * rtt_timeout for a silent port, neither less nor more.
 
     nmap would wait for 1000 ms before its first retransmission to two ports or more; --min-rate
-    makes it send as soon as the RTT timeout has passed (all versions from 7.70 to 7.93). The
+    makes it send as soon as the RTT timeout has passed (all versions from 7.70 to 7.991). The
     rate of 20 packets a second for each host sends to all of them within 0.1 s.
     """
     rtt = _milliseconds(rtt_timeout)

@@ -12,7 +12,7 @@ from halfopen.errors import CheckError, HopelessError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, NoReturn, Optional, Sequence, Set, Union
+    from typing import Callable, Dict, List, NoReturn, Optional, Sequence, Set, Union
 
 USUAL_FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where Debian, Red Hat, Alpine and a local build put programs: some monitors empty PATH."""
@@ -49,6 +49,17 @@ def find_program(name: str, advice: str = "install nmap, or name it with --nmap"
             return path
     usual = ", ".join(USUAL_FOLDERS[:3])
     raise HopelessError(f"{name} not found on PATH, nor in {usual}; {advice}")
+
+
+def calling(nmap: str, sudo: bool, needs_telling: "Callable[[str], bool]") -> "List[str]":
+    """Return how to call nmap; raise HopelessError if it, or sudo, is not there.
+
+    needs_telling: diagnosis.nmap_needs_telling, which root need not load.
+    """
+    path = find_program(nmap)
+    if sudo:
+        return [find_program("sudo", "install sudo, or leave out --sudo"), "-n", path]
+    return [path, *(["--privileged"] if needs_telling(path) else [])]
 
 
 # -- one process --------------------------------------------------------------------------------
@@ -228,18 +239,29 @@ def _cannot_start(program: str, error: OSError) -> str:
     return f"cannot start {program}: {why}; {advice}"
 
 
-def start_early(argv: "Sequence[str]") -> None:
+def start_early(argv: "Sequence[str]", reckoned: float) -> None:
     """Start nmap before anything takes signals; take() returns it.
+
+    `reckoned`: when its time limit was reckoned (`time.monotonic` seconds).
 
     Signals wait until let_signals_in(). An nmap that cannot be started is not mentioned: whoever
     calls start() then is told.
     """
     global _early
     _mask.append(signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS))
-    try:  # noqa: SIM105  contextlib takes longer to load
+    try:
         _early = start(argv)
+        _early.started = reckoned
     except Exception:  # noqa: BLE001, S110  see above
         pass
+
+
+def reckoned() -> float:
+    """Return of what time to reckon the next nmap's limit: now, or as the early one's was.
+
+    The limit is exact below 4 s, and take() wants the same arguments.
+    """
+    return _early.started if _early else time.monotonic()
 
 
 def let_signals_in() -> None:

@@ -183,26 +183,30 @@ class _Scan:
 def _not_sent(stderr: str, address: str, port: int) -> List[str]:
     """Return why nmap could not send to a port, by the messages that may be about it.
 
-    Two lines a packet: "sendto in FUNCTION: sendto(...) => CAUSE" and "Offending packet: TCP ...".
+    Two lines a packet: "sendto in FUNCTION: sendto(..., ADDRESS, 16) => CAUSE" and "Offending
+    packet: TCP ...". Every packet to the address counts, except where nmap names another port.
     After the tenth nmap omits them, whichever host it was about.
     """
-    about_it, all_causes, omitted, cause = [], [], False, ""
-    for line in stderr.split("\n"):
+    about_it, all_causes = [], []
+    lines = stderr.split("\n")
+    for line, following in zip(lines, [*lines[1:], ""]):
         if line.startswith("sendto "):
-            cause = line.rpartition("=> ")[2]
+            call, _, cause = line.rpartition(" => ")
             all_causes.append(cause)
-        elif line.startswith("Offending packet: TCP "):
-            if cause and line.partition(" > ")[2].split(" ")[0] in _written(address, port):
+            if f", {address}, " in call and not _names_another_port(following, address, port):
                 about_it.append(cause)
-            cause = ""
-        elif line.startswith("Omitting future"):
-            omitted = True
+    omitted = any(line.startswith("Omitting future") for line in lines)
     return about_it + all_causes if omitted else about_it
 
 
-def _written(address: str, port: int) -> Tuple[str, str]:
-    """Return how nmap writes where a packet goes: up to 7.95, and 7.991 if it is IPv6."""
-    return f"{address}:{port}", f"[{address}]:{port}"
+def _names_another_port(line: str, address: str, port: int) -> bool:
+    """Return whether a packet to the address was for another port. 7.991 has IPv6 in brackets."""
+    to = line.partition(" > ")[2]
+    for host in (f"{address}:", f"[{address}]:"):
+        if line.startswith("Offending packet: TCP ") and to.startswith(host):
+            number = to[len(host) :].partition(" ")[0]
+            return number.isdigit() and number != str(port)
+    return False
 
 
 def _believed(seen: Dict[str, str], port: int) -> Tuple[str, str]:

@@ -27,13 +27,6 @@ def as_nobody(*more: str, keep: str = "") -> list[str]:
     return ["setpriv", *NOBODY_ELSE, *caps, *more]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _tools() -> None:
-    absent = [tool for tool in ("setcap", "setpriv") if not shutil.which(tool, path=TOOL_PATH)]
-    if absent:
-        pytest.skip("needs " + ", ".join(absent))
-
-
 def setcap(path: Path, capability: str) -> None:
     tool = shutil.which("setcap", path=TOOL_PATH)
     assert tool

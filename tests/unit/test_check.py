@@ -592,7 +592,7 @@ def test_a_services_database_that_hangs_costs_the_name_alone(
     (verdict,) = checked(FakeNmap(), MAIL).verdicts
 
     assert (verdict.state, verdict.service) == ("open", "")
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 25
 
 
 def test_an_interface_that_is_not_there_is_that_targets_failure_alone() -> None:

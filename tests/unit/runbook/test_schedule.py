@@ -512,8 +512,8 @@ def test_a_lack_of_time_names_an_option_that_the_command_has() -> None:
         (watched,) = schedule.watch([A], 2.0, stop, look, count=1)
         waited = schedule.wait([A], Wish(within=0.05), stop, look)
 
-    assert str(watched.verdicts[0].error).startswith("no time left to ask; raise --every, or")
-    assert str(waited.verdicts[0].error).startswith("no time left to ask; raise --within, or")
+    assert str(watched.verdicts[0].error).startswith("no time left to ask; raise --interval, or")
+    assert str(waited.verdicts[0].error).startswith("no time left to ask; raise --timeout, or")
     assert isinstance(watched.verdicts[0].error, NoTimeError)
 
 
@@ -540,7 +540,7 @@ def test_a_signal_ends_waiting_and_the_nmap_that_runs(
         os.kill(os.getpid(), number)
         began = time.monotonic()
         assert stop.wait(began + 30)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 25
 
     assert stop.number == number
     assert ended_by == ["nmap killed"]

@@ -1,10 +1,12 @@
 """What a series of looks adds up to."""
 
+from types import SimpleNamespace
 from typing import List, Optional
 
 import pytest
 from test_formats import seen
 
+from halfopen.runbook import statistics
 from halfopen.runbook.statistics import STRIP, Change, Tally
 
 BEGIN = 1600000000.0
@@ -50,7 +52,7 @@ def test_another_reason_for_the_same_state_is_no_change() -> None:
 
 
 def test_the_time_is_now_if_nobody_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("halfopen.runbook.statistics.time.time", lambda: BEGIN + 7)
+    monkeypatch.setattr(statistics, "time", SimpleNamespace(time=lambda: BEGIN + 7))
     tally = Tally()
 
     tally.add(seen("open"))

@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 import pytest
@@ -419,9 +420,15 @@ LONG = [
 ]
 
 
+def set_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    """Set the clock of what is shown, and not that of all."""
+    clock = SimpleNamespace(time=lambda: now, strftime=time.strftime, localtime=time.localtime)
+    monkeypatch.setattr(terminal, "time", clock)
+
+
 @pytest.fixture
 def _now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("halfopen.runbook.terminal.time.time", lambda: BEGIN + 5)
+    set_clock(monkeypatch, BEGIN + 5)
 
 
 @pytest.mark.usefixtures("_now")
@@ -449,7 +456,7 @@ def test_before_the_first_look_nothing_is_told() -> None:
 def test_since_when_has_the_date_after_a_day(
     monkeypatch: pytest.MonkeyPatch, later: int, since: str
 ) -> None:
-    monkeypatch.setattr("halfopen.runbook.terminal.time.time", lambda: BEGIN + later)
+    set_clock(monkeypatch, BEGIN + later)
 
     assert f" {since} " in plain(terminal.screen([row("open")], 100, 24))[1]
 

@@ -19,7 +19,7 @@ from test_app import run as run  # noqa: PLC0414  the fixture
 
 from halfopen import check, model
 from halfopen.errors import CheckError, UsageError
-from halfopen.formats.registry import CONVENTIONS
+from halfopen.formats.registry import FORMATS
 from halfopen.model import LATE, NmapRun
 from halfopen.replay import replay
 from halfopen.scan import runner
@@ -1092,18 +1092,18 @@ def test_the_command_exits_2_for_a_fault(
     wrong = {"open": "closed", "closed": "open", "filtered": "closed"}
     world.says = lambda _, true: wrong[true] if true == state else true
 
-    assert ready(HALFOPEN, "smoke", "--as", "json").code == code
+    assert ready(HALFOPEN, "smoke", "--format", "json").code == code
 
 
 def test_the_command_exits_3_where_it_could_not_tell(ready: Commands, world: World) -> None:
     world.plain = {("closed", 4): "filtered"}
 
-    assert ready(HALFOPEN, "smoke", "--as", "junit").code == 3
+    assert ready(HALFOPEN, "smoke", "--format", "junit").code == 3
 
 
 @pytest.mark.parametrize(("form", "begins"), [("text", "means "), ("json", "{"), ("junit", "<?")])
 def test_the_command_prints_each_form(ready: Commands, form: str, begins: str) -> None:
-    assert ready(HALFOPEN, "smoke", "--as", form).stdout.startswith(begins)
+    assert ready(HALFOPEN, "smoke", "--format", form).stdout.startswith(begins)
 
 
 def test_the_command_saves_where_it_is_told(ready: Commands, tmp_path: Path) -> None:
@@ -1116,10 +1116,10 @@ def test_the_command_saves_where_it_is_told(ready: Commands, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "name"),
     [
-        (["--as", "nagios"], "'nagios' is not one of text, json, junit"),
-        (["--as", "xml"], "'xml' is not one of text, json, junit"),
-        (["--as", "JSON"], "'JSON' is not one of text, json, junit"),
-        (["--as"], "--as"),
+        (["--format", "nagios"], "'nagios' is not one of text, json, junit"),
+        (["--format", "xml"], "'xml' is not one of text, json, junit"),
+        (["--format", "JSON"], "'JSON' is not one of text, json, junit"),
+        (["--format"], "--format"),
         (["--timeout", "soon"], "'soon'"),
         (["--timeout", "0"], "'0'"),
         (["-t", "-1"], "-1"),
@@ -1140,11 +1140,11 @@ def test_wrong_words_are_refused_before_anything_is_asked(
 
 
 @pytest.mark.parametrize("words", [[], ["--bogus"]])
-@pytest.mark.parametrize("convention", sorted({*CONVENTIONS} - {"text", "json"}))
+@pytest.mark.parametrize("format_name", sorted({*FORMATS} - {"text", "json"}))
 def test_the_exit_codes_of_the_monitor_hosts_are_not_its_own(
-    ready: Commands, convention: str, words: List[str]
+    ready: Commands, format_name: str, words: List[str]
 ) -> None:
-    assert ready(HALFOPEN, "smoke", "--as", convention, *words).code == 3
+    assert ready(HALFOPEN, "smoke", "--format", format_name, *words).code == 3
 
 
 @pytest.mark.parametrize(
