@@ -14,6 +14,7 @@ from typing import (
     Optional,
     Sequence,
     Tuple,
+    Union,
 )
 
 from halfopen.errors import CheckError, HalfopenError, NoTimeError
@@ -37,13 +38,17 @@ from halfopen.targets import resolve
 Run = Callable[[Sequence[Sequence[str]], float, Optional[Callable[[], None]]], List[NmapRun]]
 """What runner.run_all is; a test puts recordings in its place."""
 
+Resolve = Callable[[Sequence[Target], float], Dict[Target, Union[Address, CheckError]]]
+"""What resolve.resolve is, the default; whoever checks again and again gives a Resolver's."""
 
-def check(
+
+def check(  # noqa: PLR0913  what a check is made of: the last two have defaults that fit
     targets: Sequence[Target],
     deadline: float,
     options: ScanOptions = ScanOptions(),
     expectation: Expectation = Expectation(),
     run: Run = runner.run_all,
+    resolver: Optional[Resolve] = None,
 ) -> Report:
     """Return the verdict on each target by `deadline` (`time.monotonic` seconds).
 
@@ -64,7 +69,7 @@ def check(
 
     try:
         scanner = _Scanner(program(options), options.plus_one, deadline, run, meanwhile, runs)
-        addresses = _resolved(targets, deadline, outcomes)
+        addresses = _resolved(resolver or resolve.resolve, targets, deadline, outcomes)
         scans = len(_scans(addresses)) or 1
         for attempt in attempts.plan(deadline - time.monotonic(), scans):
             unanswered = {t: a for t, a in addresses.items() if _is_unanswered(outcomes.get(t))}
@@ -105,14 +110,14 @@ def program(options: ScanOptions) -> List[str]:
 
 
 def _resolved(
-    targets: Sequence[Target], deadline: float, outcomes: Dict[Target, Outcome]
+    resolver: Resolve, targets: Sequence[Target], deadline: float, outcomes: Dict[Target, Outcome]
 ) -> Dict[Target, Address]:
     """Return the targets that have an address; the others' errors go to `outcomes`.
 
     Leaves time to ask: one dead name must not cost the others' verdicts.
     """
     left = deadline - time.monotonic()
-    found = resolve.resolve(targets, deadline - min(attempts.longest(), left / 2))
+    found = resolver(targets, deadline - min(attempts.longest(), left / 2))
     outcomes.update({t: error for t, error in found.items() if isinstance(error, CheckError)})
     return {t: address for t, address in found.items() if isinstance(address, Address)}
 

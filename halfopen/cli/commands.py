@@ -166,23 +166,25 @@ def _watched(values: "Values") -> List[Target]:
 
 
 def _wait(_: Command, values: "Values") -> Output:
-    from halfopen.runbook import operate, schedule  # noqa: PLC0415  what only this command needs
+    from halfopen.runbook import wait  # noqa: PLC0415  what only this command needs
 
-    wish = schedule.Wish(
+    condition = wait.Condition(
         values["state"],
         values["timeout"],
         values["interval"],
         values["successes"],
         values["any"],
     )
-    return operate.wait(_watched(values), wish, _scan_options(values), values["format"])
+    return wait.run(_watched(values), condition, _scan_options(values), values["format"])
 
 
 def _watch(_: Command, values: "Values") -> Output:
-    from halfopen.runbook import operate  # noqa: PLC0415  what only this command needs
+    from halfopen.runbook import schedule, watch  # noqa: PLC0415  what only this command needs
 
-    span = operate.Span(values["interval"], values["count"], values["duration"])
-    return operate.watch(_watched(values), span, _scan_options(values), values["format"])
+    rounds = schedule.Schedule(
+        values["interval"], values["count"], values["duration"], values["timeout"]
+    )
+    return watch.run(_watched(values), rounds, _scan_options(values), values["format"])
 
 
 def _smoke(_: Command, values: "Values") -> Output:
