@@ -7,40 +7,28 @@ import sys
 from typing import Callable, NoReturn, Sequence
 
 from halfopen.errors import HalfopenError
-from halfopen.formats.registry import (
-    FORMATS,
-    PLUGIN_FORMAT,
-    Output,
-    asked_for,
-    option_value,
-    output,
-)
+from halfopen.formats.registry import FORMATS, Output, output
 from halfopen.model import Report, Status, failure
-from halfopen.scan import head_start, runner
+from halfopen.scan import process
 
 Main = Callable[[Sequence[str]], Output]
 
 
-def leave(main: Main, format_name: str) -> NoReturn:
-    """Run `main` on the command line's words, print what it returns, and end the process.
+def leave(main: Main, format_name: str, file: str = "") -> NoReturn:
+    """Run `main` on the command line, print what it returns, and end the process.
 
-    Whatever `main` raises becomes UNKNOWN, in the format that the words name with --format, or
-    else in the given one.
+    Whatever `main` raises becomes UNKNOWN in the format, and goes to the file if one is named.
     """
-    words = sys.argv[1:]
-    name = asked_for(words, format_name)
-    checks = format_name == PLUGIN_FORMAT or words[:1] == ["check"]
-    file = option_value(words, "--output") if checks else ""
-    _take_signals(name)
+    _take_signals(format_name)
     try:
-        result = main(words)
+        result = main(sys.argv[1:])
     except HalfopenError as error:
-        result = _failed(error, name, file)
+        result = _failed(error, format_name, file)
     except BaseException as error:  # noqa: BLE001  a bug of ours is no verdict on a server
-        result = _failed(HalfopenError(_bug(error)), name, file)
-    runner.kill_all()
+        result = _failed(HalfopenError(_bug(error)), format_name, file)
+    process.kill_all()
     if result.file:
-        result = _written(result, name)
+        result = _written(result, format_name)
     _print(result)
     # Not sys.exit: nothing that is left to tidy up may change the code, or take time.
     os._exit(result.code)
@@ -80,11 +68,11 @@ def _bug(error: BaseException) -> str:
 
 def _take_signals(format_name: str) -> None:
     if FORMATS[format_name].code_on_signal:
-        runner.exit_on_signals(FORMATS[format_name].codes[Status.UNKNOWN])
-    for number in head_start.ENDING_SIGNALS:
+        process.exit_on_signals(FORMATS[format_name].codes[Status.UNKNOWN])
+    for number in process.ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
-            signal.signal(number, runner.end_by_signal)
-    head_start.let_signals_in()
+            signal.signal(number, process.end_by_signal)
+    process.let_signals_in()
 
 
 def _encoded(text: str) -> bytes:

@@ -76,33 +76,6 @@ def printable(text: str) -> str:
     )
 
 
-def asked_for(words: Sequence[str], default: str) -> str:
-    """Return the format that the words ask for: they may not have been parsed, or be wrong.
-
-    Commands with an --format of their own know `json`, and no monitor's.
-    """
-    name = option_value(words, "--format").lower()  # F5, in a wrong word, still means f5
-    own = default != PLUGIN_FORMAT and words[0:1] and words[0] in _COMMANDS_WITH_THEIR_OWN
-    return name if name in (("json",) if own else FORMATS) else default
-
-
-_COMMANDS_WITH_THEIR_OWN = ("wait", "watch", "smoke")
-
-
-def option_value(words: Sequence[str], option: str) -> str:
-    """Return what follows the option, `OPTION WORD` or `OPTION=WORD`; empty if it is not there.
-
-    Given twice, the last one counts, as it does for typer.
-    """
-    value = ""
-    for word, following in zip(words, [*words[1:], ""]):
-        if word == option:
-            value = following
-        elif word.startswith(option + "="):
-            value = word[len(option) + 1 :]
-    return value
-
-
 def listing() -> str:
     """Return a table of all formats with their exit codes."""
     rows = [("FORMAT", "OPEN", "CLOSED", "FILTERED", "FAILED", "FOR")]

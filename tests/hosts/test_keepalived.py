@@ -22,11 +22,11 @@ VRRP = (EXAMPLES / "keepalived/vrrp.conf").read_text(encoding="utf-8")
 MISC = (EXAMPLES / "keepalived/misc_check.conf").read_text(encoding="utf-8")
 
 # A fake of the kernel's IPVS, which few kernels for tests have: keepalived's messages to it come
-# here. It writes to keepalived's log what becomes of the real servers, and sends the kernel an
-# empty message in place of each, which the kernel acknowledges. Nothing of keepalived is
-# replaced: it runs the checks and judges them as ever.
+# here. It writes to keepalived's log what becomes of the real servers. In place of each message it
+# sends an empty one, which the kernel acknowledges. Nothing of keepalived is replaced: it runs the
+# checks and judges them as ever.
 #
-# It fakes IPVS's netlink family. keepalived 2.3 has no use for the older socket options any more.
+# It fakes IPVS's netlink family: keepalived 2.3 falls back to the older socket options no more.
 IPVS = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -177,7 +177,7 @@ def test_open_is_good_and_up_closed_is_bad_and_down(host: Machine, farm: Farm) -
     "fault", ["missing", "not allowed", "hanging", "no interpreter", "not importable"]
 )
 def test_what_is_broken_is_bad_and_down(host: Machine, farm: Farm, fault: str) -> None:
-    # Under misc_dynamic 1 alone is down: the nagios format's 3 would be up.
+    # Under misc_dynamic 1 alone is down: the nagios convention's 3 would be up.
     dynamic = changed(MISC, "misc_timeout 3", "misc_timeout 3\n            misc_dynamic")
     with keepalived(host, misc=dynamic) as daemon:
         assert wait_until(lambda: daemon.scripts() == {"web1": "succeeded", "web2": "failed"})

@@ -460,7 +460,10 @@ def test_an_ordinary_user_is_told_the_way_out_and_what_was_not_tested(
 
     assert (found.code, found.said["verdict"], found.stderr) == (3, "could not tell", "")
     conclusion = found.said["conclusion"]
-    assert "(means: raw sockets: nmap needs root or CAP_NET_RAW; run as root, or see " in conclusion
+    assert (
+        "(means: raw sockets: nmap needs root or CAP_NET_RAW; sudo setcap cap_net_raw+ep "
+        in conclusion
+    )
     untested = "Not tested: states, SYN scan; half-open; late delivery; two hosts."
     assert conclusion.endswith(untested)
     assert found.named("failed") == {}

@@ -68,7 +68,7 @@ def calls(text: str) -> Iterator[Call]:
             words = _words(line[: match.start()][-1:], line[match.end() :])
             if match.group("plugin"):
                 yield Call(("check_tcp_half_open",), words)
-            elif words[0] in COMMANDS:
+            elif words and words[0] in COMMANDS:
                 yield Call(("halfopen", words[0]), words[1:])
 
 

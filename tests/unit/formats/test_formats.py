@@ -12,12 +12,8 @@ import halfopen
 from halfopen.check import judge
 from halfopen.errors import CheckError, UsageError
 from halfopen.formats.registry import (
-    DEFAULT_FORMAT,
     FORMATS,
-    PLUGIN_FORMAT,
     Output,
-    asked_for,
-    option_value,
     output,
 )
 from halfopen.model import (
@@ -796,45 +792,3 @@ def test_of_equally_bad_targets_the_higher_exit_code_decides(order: int) -> None
     verdicts = [seen("closed"), seen("filtered", "192.0.2.26")][::order]
 
     assert told("nagios", *verdicts, exit_map={"filtered": 7}).code == 7
-
-
-@pytest.mark.parametrize(
-    ("words", "own", "asked"),
-    [
-        pytest.param([], DEFAULT_FORMAT, DEFAULT_FORMAT, id="nothing"),
-        pytest.param(["check", "--format", "f5"], DEFAULT_FORMAT, "f5", id="two-words"),
-        pytest.param(["check", "--format=F5"], DEFAULT_FORMAT, "f5", id="glued-in-capitals"),
-        pytest.param(["--format", "f5", "--format", "zabbix"], PLUGIN_FORMAT, "zabbix", id="last"),
-        pytest.param(["check", "--format", "nosuch"], DEFAULT_FORMAT, DEFAULT_FORMAT, id="unknown"),
-        pytest.param(["check", "--format"], DEFAULT_FORMAT, DEFAULT_FORMAT, id="no-word-after-it"),
-        pytest.param(["wait", "--format", "json"], DEFAULT_FORMAT, "json", id="json-of-wait"),
-        pytest.param(
-            ["watch", "--format", "f5"], DEFAULT_FORMAT, DEFAULT_FORMAT, id="watch-knows-no-monitor"
-        ),
-        pytest.param(
-            ["smoke", "--format", "text"], DEFAULT_FORMAT, DEFAULT_FORMAT, id="smoke-neither"
-        ),
-        # The plugin has no commands: that is a host of this name.
-        pytest.param(["wait", "25", "--format", "f5"], PLUGIN_FORMAT, "f5", id="host-named-wait"),
-    ],
-)
-def test_the_format_asked_for_is_known_before_the_words_are_parsed(
-    words: List[str], own: str, asked: str
-) -> None:
-    assert asked_for(words, own) == asked
-
-
-@pytest.mark.parametrize(
-    ("words", "value"),
-    [
-        (["--output", "a"], "a"),
-        (["--output=a=b"], "a=b"),
-        (["--output", "a", "--output=b"], "b"),
-        (["--output"], ""),
-        (["--outputs", "a"], ""),
-    ],
-)
-def test_an_options_word_is_found_among_words_that_may_be_wrong(
-    words: List[str], value: str
-) -> None:
-    assert option_value(words, "--output") == value
