@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 SCRIPTS := .ci/run tools/*.sh $(shell grep -rlE '^\#!/bin/(ba)?sh' examples)
 # Namespaces and raw sockets are root's; without sudo the tests that need them skip, and say so.
 AS_ROOT = $(shell [ "$$(id -u)" != 0 ] && command -v sudo >/dev/null && \
-	{ sudo -n true 2>/dev/null || [ -t 0 ]; } && \
+	{ sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }; } && \
 	echo sudo --preserve-env=HALFOPEN_NO_SKIPS,HALFOPEN_DEBIAN_MIRROR,PYTHONDONTWRITEBYTECODE)
 
 # Most of a test with nmap is waiting, so that there are more at a time than cores.

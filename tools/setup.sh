@@ -128,7 +128,7 @@ as_root='' able=true
 if [ "$(id -u)" != 0 ]; then
     as_root=sudo
     # Without a terminal sudo can ask for no password.
-    { command -v sudo && { sudo -n true || [ -t 0 ]; }; } >/dev/null 2>&1 || able=false
+    { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }; }; } || able=false
 fi
 command -v apt-get >/dev/null || able=false
 if [ -n "$packages" ] && $install && $able; then
