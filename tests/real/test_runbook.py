@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Callable, Iterator, Mapping
 
 import pytest
-from lab import IP, TARGET, Lab, Running
+from lab import IP, NMAP, TARGET, Lab, Running
 
 from .commands import halfopen
 
@@ -476,7 +476,7 @@ def test_what_ends_the_commands_ends_nmap_and_leaves_the_terminal_clean(
     # An nmap that would wait a minute for an answer, if it were not for --host-timeout.
     slow = tmp_path / "slow-nmap"
     minute = "--initial-rtt-timeout 60s --max-rtt-timeout 60s --min-rtt-timeout 60s"
-    slow.write_text(f'#!/bin/sh\nexec nmap "$@" {minute}\n')
+    slow.write_text(f'#!/bin/sh\nexec {NMAP} "$@" {minute}\n')
     slow.chmod(0o755)
     watch, wait = (
         start(command, SILENT, "--interval", "10", "--nmap", slow) for command in ("watch", "wait")
