@@ -131,12 +131,15 @@ HOSTILE = "a\x1b[31m\r\x07\x9b2J\u202e\u2066\u200b\udcffz"
 
 MANY = """
 import json, os, sys
-from halfopen import cli, entry, operate, screens, smoke_report
+from halfopen import main
+from halfopen.cli import app
+from halfopen.runbook import wait, watch
+from halfopen.smoke import report
 for name, words in json.load(sys.stdin):
     child = os.fork()
     if not child:
         sys.argv = [name, *words]
-        getattr(entry, name)()
+        getattr(main, name)()
     os.waitpid(child, 0)
 """
 """Runs commands one after the other, loaded once."""
