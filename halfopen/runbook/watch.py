@@ -156,7 +156,7 @@ class _Live(Reporter[Watched]):
     def __init__(self, stop: Stop) -> None:
         self._screen = Screen()
         self._size = (0, 0)
-        stop.at_once = self._screen.close
+        stop.at_once = self._screen.close_at_once
 
     def __enter__(self) -> "_Live":
         self._screen.__enter__()
