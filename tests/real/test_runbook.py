@@ -193,10 +193,15 @@ class Terminal:
         return self._printed.decode("utf-8", "replace")
 
     @property
+    def frames(self) -> list[list[str]]:
+        """The lines of all that was drawn, on the alternate screen or in a line's place."""
+        drawn = re.split("\033\\[H|\033\\[J", self.printed.partition("\033[?25h")[0])
+        return ["\n".join(_plain(each)).rstrip().split("\n") for each in drawn]
+
+    @property
     def frame(self) -> list[str]:
-        """The lines that were drawn last, on the alternate screen or in a line's place."""
-        drawn = re.split("\033\\[H|\033\\[J", self.printed.partition("\033[?25h")[0])[-1]
-        return "\n".join(_plain(drawn)).rstrip().split("\n")
+        """The last of them."""
+        return self.frames[-1]
 
     @property
     def left(self) -> list[str]:
@@ -606,7 +611,9 @@ def test_the_terminal_decides_on_colours_columns_and_live_screens(
             assert "\033" not in printed[kind]
             assert f"{CLOSED} closed (reset)\r\n" in printed[kind]
         for kind, width in (("narrow", 40), ("ascii", 20)):
-            assert max(map(len, terminals[kind].frame), default=0) <= width
+            frames = terminals[kind].frames[: None if command == "watch" else -1]
+            assert len(frames) > 1
+            assert max(len(line) for frame in frames for line in frame) <= width
         assert "Traceback" not in "".join(printed.values())
 
 
