@@ -254,9 +254,11 @@ def _rtt(_: Target, statistics: Statistics) -> str:
 
 
 def _outage(_: Target, statistics: Statistics) -> str:
-    if statistics.down_since is not None:
-        return f"down since {clock(statistics.down_since)} (still down)"
-    return span(statistics.longest_outage) if statistics.longest_outage else "-"
+    longest = span(statistics.longest_outage) if statistics.longest_outage else "-"
+    if statistics.down_since is None:
+        return longest
+    before = f"{longest}; " if statistics.longest_outage > statistics.outage else ""
+    return f"{before}down since {clock(statistics.down_since)} (still down)"
 
 
 _SINCE = Column("Since", 6, _since)
