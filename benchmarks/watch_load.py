@@ -77,10 +77,10 @@ def main(words: list[str]) -> int:
 def measure(lab: Lab, kind: str, targets: list[str], seconds: int) -> Load:
     """Watch for so many seconds, in a pipe (as JSON) or on a terminal (the live table)."""
     halfopen = str(Path(sys.executable).with_name("halfopen"))
-    command = [halfopen, "watch", *targets, "--every", "1", "--count", str(seconds)]
+    command = [halfopen, "watch", *targets, "--interval", "1", "--count", str(seconds)]
     environment = {**os.environ, "TERM": "xterm-256color"}
     if kind == "pipe":
-        command += ["--as", "json"]
+        command += ["--format", "json"]
         ours, theirs = os.pipe()
     else:
         ours, theirs = pty.openpty()

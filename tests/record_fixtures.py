@@ -1,18 +1,21 @@
-"""Record the installed nmap's answers again, and show where they differ from the recorded ones.
+"""Record nmap's answers again, and show where they differ from the recorded ones.
 
     record_fixtures.py            into a temporary folder, to look at
     record_fixtures.py --write    in place of fixtures/recorded/nmap-VERSION
 
 The cases (command line, user, truth) are those recorded for the same version, or for the newest
 version at hand. Exit code: 0 no difference that matters, 1 some, 2 nothing could be recorded.
-Times, dates and MAC addresses don't matter.
+Versions, times, dates and MAC addresses don't matter. HALFOPEN_NMAP names an nmap other than the
+installed one.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import json
+import os
 import platform
 import re
 import shutil
@@ -23,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lab import Lab, why_no_lab
+from lab import NMAP, TOOL_PATH, Lab, why_no_lab
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "fixtures" / "recorded"
@@ -35,18 +38,25 @@ HOSTS = """\
 """
 AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
 ON_THE_TARGET = {"loopback-open"}
+DROPPED_BY_OUR_FIREWALL = (25, 81)
+WITH_OUR_FIREWALL = re.compile("refused-by-own-firewall$")
+# Each command line says "nmap", as if it were installed.
+ENVIRONMENT = dict(os.environ, PATH=os.pathsep.join([os.path.dirname(NMAP), TOOL_PATH]))
 # The longest case, nobody at the address, takes nmap about 3 s.
 CASE_TIMEOUT = 30
 
 # What differs from run to run and says nothing about nmap's answer.
 NOISE = (
-    (r"initiated .*? as:", "initiated DATE as:"),
+    (r"Nmap \S+ scan initiated .*? as:", "Nmap VERSION scan initiated DATE as:"),
+    (r' version="[^"]*"', ' version="VERSION"'),
     (r"<\?xml-stylesheet .*?\?>", "<?xml-stylesheet?>"),
     (r' (start|starttime|endtime|time|elapsed|srtt|rttvar|to)="[-\d.]+"', r' \1="NUMBER"'),
     (r' (startstr|timestr)="[^"]*"', r' \1="DATE"'),
     (r"Nmap done at [^;]*;", "Nmap done at DATE;"),
     (r"scanned in [\d.]+ seconds", "scanned in NUMBER seconds"),
     (r'addr="(?:[0-9A-F]{2}:){5}[0-9A-F]{2}"', 'addr="MAC"'),
+    (r":\d+ > ", ":PORT > "),
+    (r"\b(ttl|id|seq)=\d+", r"\1=NUMBER"),
 )
 
 
@@ -58,11 +68,11 @@ class Recording(NamedTuple):
 
     def comparable(self) -> list[str]:
         """Return the lines of it that matter."""
-        xml = self.xml
-        for pattern, replacement in NOISE:
-            xml = re.sub(pattern, replacement, xml)
         keys = ("argv", "user", "returncode", "stderr", "truth")
-        return [f"{key}: {self.run[key]!r}" for key in keys] + xml.splitlines()
+        lines = [f"{key}: {self.run[key]!r}" for key in keys] + self.xml.splitlines()
+        for pattern, replacement in NOISE:
+            lines = [re.sub(pattern, replacement, line) for line in lines]
+        return lines
 
 
 def main() -> int:
@@ -77,7 +87,7 @@ def main() -> int:
     if missing:
         print(f"can't record: {missing}", file=sys.stderr)
         return 2
-    version = installed_version()
+    version = nmap_version()
     reference = reference_folder(version)
     before = read_set(reference, options.case)
     if not before:
@@ -97,9 +107,9 @@ def main() -> int:
     return 1 if differing else 0
 
 
-def installed_version() -> str:
-    """Return the installed nmap's name for a folder, like nmap-7.93."""
-    command = ["nmap", "--version"]
+def nmap_version() -> str:
+    """Return the nmap's name for a folder, like nmap-7.93."""
+    command = [NMAP, "--version"]
     printed = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, timeout=CASE_TIMEOUT, check=True
     )
@@ -147,10 +157,12 @@ def record(lab: Lab, case: str, old: dict[str, Any], version: str) -> Recording:
     """Run one case's command again."""
     argv = old["argv"]
     words = [*AS_NOBODY, *argv] if old["user"] == "nobody" else argv
+    ports = DROPPED_BY_OUR_FIREWALL if WITH_OUR_FIREWALL.search(case) else ()
     recorded = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     start = time.monotonic()
     ns = "target" if case in ON_THE_TARGET else "scanner"
-    done = lab.run(words, ns, timeout=CASE_TIMEOUT)
+    with lab.own_firewall(*ports) if ports else contextlib.nullcontext():
+        done = lab.run(words, ns, timeout=CASE_TIMEOUT, env=ENVIRONMENT)
     run = {
         "argv": argv,
         "returncode": done.returncode,

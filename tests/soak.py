@@ -295,7 +295,7 @@ class Checker:
         command = [self._plugin, place[version], str(port)]
         if number % 21 == 20:
             about, targets = MANY, all_targets(place)
-            command = [self._halfopen, "check", "--as", "json", *map(written, targets)]
+            command = [self._halfopen, "check", "--format", "json", *map(written, targets)]
         code, stdout, stderr = None, "", ""
         first, began = self._wire.mark(), time.monotonic()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -333,7 +333,7 @@ class Watch:
         self._wire = wire
         self._targets = all_targets(place)
         targets = list(map(written, self._targets))
-        words = ["watch", "--as", "json", "--every", str(EVERY), *targets]
+        words = ["watch", "--format", "json", "--interval", str(EVERY), *targets]
         self._first, self._began = wire.mark(), time.monotonic()
         self._process: Running[str] = lab.popen([str(commands / "halfopen"), *words])
         self._reader = ThreadPoolExecutor(1)

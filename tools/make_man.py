@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperOption
 
 from halfopen import __version__
 from halfopen.cli import app
-from halfopen.formats.registry import CONVENTIONS
+from halfopen.formats.registry import FORMATS
 from halfopen.model import Status
 
 SOURCES = Path(__file__).resolve().parents[1] / "packaging" / "man"
@@ -30,7 +30,7 @@ def write_pages(folder: Path, epoch: int) -> None:
     parts = {
         "@SYNOPSIS": "\n".join(map(_synopsis, commands)),
         "@COMMANDS": "\n".join(map(_command, commands)),
-        "@CONVENTIONS": _conventions(),
+        "@FORMATS": _formats(),
     }
     for source in SOURCES.glob("*.1"):
         parts["@OPTIONS"] = _options(halfopen if source.stem == "halfopen" else plugin)
@@ -75,11 +75,11 @@ def _option(option: TyperOption) -> str:
     return f".TP\n{head}\n{_escaped(text)}"
 
 
-def _conventions() -> str:
+def _formats() -> str:
     head = "\\fB\\-\\-as\\fR\topen\tclosed\tfiltered\tfailed\tfor"
     rows = [
         "\t".join([rf"\fB{name}\fR", *_codes(each.codes), _CELL.format(_escaped(each.about))])
-        for name, each in CONVENTIONS.items()
+        for name, each in FORMATS.items()
     ]
     return "\n".join([".TS", "l r r r r lx.", head, *rows, ".TE"])
 

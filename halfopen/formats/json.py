@@ -7,7 +7,7 @@ from halfopen.model import Report, Verdict
 
 def report(given: Report, verbose: bool) -> str:
     """Return one JSON object, as report.schema.json describes it."""
-    from json import dumps  # noqa: PLC0415  2 ms that only this convention needs
+    from json import dumps  # noqa: PLC0415  2 ms that only this format needs
 
     targets = [verdict for verdict in given.verdicts if verdict.target is not None]
     failures = [str(verdict.error) for verdict in given.verdicts if verdict.target is None]

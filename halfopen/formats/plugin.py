@@ -108,11 +108,13 @@ def _rows(report: Report, with_perfdata: bool) -> Tuple[List[_Row], List[_Row]]:
     for group in _grouped(report):
         verdict = group[0]
         label = labels.get(verdict.target, "")
-        perfdata = "" if label in measured else metric(f"'{label}'", verdict, report, unit="s")
-        measured.add(label)
+        perfdata = metric(f"'{label}'", verdict, report, unit="s") if label else ""
+        if label in measured:  # a target that is named twice
+            perfdata = ""
+        measured.update([label] if perfdata else [])
         rows = good if verdict.status is Status.OK else bad
         line = _without_bar(f"{verdict.status.name} - {_told_once(group, report)}")
-        rows.append(_Row(line, len(group), perfdata if label else ""))
+        rows.append(_Row(line, len(group), perfdata))
     return bad, good
 
 

@@ -1,23 +1,56 @@
-"""What `wait` and `watch` show: live on a terminal, a line a change elsewhere."""
+"""What `wait` and `watch` print: lines; on a terminal one that changes, or a table."""
 
 import errno
-import io
 import os
-import re
 import select
 import shutil
+import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Callable, List, Optional, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Dict,
+    Generic,
+    Iterable,
+    List,
+    NamedTuple,
+    Sequence,
+    TextIO,
+    TypeVar,
+    cast,
+)
 
-from halfopen.errors import HopelessError
 from halfopen.formats.registry import printable
-from halfopen.model import Status, Target, Verdict
-from halfopen.runbook.schedule import Result, Seen, Waited
-from halfopen.runbook.statistics import Change, Tally
+from halfopen.model import PORT_STATES, Target, Verdict
+from halfopen.runbook.statistics import Change, Rows, Statistics
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
     from rich.table import Table
+
+State = TypeVar("State")
+
+
+class Reporter(Generic[State]):
+    """Tells of the rounds, for one format, while its `with` lasts. This one tells nothing."""
+
+    def __enter__(self) -> "Reporter[State]":
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the terminal as it was."""
+
+    def show(self, state: State) -> None:
+        """Tell what a round found."""
+
+    def tick(self, state: State) -> None:
+        """Note that a second has passed, or that the first round begins."""
+
+    def end(self, state: State) -> str:  # noqa: ARG002  what the others need
+        """Return what to print at the end, after the `with`."""
+        return ""
 
 
 class ClosedError(Exception):
@@ -46,41 +79,15 @@ def _write(text: str) -> None:
             raise ClosedError from None
 
 
-def size() -> Tuple[int, int]:
-    """Return the terminal's columns and lines."""
-    columns, lines = shutil.get_terminal_size()
-    return columns or 80, lines or 24  # 0 on a pseudo-terminal that nobody has given a size
-
-
-def read_by_nobody() -> bool:
-    """Return whether the reader of what we print has gone: no need to wait for a change."""
+def check_reader() -> None:
+    """Raise ClosedError if the reader of what we print has gone: do not wait for a change."""
     poll = select.poll()
     poll.register(1, 0)
-    return bool(poll.poll(0))
+    if poll.poll(0):
+        raise ClosedError
 
 
-_COLOUR = re.compile("\033\\[[0-9;]*m")
-
-
-class Area:
-    """Lines on a terminal that are written over again and again, with the cursor below them.
-
-    Not rich's Live: that hides the cursor, which a signal's end would not bring back, and does not
-    see that a terminal made narrower has wrapped its lines.
-    """
-
-    def __init__(self) -> None:
-        """Begin where the cursor is, at the start of a line."""
-        self._widths: List[int] = []
-
-    def draw(self, lines: Sequence[str]) -> None:
-        """Write these over the ones before; none to take them away. They may be coloured."""
-        columns, height = size()
-        up = sum(-(-width // columns) or 1 for width in self._widths)
-        shown = lines[: max(1, height - 1)]
-        self._widths = [len(_COLOUR.sub("", line)) for line in shown]
-        back = f"\033[{up}A\r" if up else "\r"
-        _write(back + "".join(f"\033[2K{line}\n" for line in shown) + "\033[J")
+# -- text ---------------------------------------------------------------------------------------
 
 
 def stamp(when: float) -> str:
@@ -89,16 +96,36 @@ def stamp(when: float) -> str:
     return text[:-2] + ":" + text[-2:]
 
 
+def clock(when: float) -> str:
+    """Return Unix time as people read it; with the date after a day."""
+    form = "%H:%M:%S" if abs(time.time() - when) < 86400 else "%m-%d %H:%M"
+    return time.strftime(form, time.localtime(when))
+
+
 def span(seconds: float) -> str:
-    """Return a time span for people: 0.5 s, 42 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 10:
+    """Return a length of time for people: 0.5 s, 42 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the text; cut in the middle if it is too wide, for its end tells as much."""
+    if len(text) <= width:
+        return text
+    kept = max(0, width - 3)
+    return (text[: kept - kept // 2] + "..." + text[len(text) - kept // 2 :])[: max(0, width)]
+
+
+def state_name(state: str) -> str:
+    """Return a verdict's state as people are told it."""
+    return "unknown" if state == "error" else state
 
 
 def described(verdict: Verdict) -> str:
@@ -107,247 +134,200 @@ def described(verdict: Verdict) -> str:
     return f"unknown: {verdict.error}" if seen is None else f"{seen.state} ({seen.reason})"
 
 
+def hidden(states: Iterable[str]) -> str:
+    """Return how many more there are, and in which states: `and 280 more: 275 open, 5 closed`."""
+    listed = list(states)
+    counts = {state: listed.count(state) for state in (*PORT_STATES, "error", "")}
+    parts = [
+        f"{count} {state_name(state) or 'not checked yet'}"
+        for state, count in counts.items()
+        if count
+    ]
+    return "and {} more: {}".format(len(listed), ", ".join(parts))
+
+
 def change_line(target: Target, change: Change) -> str:
     """Return the line that tells of a change."""
-    before = (
-        f"{'unknown' if change.before == 'error' else change.before} -> " if change.before else ""
-    )
-    return f"{stamp(change.when)} {target.name} {before}{described(change.verdict)}"
+    before = f"{state_name(change.before)} -> " if change.before else ""
+    return f"{stamp(change.time)} {target.name} {before}{described(change.verdict)}"
 
 
-def change_lines(rows: "Rows", seen: Seen) -> List[str]:
-    """Add a look to the tallies; return a line for each that changed."""
-    changes = [
-        (target, tally.add(verdict, seen.when))
-        for (target, tally), verdict in zip(rows, seen.verdicts)
-    ]
-    return [change_line(target, change) for target, change in changes if change is not None]
+# -- a line -------------------------------------------------------------------------------------
 
 
-# -- wait ---------------------------------------------------------------------------------------
+class LiveLine:
+    """A line of the terminal that is written over again and again.
 
-
-class WaitLine:
-    """A live line on a terminal: what is missing, and the time left."""
+    Not rich's Live: that hides the cursor, which a SIGKILL would not bring back, and does not see
+    that a terminal made narrower has wrapped the line.
+    """
 
     def __init__(self) -> None:
-        """Take a line of the terminal's."""
-        self._area = Area()
+        """Begin where the cursor is, at the start of a line."""
+        self._width = 0
 
-    def show(self, waited: Waited) -> None:
-        """Write it over the one before."""
-        self._area.draw([_fitted(missing(waited), size()[0])])
-
-    def end(self) -> None:
-        """Take it away."""
-        self._area.draw([])
-
-
-def missing(waited: Waited) -> str:
-    """Return what is still missing, and the time left, as a line."""
-    reached = sum(waited.reached)
-    left = f"{span(waited.left)} left"
-    wish = f"{waited.wish.state}: {reached} of {len(waited.streaks)}"
-    if not waited.verdicts:
-        return f"{wish}, {left}"
-    return f"{wish}, {left}; {_not_yet(waited, _state)}"
+    def draw(self, text: str) -> None:
+        """Write this over what was there."""
+        columns = shutil.get_terminal_size().columns or 80  # 0 where nobody has given it a size
+        up = max(0, -(-self._width // columns) - 1)
+        shown = shortened(printable(text), columns - 1)
+        self._width = len(shown)
+        _write((f"\033[{up}A" if up else "") + "\r\033[J" + shown)
 
 
-def _not_yet(waited: Waited, told: Callable[[Verdict], str]) -> str:
-    return ", ".join(
-        f"{_name(verdict)} {told(verdict)}"
-        + (f" {streak} of {waited.wish.times} times" if streak else "")
-        for verdict, streak, done in zip(waited.verdicts, waited.streaks, waited.reached)
-        if not done
-    )
-
-
-def outcome(waited: Waited) -> str:
-    """Return how waiting ended, as a line."""
-    state, count = waited.wish.state, len(waited.streaks)
-    if waited.result is Result.REACHED:
-        which = [_name(v) for v, done in zip(waited.verdicts, waited.reached) if done]
-        who = ", ".join(which) if waited.wish.one_is_enough or count == 1 else f"all {count}"
-        return f"{state} after {span(waited.seconds)}: {who}"
-    if waited.result is Result.HOPELESS:
-        causes = [v.error for v in waited.verdicts if isinstance(v.error, HopelessError)]
-        return "cannot check: {}".format("; ".join(dict.fromkeys(map(str, causes))))
-    missed = _not_yet(waited, described)
-    return f"timed out after {span(waited.seconds)}, waiting for {state}: {missed}"
-
-
-def _name(verdict: Verdict) -> str:
-    return "-" if verdict.target is None else verdict.target.name
-
-
-def _fitted(text: str, width: int) -> str:
-    return text if len(text) <= width else (text[: max(0, width - 3)] + "...")[:width]
-
-
-# -- watch --------------------------------------------------------------------------------------
-
-Rows = Sequence[Tuple[Target, Tally]]
+# -- a table ------------------------------------------------------------------------------------
 
 _COLOURS = {"open": "green", "closed": "red", "filtered": "yellow", "error": "magenta"}
 
+_LEAST_NAME = 24
+"""How much of a target's name is shown before other columns are; more on a wide terminal."""
 
-class LiveTable:
-    """A live table on a terminal, of as many columns as fit."""
+_MOST_NAME = 60
+"""How much of it is shown in a file."""
 
-    def __init__(self) -> None:
-        """Take lines of the terminal's."""
-        self._area = Area()
-        self._size = (0, 0)
-
-    def show(self, rows: Rows) -> None:
-        """Draw it over the one before."""
-        self._size = size()
-        self._area.draw(screen(rows, *self._size))
-
-    def follow(self, rows: Rows) -> None:
-        """Draw it again if the terminal has another size now."""
-        if size() != self._size:
-            self.show(rows)
-
-
-def screen(rows: Rows, width: int, height: int) -> List[str]:
-    """Return the lines of the live table, coloured if the terminal can, and why checks failed."""
-    from rich.console import Console  # noqa: PLC0415  60 ms that only a terminal needs
-
-    failed = dict.fromkeys(
-        f"unknown: {printable(str(tally.verdict.error))}"
-        for _, tally in rows
-        if tally.verdict and tally.verdict.error
-    )
-    notes = [_fitted(note, width) for note in list(failed)[:_NOTES]]
-    # The lines of the header and of the cursor stay free, and one for how many are left out.
-    shown = _rows_that_fit(rows, height - 3 - len(notes))
-    if len(shown) < len(rows):
-        notes.insert(0, f"and {len(rows) - len(shown)} more")
-    drawn = io.StringIO()
-    console = Console(file=drawn, force_terminal=True, width=width, height=height)
-    console.print(table(shown, width))
-    return [line.rstrip() for line in drawn.getvalue().splitlines()] + notes
-
-
-_NOTES = 3
-"""How many reasons for failed checks are shown below the table."""
-
-_LEAST_STRIP = 10
+_LEAST_HISTORY = 10
 """How many of the last results are worth a column; there are more where there is space."""
 
 
-class _Column:
+class Column(NamedTuple):
     """A column, and how much it is worth where not all fit."""
 
-    def __init__(self, title: str, cell: Callable[[Target, Tally], str], worth: int) -> None:
-        self.title, self.cell, self.worth = title, cell, worth
+    title: str
+    worth: int
+    cell: Callable[[Target, Statistics], str]
 
 
-def _since(_: Target, tally: Tally) -> str:
-    if tally.verdict is None:
-        return "-"
-    form = "%H:%M:%S" if time.time() - tally.since < 86400 else "%m-%d %H:%M"
-    return time.strftime(form, time.localtime(tally.since))
+TARGET = Column("Target", 9, lambda target, _: target.name)
+STATE = Column("State", 8, lambda _, s: state_name(s.verdict.state) if s.verdict else "-")
+HISTORY = Column("Last", 5, lambda _, statistics: "".join(statistics.history))
+
+Cells = Dict[Column, List[str]]
 
 
-def _up(_: Target, tally: Tally) -> str:
-    return "-" if tally.availability is None else f"{tally.availability:.1f}%"
+def cells(rows: Rows, columns: Sequence[Column]) -> Cells:
+    """Return what stands in each column."""
+    return {column: [printable(column.cell(*row)) for row in rows] for column in columns}
 
 
-def _rtts(_: Target, tally: Tally) -> str:
-    if not tally.rtts:
-        return "-"
-    return "/".join(f"{1000 * rtt:.2f}" for rtt in (tally.rtt_min, tally.rtt_mean, tally.rtt_max))
+def aligned(rows: Rows, columns: Sequence[Column]) -> List[str]:
+    """Return a table as lines of plain text."""
+    filled = cells(rows, columns)
+    filled[TARGET] = [shortened(name, _MOST_NAME) for name in filled[TARGET]]
+    lines = zip(
+        *(
+            [text.ljust(max(map(len, [column.title, *texts]))) for text in [column.title, *texts]]
+            for column, texts in filled.items()
+        )
+    )
+    return ["  ".join(line).rstrip() for line in lines]
 
 
-_TARGET = _Column("Target", lambda target, _: target.name, 9)
-_STATE = _Column("State", lambda _, tally: _state(tally.verdict), 8)
-_STRIP = _Column("Last", lambda _, tally: "".join(tally.strip), 5)
-_COLUMNS = (
-    _TARGET,
-    _STATE,
-    _Column("Reason", lambda _, tally: _fitted(_reason(tally), 24), 4),
-    _Column("Since", _since, 6),
-    _Column("Up", _up, 7),
-    _Column("RTT min/avg/max ms", _rtts, 3),
-    _STRIP,
-)
-
-
-def _state(verdict: Optional[Verdict]) -> str:
-    if verdict is None:
-        return "-"
-    return "unknown" if verdict.state == "error" else verdict.state
-
-
-def _reason(tally: Tally) -> str:
-    if tally.verdict is None or tally.verdict.observation is None:
-        return "-"
-    return tally.verdict.observation.reason
-
-
-def table(rows: Rows, width: int) -> "Table":
-    """Return the rows with the worthiest columns that fit."""
-    from rich.table import Table as RichTable  # noqa: PLC0415
+def table(rows: Rows, columns: Sequence[Column], width: int) -> "Table":
+    """Return the rows as a table of rich's, with the worthiest columns that fit."""
+    from rich.table import Table as RichTable  # noqa: PLC0415  80 ms that only a terminal needs
     from rich.text import Text  # noqa: PLC0415
 
-    cells = {column: [printable(column.cell(*row)) for row in rows] for column in _COLUMNS}
-    needs = {c: max(map(len, [c.title, *texts])) + 2 for c, texts in cells.items()}
-    needs[_STRIP] = _LEAST_STRIP + 2
-    columns = list(_COLUMNS)
-    while len(columns) > 2 and sum(needs[column] for column in columns) - 2 > width:
-        columns.remove(min(columns, key=lambda column: column.worth))
-    spare = width + 2 - sum(needs[column] for column in columns)
-    cells[_STRIP] = [strip[-_LEAST_STRIP - max(0, spare) :] for strip in cells[_STRIP]]
+    filled = cells(rows, columns)
+    needs = {c: max(map(len, [c.title, *texts])) + 2 for c, texts in filled.items()}
+    longest, needs[TARGET] = needs[TARGET], min(needs[TARGET], max(_LEAST_NAME, width * 2 // 5) + 2)
+    needs[HISTORY] = _LEAST_HISTORY + 2
+    chosen, spare = [TARGET, STATE], width + 2 - needs[TARGET] - needs[STATE]
+    for column in sorted(columns, key=lambda column: -column.worth):
+        if column not in chosen and needs[column] <= spare:
+            chosen.append(column)
+            spare -= needs[column]
     # The state is told even where a target's name has no space.
-    names = max(0, needs[_TARGET] - 2 + min(0, spare))
-    cells[_TARGET] = [_fitted(name, names) for name in cells[_TARGET]]
+    more = min(spare, longest - needs[TARGET])
+    names, spare = max(0, needs[TARGET] - 2 + more), spare - more
+    filled[TARGET] = [shortened(name, names) for name in filled[TARGET]]
+    if HISTORY in filled:
+        marks = _LEAST_HISTORY + max(0, spare)
+        filled[HISTORY] = [history[-marks:] for history in filled[HISTORY]]
 
     made = RichTable(box=None, pad_edge=False, padding=(0, 1), expand=False)
-    for column in columns:
-        title = _fitted(column.title, names) if column is _TARGET else column.title
-        made.add_column(title, no_wrap=True)
-    for number, (_, tally) in enumerate(rows):
-        colour = "" if tally.verdict is None else _COLOURS[tally.verdict.state]
+    chosen.sort(key=columns.index)
+    for column in chosen:
+        made.add_column(shortened(column.title, names if column is TARGET else width), no_wrap=True)
+    for number, (_, statistics) in enumerate(rows):
+        colour = "" if statistics.verdict is None else _COLOURS[statistics.verdict.state]
         made.add_row(
-            *(Text(cells[column][number], colour if column is _STATE else "") for column in columns)
+            *(Text(filled[column][number], colour if column is STATE else "") for column in chosen)
         )
     return made
 
 
-def _rows_that_fit(rows: Rows, height: int) -> Rows:
-    """Return all rows, or the worst where not all fit."""
-    if len(rows) <= height:
-        return rows
-    worst_first = sorted(rows, key=lambda row: worst([row]), reverse=True)
-    return worst_first[: max(1, height)]
+class _Output:
+    """What rich writes to: standard output, by our rules for one that is full or has gone."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        _write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        pass  # nothing is kept back
+
+    def isatty(self) -> bool:
+        return True
 
 
-def summary(rows: Rows, seconds: float) -> List[str]:
-    """Return what there was, as ping does at its end: a line or two for each target."""
-    lines: List[str] = []
-    for target, tally in rows:
-        up = "nothing known" if tally.availability is None else f"{tally.availability:.1f}% open"
-        line = f"{target.name}: {_counted(tally.looks, 'look')} in {span(seconds)}, {up}"
-        line += f", {_counted(tally.changes, 'change')}"
-        if tally.failed:
-            line += f", {_counted(tally.failed, 'failed check')}"
-        if tally.longest_outage:
-            line += f", longest outage {span(tally.longest_outage)}"
-        lines.append(line)
-        if tally.rtts:
-            lines.append(f"{target.name}: round trip min/avg/max {_rtts(target, tally)} ms")
-    return lines
+def new_console() -> "Console":
+    """Return a console of rich's on standard output, which is a terminal."""
+    from rich.console import Console  # noqa: PLC0415
+
+    output = cast("TextIO", _Output())  # rich needs no more of a file than that
+    return Console(file=output, force_terminal=True, markup=False, highlight=False, emoji=False)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+class Screen:
+    """The whole terminal, drawn over again and again while a `with` lasts; then it is as before.
 
+    rich's Live on the alternate screen: one that draws below the prompt does not see that a
+    terminal made narrower has wrapped its lines.
+    """
 
-def worst(rows: Rows) -> Status:
-    """Return the worst of the last states; UNKNOWN if there was no look."""
-    return max(
-        (tally.verdict.status if tally.verdict else Status.UNKNOWN for _, tally in rows),
-        default=Status.UNKNOWN,
-    )
+    def __init__(self) -> None:
+        """Draw nothing yet."""
+        from rich.live import Live  # noqa: PLC0415
+
+        self.console = new_console()
+        self._live = Live(
+            console=self.console,
+            screen=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._before: object = None
+
+    def __enter__(self) -> "Screen":
+        """Take the terminal."""
+        self._before = signal.getsignal(signal.SIGTSTP)
+        if self._before is not signal.SIG_IGN:
+            signal.signal(signal.SIGTSTP, self._suspend)
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give it back."""
+        self.close()
+        signal.signal(signal.SIGTSTP, self._before)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Show the cursor, and what was there before."""
+        self._live.stop()
+
+    def draw(self, *parts: "RenderableType") -> None:
+        """Draw these below one another, over what was there."""
+        from rich.console import Group  # noqa: PLC0415
+
+        self._live.update(Group(*parts), refresh=True)
+
+    def _suspend(self, number: int, _frame: object) -> None:
+        """Give the terminal back while Ctrl-Z stops us: rich's Live does not."""
+        self.close()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)  # we stand here until the shell lets us go on
+        signal.signal(number, self._suspend)
+        self._live.start(refresh=True)

@@ -1,9 +1,11 @@
 """Names to addresses, and ports to service names: everything that asks the system's databases."""
 
+import functools
 import socket
-from typing import Dict, List, Sequence, Union
+import time
+from typing import Callable, Dict, List, Sequence, Union
 
-from halfopen.deadline import call_all_by, call_by
+from halfopen.deadline import Call, Calls, call_all_by, call_by
 from halfopen.errors import CheckError, UsageError
 from halfopen.model import Address, Target
 from halfopen.targets.parse import ip_version, parse_host
@@ -11,33 +13,89 @@ from halfopen.targets.parse import ip_version, parse_host
 _AF = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
 
-def resolve(targets: Sequence[Target], deadline: float) -> Dict[Target, Union[Address, CheckError]]:
+_FRESH = 1.0
+"""Seconds after which a name is looked up again; as long does a round wait for a look-up."""
+
+_STALE = 60.0
+"""Seconds for which an answer is good while a newer one is on its way."""
+
+Found = Dict[Target, Union[Address, CheckError]]
+
+
+def resolve(targets: Sequence[Target], deadline: float) -> Found:
     """Return the address of each target: the first that the system gives, in RFC 6724's order.
 
     A name that does not resolve, or not by `deadline` (`time.monotonic` seconds), has a
     CheckError. An IP address is its own.
     """
-    found: Dict[Target, Union[Address, CheckError]] = {}
-    named: List[Target] = []
+    names = _names(targets)
+    answers = call_all_by(
+        [functools.partial(_look_up, name) for name in names], deadline, "resolving names"
+    )
+    return _answered(targets, dict(zip(names, answers)))
+
+
+class Resolver:
+    """Resolves names round after round: a look-up that takes long outlasts the round.
+
+    `on_late` is called, in another thread, when one succeeds for which no round is waiting.
+    """
+
+    def __init__(self, on_late: Callable[[], None] = lambda: None) -> None:
+        self._on_late = on_late
+        self._calls = Calls("resolving names")
+        self._newest: Dict[Target, Call[Address]] = {}
+        self._answered: Dict[Target, Call[Address]] = {}
+
+    def resolve(self, targets: Sequence[Target], deadline: float) -> Found:
+        """Return what the function of this name does; wait for a look-up a second at most."""
+        names, now = _names(targets), time.monotonic()
+        for name in names:
+            newest = self._newest.get(name)
+            if newest is None or (newest.ended is not None and now - newest.ended > _FRESH):
+                self._newest[name] = self._calls.start(functools.partial(self._look_up, name, now))
+        begun = [self._newest[name] for name in names]
+        awaited = [call for call in begun if now - call.began < _FRESH]
+        self._calls.wait(awaited, min(deadline, now + _FRESH))
+        return _answered(targets, {name: self._answer(name) for name in names})
+
+    def _look_up(self, name: Target, began: float) -> Address:
+        address = _look_up(name)
+        if time.monotonic() - began > _FRESH:
+            self._on_late()
+        return address
+
+    def _answer(self, name: Target) -> Union[Address, CheckError]:
+        newest, now = self._newest[name], time.monotonic()
+        if newest.ended is not None:
+            self._answered[name] = newest
+        answered = self._answered.get(name)
+        if answered is not None and now - (answered.ended or 0.0) < _STALE:
+            return answered.result  # type: ignore[return-value]
+        return CheckError(
+            f"cannot resolve {name.host} yet: no answer for {now - newest.began:.0f} s; "
+            f"check the resolver (getent hosts {name.host})"
+        )
+
+
+def _names(targets: Sequence[Target]) -> List[Target]:
+    """Return what the resolver has to be asked, each once: two ports of one name are one."""
+    named = [target for target in targets if ip_version(target.host) is None]
+    return list({_question(target): None for target in named})
+
+
+def _question(target: Target) -> Target:
+    return target._replace(port=0, label="")
+
+
+def _answered(targets: Sequence[Target], answers: Found) -> Found:
+    found: Found = {}
     for target in targets:
         version = ip_version(target.host)
         if version is None:
-            named.append(target)
+            found[target] = answers[_question(target)]
         else:
             found[target] = _with_interface(Address(target.host, version))
-    # Two ports of one name are one question.
-    questions = list({target._replace(port=0, label="") for target in named})
-    answers = dict(
-        zip(
-            questions,
-            call_all_by(
-                [lambda target=question: _look_up(target) for question in questions],  # type: ignore[misc]
-                deadline,
-                "resolving names",
-            ),
-        )
-    )
-    found.update({target: answers[target._replace(port=0, label="")] for target in named})
     return found
 
 

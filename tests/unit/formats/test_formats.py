@@ -12,12 +12,8 @@ import halfopen
 from halfopen.check import judge
 from halfopen.errors import CheckError, UsageError
 from halfopen.formats.registry import (
-    CONVENTION,
-    CONVENTIONS,
-    PLUGIN_CONVENTION,
+    FORMATS,
     Output,
-    asked_for,
-    option_value,
     output,
 )
 from halfopen.model import (
@@ -41,7 +37,7 @@ PORT_STATES = ("open", "closed", "filtered", "error")
 REASONS = {"open": "syn-ack", "closed": "reset", "filtered": "no-response"}
 NEEDS_ROOT = f"nmap needs root or CAP_NET_RAW; run as root, or {SEE_README}"
 
-# The exit codes for open, closed, filtered and error. A new convention needs its row.
+# The exit codes for open, closed, filtered and error. A new format needs its row.
 PLUGIN = (0, 2, 2, 3)
 UP_OR_DOWN = (0, 1, 1, 1)
 PRINTED = (0, 0, 0, 0)
@@ -82,16 +78,16 @@ def seen(
 
 
 def told(
-    convention: str,
+    format_name: str,
     *verdicts: Verdict,
     exit_map: Optional[Mapping[str, int]] = None,
     expectation: Expectation = Expectation(),
     runs: Sequence[NmapRun] = (),
     verbose: bool = False,
 ) -> Output:
-    """Return what a convention makes of verdicts."""
+    """Return what a format makes of verdicts."""
     report = Report(tuple(verdicts), expectation, tuple(runs))
-    return output(convention, report, exit_map or {}, verbose)
+    return output(format_name, report, exit_map or {}, verbose)
 
 
 BAD_WORD = failure(UsageError("port '0' is out of range; ports are 1 to 65535"))
@@ -110,45 +106,45 @@ EVERY_VERDICT = {
 }
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
+@pytest.mark.parametrize("format_name", list(FORMATS))
 @pytest.mark.parametrize("verdict", EVERY_VERDICT.values(), ids=list(EVERY_VERDICT))
 @pytest.mark.parametrize("verbose", [False, True], ids=["", "verbose"])
-def test_every_convention_has_a_text_and_a_code_for_every_verdict(
-    convention: str, verdict: Verdict, verbose: bool
+def test_every_format_has_a_text_and_a_code_for_every_verdict(
+    format_name: str, verdict: Verdict, verbose: bool
 ) -> None:
-    printed = told(convention, verdict, verbose=verbose)
+    printed = told(format_name, verdict, verbose=verbose)
 
-    assert printed.text.strip() or convention in MUTE
+    assert printed.text.strip() or format_name in MUTE
     assert printed.text == printed.text.strip("\n")
     assert 0 <= printed.code <= 255
     assert printed.stream in (1, 2)
-    assert CONVENTIONS[convention].about
+    assert FORMATS[format_name].about
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
+@pytest.mark.parametrize("format_name", list(FORMATS))
 @pytest.mark.parametrize("status", list(Status))
-def test_every_convention_has_a_code_for_every_status(convention: str, status: Status) -> None:
-    assert 0 <= CONVENTIONS[convention].codes[status] <= 255
+def test_every_format_has_a_code_for_every_status(format_name: str, status: Status) -> None:
+    assert 0 <= FORMATS[format_name].codes[status] <= 255
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
+@pytest.mark.parametrize("format_name", list(FORMATS))
 @pytest.mark.parametrize("state", PORT_STATES)
-def test_each_state_has_the_exit_code_of_its_convention(convention: str, state: str) -> None:
-    codes = dict(zip(PORT_STATES, EXIT_CODES[convention]))
+def test_each_state_has_the_exit_code_of_its_format(format_name: str, state: str) -> None:
+    codes = dict(zip(PORT_STATES, EXIT_CODES[format_name]))
 
-    assert told(convention, seen(state)).code == codes[state]
+    assert told(format_name, seen(state)).code == codes[state]
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
-def test_bad_words_have_the_exit_code_of_a_failed_check(convention: str) -> None:
-    assert told(convention, BAD_WORD).code == EXIT_CODES[convention][3]
+@pytest.mark.parametrize("format_name", list(FORMATS))
+def test_bad_words_have_the_exit_code_of_a_failed_check(format_name: str) -> None:
+    assert told(format_name, BAD_WORD).code == EXIT_CODES[format_name][3]
 
 
 def test_only_people_are_told_of_bad_words_on_stderr() -> None:
-    streams = {name: told(name, BAD_WORD).stream for name in CONVENTIONS}
+    streams = {name: told(name, BAD_WORD).stream for name in FORMATS}
 
     assert [name for name, stream in streams.items() if stream == 2] == ["text"]
-    assert {told(name, seen("error")).stream for name in CONVENTIONS} == {1}
+    assert {told(name, seen("error")).stream for name in FORMATS} == {1}
 
 
 # -- nagios -------------------------------------------------------------------------------------
@@ -378,11 +374,11 @@ def farm(closed: int, size: int = 300) -> List[Verdict]:
 
 
 @pytest.mark.parametrize("closed", [0, 1, 2, 40, 150, 300])
-@pytest.mark.parametrize("convention", ["nagios", "haproxy"])
+@pytest.mark.parametrize("format_name", ["nagios", "haproxy"])
 def test_the_output_on_many_targets_is_what_nagios_reads_and_says_how_much_is_left_out(
-    convention: str, closed: int
+    format_name: str, closed: int
 ) -> None:
-    text = told(convention, *farm(closed)).text
+    text = told(format_name, *farm(closed)).text
     first, *lines = text.splitlines()
     head = first.partition(" | ")[0]
     told_of = [line for line in lines if line.startswith(("OK - ", "CRITICAL - "))]
@@ -528,13 +524,13 @@ def test_a_bar_in_a_message_does_not_begin_perfdata() -> None:
     assert "|" not in transcript.text
 
 
-@pytest.mark.parametrize("convention", [name for name in CONVENTIONS if name not in MUTE])
+@pytest.mark.parametrize("format_name", [name for name in FORMATS if name not in MUTE])
 @pytest.mark.parametrize("target", [None, Target("mail.example", 25)], ids=["bad-word", "target"])
 def test_control_characters_never_reach_a_terminal(
-    convention: str, target: Optional[Target]
+    format_name: str, target: Optional[Target]
 ) -> None:
     printed = told(
-        convention,
+        format_name,
         failure(CheckError(HOSTILE), target),
         runs=[run_of(stderr=HOSTILE.encode("utf-8", "surrogateescape"))],
         verbose=True,
@@ -613,12 +609,12 @@ def run_of(stderr: bytes = b"", exit_code: int = 0) -> NmapRun:
     return NmapRun(["/opt/nmap", "-n", "192.0.2.25"], exit_code, b"<xml/>", stderr, 0.12345)
 
 
-@pytest.mark.parametrize("convention", ["nagios", "text", "haproxy"])
-def test_verbose_shows_each_runs_command_line_and_messages(convention: str) -> None:
+@pytest.mark.parametrize("format_name", ["nagios", "text", "haproxy"])
+def test_verbose_shows_each_runs_command_line_and_messages(format_name: str) -> None:
     runs = [run_of(), run_of(b"Warning: one\nWarning: two \xff\n", -9)]
-    quiet = told(convention, seen("open"), runs=runs)
+    quiet = told(format_name, seen("open"), runs=runs)
 
-    loud = told(convention, seen("open"), runs=runs, verbose=True)
+    loud = told(format_name, seen("open"), runs=runs, verbose=True)
 
     assert loud.text.splitlines() == [
         *quiet.text.splitlines(),
@@ -796,41 +792,3 @@ def test_of_equally_bad_targets_the_higher_exit_code_decides(order: int) -> None
     verdicts = [seen("closed"), seen("filtered", "192.0.2.26")][::order]
 
     assert told("nagios", *verdicts, exit_map={"filtered": 7}).code == 7
-
-
-@pytest.mark.parametrize(
-    ("words", "own", "asked"),
-    [
-        pytest.param([], CONVENTION, CONVENTION, id="nothing"),
-        pytest.param(["check", "--as", "f5"], CONVENTION, "f5", id="two-words"),
-        pytest.param(["check", "--as=F5"], CONVENTION, "f5", id="glued-in-capitals"),
-        pytest.param(["--as", "f5", "--as", "zabbix"], PLUGIN_CONVENTION, "zabbix", id="last"),
-        pytest.param(["check", "--as", "nosuch"], CONVENTION, CONVENTION, id="unknown"),
-        pytest.param(["check", "--as"], CONVENTION, CONVENTION, id="no-word-after-it"),
-        pytest.param(["wait", "--as", "json"], CONVENTION, "json", id="json-of-wait"),
-        pytest.param(["watch", "--as", "f5"], CONVENTION, CONVENTION, id="watch-knows-no-monitor"),
-        pytest.param(["smoke", "--as", "text"], CONVENTION, CONVENTION, id="smoke-neither"),
-        # The plugin has no commands: that is a host of this name.
-        pytest.param(["wait", "25", "--as", "f5"], PLUGIN_CONVENTION, "f5", id="host-named-wait"),
-    ],
-)
-def test_the_convention_asked_for_is_known_before_the_words_are_parsed(
-    words: List[str], own: str, asked: str
-) -> None:
-    assert asked_for(words, own) == asked
-
-
-@pytest.mark.parametrize(
-    ("words", "value"),
-    [
-        (["--output", "a"], "a"),
-        (["--output=a=b"], "a=b"),
-        (["--output", "a", "--output=b"], "b"),
-        (["--output"], ""),
-        (["--outputs", "a"], ""),
-    ],
-)
-def test_an_options_word_is_found_among_words_that_may_be_wrong(
-    words: List[str], value: str
-) -> None:
-    assert option_value(words, "--output") == value
