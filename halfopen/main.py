@@ -1,50 +1,65 @@
-"""The entry points of both commands. Imports come late: nmap gets a head start on them."""
+"""Both commands begin here; the format asked for is read here. Imports come late: nmap is first."""
 
 import gc
 import os
 import signal
 import sys
 
-from halfopen.scan import head_start
+from halfopen.scan import head_start, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import NoReturn, Sequence
 
 UNKNOWN = 3
 
 
 def check_tcp_half_open() -> "NoReturn":
     """Run the command check_tcp_half_open; never returns."""
-    _prepare()
-    head_start.start(sys.argv[1:])
-    try:
-        from halfopen.cli import fast_path  # noqa: PLC0415
-        from halfopen.cli.exit import leave  # noqa: PLC0415
-        from halfopen.formats import registry  # noqa: PLC0415
-    except BaseException as error:  # noqa: BLE001  whatever it is, the server is not to blame
-        _give_up(error)
-    try:
-        leave(fast_path.main, registry.PLUGIN_CONVENTION)
-    except Exception as error:  # noqa: BLE001  not enough memory even to say so, perhaps
-        _give_up(error)
+    _run("check_tcp_half_open")
 
 
 def halfopen() -> "NoReturn":
     """Run the command halfopen; never returns."""
-    _prepare()
-    if sys.argv[1:2] == ["check"] and len(sys.argv) == 4:
-        head_start.start(sys.argv[2:])
+    _run("halfopen")
+
+
+def _run(program: str) -> "NoReturn":
+    typed = sys.argv[1:]
+    asked = last_value(typed, "--format").lower()  # F5, a wrong name, still means f5
     try:
+        _prepare()
         from halfopen.cli import fast_path  # noqa: PLC0415
+
+        parsed = fast_path.begin(program, typed)
+        from halfopen.cli import commands  # noqa: PLC0415
         from halfopen.cli.exit import leave  # noqa: PLC0415
-        from halfopen.formats import registry  # noqa: PLC0415
-    except BaseException as error:  # noqa: BLE001
-        _give_up(error)
+    except BaseException as error:  # noqa: BLE001  whatever it is, the server is not to blame
+        _give_up(error, asked)
     try:
-        leave(fast_path.main_halfopen, registry.CONVENTION)
-    except Exception as error:  # noqa: BLE001
-        _give_up(error)
+        asked = commands.format_asked_for(program, typed, asked)
+        checks = program != "halfopen" or typed[:1] == ["check"]
+        leave(
+            lambda typed: commands.main(program, typed, parsed, asked),
+            asked or commands.default_format(program),
+            last_value(typed, "--output") if checks else "",
+        )
+    except Exception as error:  # noqa: BLE001  not enough memory even to say so, perhaps
+        _give_up(error, asked)
+
+
+def last_value(typed: "Sequence[str]", option: str) -> str:
+    """Return what follows the option, `OPTION VALUE` or `OPTION=VALUE`; "" if it is not there.
+
+    The command line has not been parsed yet, and may be wrong. The last one counts, as for typer.
+    """
+    value = ""
+    for word, following in zip(typed, [*typed[1:], ""]):
+        if word == option:
+            value = following
+        elif word.startswith(option + "="):
+            value = word[len(option) + 1 :]
+    return value
 
 
 def _prepare() -> None:
@@ -74,19 +89,17 @@ def _open_standard_descriptors() -> None:
                 return
 
 
-def _give_up(error: BaseException) -> "NoReturn":
+def _give_up(error: BaseException, asked: str) -> "NoReturn":
     """Say that our own modules can't be loaded, or have no memory, by means that need none."""
-    code = UNKNOWN
+    # What registry.py would see to: to F5 any output is up, to keepalived any code above 1, and
+    # systemd takes all but 255 for a reason to skip.
+    code = 1 if asked == "keepalived" else 255 if asked == "systemd" else UNKNOWN
     try:
-        # What registry.py would see to: to F5 any output is up, to keepalived any code
-        # above 1, and systemd takes all but 255 for a reason to skip.
-        asked = " ".join(sys.argv).lower().replace("--as=", "--as ")
-        code = 1 if "--as keepalived" in asked else 255 if "--as systemd" in asked else UNKNOWN
-        head_start.abandon()
+        process.kill_all()
         advice = "install it again"
         if isinstance(error, (MemoryError, OSError)):
             advice = "free some memory, or raise the limits (ulimit -n, -v)"
         line = f"TCP HALF-OPEN UNKNOWN - cannot load halfopen ({error!r}); {advice}\n"
-        os.write(2 if "--as f5" in asked else 1, line.encode("ascii", "backslashreplace"))
+        os.write(2 if asked == "f5" else 1, line.encode("ascii", "backslashreplace"))
     finally:
         os._exit(code)  # whatever went wrong on the way here

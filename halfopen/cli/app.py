@@ -1,96 +1,166 @@
-"""The typer apps: words only, no logic. `halfopen` and the full form of check_tcp_half_open."""
+"""typer's part: help, version, and what is said of a command line that cannot be parsed."""
 
-import sys
-from typing import Any, List, NamedTuple, Optional, Sequence, Type
+import difflib
+import inspect
+import shlex
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Sequence, Type, Union
 
 import typer
 
-from halfopen import __version__, files
-from halfopen.check import check
+from halfopen import __version__
 from halfopen.cli import options
-from halfopen.deadline import call_by
-from halfopen.errors import HalfopenError, UsageError
-from halfopen.formats.registry import (
-    CONVENTION,
-    CONVENTIONS,
-    PLUGIN_CONVENTION,
-    Output,
-    asked_for,
-    listing,
-    output,
-    printable,
-)
-from halfopen.model import PORT_STATES, Report, ScanOptions, Status, Target, failure
-from halfopen.replay import replay
-from halfopen.scan import head_start
-from halfopen.scan.head_start import TIMEOUT
-from halfopen.targets.parse import (
-    Parse,
-    make,
-    parse_lines,
-    parse_plugin_words,
-    parse_port,
-    parse_targets,
-)
+from halfopen.cli.options import Command, Option
+from halfopen.errors import UsageError
+from halfopen.formats.registry import FORMATS, Output
+from halfopen.model import Status
 
-# The base class of click's complaints about words. typer exports only a class derived from it, and
-# carries click inside from 0.27 on.
-_WordsError: Type[Exception] = typer.BadParameter.__mro__[2]
+if TYPE_CHECKING:
+    from halfopen.cli.fast_path import Parsed
+
+# The base class of click's usage errors. typer exports only a class derived from it, and carries
+# click inside from 0.27 on.
+_ClickError: Type[Exception] = typer.BadParameter.__mro__[2]
+_ASKING = {"--help", "-h", "--version", "-V"}
+_NEAR = 0.8
+"""How like each other two words are, from 0 to 1, for one to be suggested for the other."""
 
 
-class _Entry(NamedTuple):
-    """What differs between check_tcp_half_open and `halfopen check`."""
+def parse(program: str, typed: Sequence[str], asked: str) -> Union["Parsed", Output]:
+    """Return the command and what is typed for it; or, once help or version is printed, its end.
 
-    parse: Parse
-    convention: str
+    `asked`: the format that the command line asks for, "" if none. Raises UsageError.
+    """
+    app = _plugin if program == options.PLUGIN.name else _halfopen
+    code = _help_code(program, asked)
+    if program == "halfopen" and typed[:1] == ["help"]:
+        typed = [*typed[1:], "--help"]
+    elif program == "halfopen" and not typed:
+        typed, code = ["--help"], 3  # nothing was checked
+    asking = _ASKING.intersection(typed)
+    if asking and asked and FORMATS[asked].only == ():
+        raise UsageError("leave out --format: what is printed would be taken for a verdict")
+    result: Any = None
+    try:
+        result = app(
+            list(typed),
+            prog_name=program,
+            standalone_mode=False,
+            complete_var="",  # or else _HALFOPEN_COMPLETE in the environment takes over
+        )
+    except _ClickError as error:
+        raise UsageError(_complaint(error, program, typed)) from None
+    except (SystemExit, OSError):  # help went to a full disk, or (click's exit) a closed pipe
+        if not asking:
+            raise
+    return result if isinstance(result, tuple) else Output("", code)
 
 
-_HOSTNAME = typer.Option(None, "--hostname", "-H", metavar="HOST", help="Host, with --port.")
-_PORT = typer.Option(None, "--port", "-p", metavar="PORT", help="Port or TCP service name.")
-_TARGETS = typer.Option(
-    None, "--targets", metavar="FILE", help="Targets, one a line, # comments; - is stdin."
-)
-_TIMEOUT = typer.Option(
-    None,
-    "--timeout",
-    "-t",
-    metavar="S",
-    help=f"Seconds for everything; {TIMEOUT:g}, or what the convention's caller allows.",
-)
-_EXPECT = typer.Option("open", "--expect", metavar="STATE", help="open, closed or filtered.")
-_EXIT = typer.Option(
-    "",
-    "--exit",
-    metavar="STATE=CODE,...",
-    help="Exit codes of your own; states: open, closed, filtered, error.",
-)
-_WARNING = typer.Option(
-    None, "--warning", "-w", metavar="S", help="WARNING above this round trip, in seconds."
-)
-_CRITICAL = typer.Option(
-    None, "--critical", "-c", metavar="S", help="CRITICAL above this round trip, in seconds."
-)
-_IPV4 = typer.Option(False, "-4", help="IPv4 only.")
-_IPV6 = typer.Option(False, "-6", help="IPv6 only.")
-_AS = typer.Option(
-    None, "--as", metavar="CONVENTION", help="What to print: {}.".format(", ".join(CONVENTIONS))
-)
-_OUTPUT = typer.Option(
-    None, "--output", metavar="FILE", help="Write to a file, at once, instead of printing."
-)
-_PLUS_ONE = typer.Option(
-    True, "--plus-one/--no-plus-one", help="Scan the next port as well; it decides nothing."
-)
-_NMAP = typer.Option(
-    "nmap", "--nmap", envvar="HALFOPEN_NMAP", metavar="PATH", help="The nmap to run."
-)
-_SUDO = typer.Option(False, "--sudo", help="Run nmap with sudo -n.")
-_STREAM = typer.Option("text", "--as", metavar="FORM", help="What to print: text or json.")
-_FORM = typer.Option("text", "--as", metavar="FORM", help="What to print: text, json, junit.")
-_SAVE = typer.Option(
-    None, "--save", metavar="DIR", help="Keep nmap's runs as recordings, for a bug report."
-)
-_VERBOSE = typer.Option(False, "--verbose", "-v", help="Show nmap's command line and messages.")
+def _help_code(program: str, asked: str) -> int:
+    """Return help's exit code: to a monitor it is no verdict, and no failure to people."""
+    if program == options.PLUGIN.name:
+        return FORMATS[asked or "nagios"].codes[Status.UNKNOWN]
+    return FORMATS[asked].codes[Status.UNKNOWN] if asked else 0
+
+
+# -- complaints ---------------------------------------------------------------------------------
+
+
+def _complaint(error: Exception, program: str, typed: Sequence[str]) -> str:
+    """Return one line: what is wrong, what it should be, and where to read more."""
+    command = _command(program, typed)
+    if command is None and typed[0][:1] != "-":
+        return _no_command(typed)
+    name = getattr(error, "option_name", None)
+    known = [each for option in command.options for each in _names(option)] if command else []
+    if command is None and name:
+        said = f"{name} before the command; write halfopen COMMAND {shlex.quote(typed[0])}"
+    elif type(error).__name__ == "NoSuchOption" and name:
+        said = _no_option(str(name), typed, known)
+    else:
+        message: str = getattr(error, "format_message", error.__str__)()
+        said = message.replace("\n", " ").rstrip(".")
+    asked = program if command is None or command is options.PLUGIN else f"halfopen {command.name}"
+    return f"{said}; see {asked} --help"
+
+
+def _command(program: str, typed: Sequence[str]) -> Optional[Command]:
+    if program == options.PLUGIN.name:
+        return options.PLUGIN
+    return options.COMMANDS.get(typed[0])
+
+
+def _no_command(typed: Sequence[str]) -> str:
+    near = difflib.get_close_matches(typed[0], options.COMMANDS, 1, _NEAR)
+    if near:
+        rest = " ".join(map(shlex.quote, typed[1:]))
+        return f"no command {typed[0]!r}; did you mean halfopen {near[0]} {rest}".rstrip() + "?"
+    if "." in typed[0] or ":" in typed[0]:
+        return "no command {!r}; to check a target write halfopen check {}".format(
+            typed[0], " ".join(map(shlex.quote, typed))
+        )
+    return "no command {!r}; there are {}".format(typed[0], ", ".join(options.COMMANDS))
+
+
+def _no_option(name: str, typed: Sequence[str], known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1, _NEAR) if name.startswith("--") else []
+    if near:
+        return f"no option {name}; did you mean {near[0]}?"
+    glued = [word for word in typed if word != name and word.startswith(name)]
+    if glued or name[1:].isdigit():
+        return f"no option {name} in {(glued or [name])[0]!r} (no host or port begins with '-')"
+    return f"no option {name}"
+
+
+# -- the declarations, for typer ----------------------------------------------------------------
+
+
+def _names(option: Option) -> List[str]:
+    return [*option.names, *([option.off] if option.off else [])]
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    if option.metavar:
+        default: Any = option.default
+        kind: Any = Optional[str]
+        names = option.names
+    else:
+        default, kind = option.on, bool
+        names = (f"{option.names[0]}/{option.off}",) if option.off else option.names
+    return inspect.Parameter(
+        option.key,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=typer.Option(
+            default,
+            *names,
+            metavar=option.metavar or None,
+            envvar=option.variable or None,
+            help=option.about,
+        ),
+        annotation=kind,
+    )
+
+
+def _callback(command: Command) -> Callable[..., object]:
+    """Return a function for typer, with a parameter an option, that returns what it is given."""
+
+    def parsed(arguments: Optional[List[str]] = None, **raw: object) -> "Parsed":
+        raw.pop("version")
+        return command, {**raw, "arguments": tuple(arguments or ())}
+
+    parameters = [*map(_parameter, command.options), _VERSION]
+    if command.arguments:
+        parameters.insert(
+            0,
+            inspect.Parameter(
+                "arguments",
+                inspect.Parameter.KEYWORD_ONLY,
+                default=typer.Argument(None, metavar=command.arguments, show_default=False),
+                annotation=Optional[List[str]],
+            ),
+        )
+    parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    parsed.__annotations__ = {}  # typer would take the annotations of the function as it is written
+    return parsed
 
 
 def _show_version(wanted: bool) -> None:
@@ -99,317 +169,23 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-_VERSION = typer.Option(
-    False,
-    "--version",
-    "-V",
-    callback=_show_version,
-    is_eager=True,
-    help="Show the version and exit.",
+_VERSION = inspect.Parameter(
+    "version",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=typer.Option(
+        False,
+        "--version",
+        "-V",
+        callback=_show_version,
+        is_eager=True,
+        help="Show the version and exit.",
+    ),
+    annotation=bool,
 )
 
 
-def main(words: Sequence[str]) -> Output:
-    """Return what `halfopen WORDS` prints, and its exit code; raise UsageError for bad words."""
-    # To a monitor help is no verdict; people are not to be told of a failure.
-    name = asked_for(words, "")
-    help_code = CONVENTIONS[name].codes[Status.UNKNOWN] if name else 0
-    return _run(_halfopen, "halfopen", words, _Entry(parse_targets, CONVENTION), help_code)
-
-
-def plugin(words: Sequence[str]) -> Output:
-    """Return what `check_tcp_half_open WORDS` prints, and its exit code.
-
-    Help and version are UNKNOWN, as the monitoring plugins guidelines want them.
-    """
-    entry = _Entry(parse_plugin_words, PLUGIN_CONVENTION)
-    name = asked_for(words, PLUGIN_CONVENTION)
-    help_code = CONVENTIONS[name].codes[Status.UNKNOWN]
-    return _run(_plugin, "check_tcp_half_open", words, entry, help_code)
-
-
-def _run(
-    app: typer.Typer, name: str, words: Sequence[str], entry: _Entry, help_code: int
-) -> Output:
-    asking = {"--help", "-h", "--version", "-V"}.intersection(words)
-    if asking and CONVENTIONS[asked_for(words, entry.convention)].only == ():
-        raise UsageError("leave out --as: what is printed would be taken for a verdict")
-    try:
-        result: Any = app(
-            list(words),
-            prog_name=name,
-            obj=entry,
-            standalone_mode=False,
-            complete_var="",  # or else _HALFOPEN_COMPLETE in the environment takes over
-        )
-    except _WordsError as error:
-        raise UsageError(_complaint(error, words, name)) from None
-    except (SystemExit, OSError):  # help went to a full disk, or (click's exit) a closed pipe
-        if not asking:
-            raise
-        result = None
-    if isinstance(result, Output):
-        return result
-    if not asking:
-        raise UsageError(f"nothing was checked; see {name} --help")
-    return Output("", help_code)
-
-
-def _complaint(error: Exception, words: Sequence[str], name: str) -> str:
-    """Return click's complaint as one line that names the whole word, and where to read more."""
-    message: str = getattr(error, "format_message", error.__str__)().replace("\n", " ").rstrip(".")
-    option = getattr(error, "option_name", None)
-    whole = [word for word in words if option and word != option and word.startswith(option)]
-    if whole:
-        message += f" in {whole[0]!r} (no host or port begins with '-')"
-    command = words[0] if name == "halfopen" and words and not words[0].startswith("-") else ""
-    known = {info.name for info in _halfopen.registered_commands}
-    return f"{message}; see {name} {command + ' ' if command in known else ''}--help"
-
-
-def _targets(  # noqa: PLR0913  the three ways to name targets
-    parse: Parse,
-    words: Sequence[str],
-    hostname: Optional[str],
-    port: Optional[str],
-    file: Optional[str],
-    family: Optional[int],
-) -> List[Target]:
-    """Return the targets from the one place where the user gave them."""
-    by_option = hostname is not None or port is not None
-    if bool(words) + by_option + (file is not None) > 1:
-        raise UsageError("targets given in two ways; give words, or -H and -p, or --targets")
-    if file is not None:
-        lines = files.read(file).decode("utf-8-sig", "surrogateescape").splitlines()
-        return parse_lines(lines, "standard input" if file == "-" else file, family)
-    if not by_option:
-        return parse(words, family)
-    if hostname is None or port is None:
-        raise UsageError(
-            "-H and -p go together; add {}".format("-p PORT" if hostname else "-H HOST")
-        )
-    return [make(hostname, port, family)]
-
-
-def check_command(  # noqa: PLR0913  one parameter an option: typer reads them from here
-    context: typer.Context,
-    words: List[str] = typer.Argument(None, metavar="TARGET...", show_default=False),
-    hostname: Optional[str] = _HOSTNAME,
-    port: Optional[str] = _PORT,
-    targets: Optional[str] = _TARGETS,
-    timeout: Optional[str] = _TIMEOUT,
-    expect: str = _EXPECT,
-    exit_codes: str = _EXIT,
-    warning: Optional[str] = _WARNING,
-    critical: Optional[str] = _CRITICAL,
-    ipv4: bool = _IPV4,
-    ipv6: bool = _IPV6,
-    convention: Optional[str] = _AS,
-    file: Optional[str] = _OUTPUT,
-    plus_one: bool = _PLUS_ONE,
-    nmap: str = _NMAP,
-    sudo: bool = _SUDO,
-    verbose: bool = _VERBOSE,
-    version: bool = _VERSION,  # noqa: ARG001  its callback has done it
-) -> Output:
-    """Check whether TCP ports are open, with a SYN that no server ever logs.
-
-    A TARGET is HOST:PORT, [IPV6]:PORT, or the two words HOST PORT.
-    """
-    entry: _Entry = context.obj
-    want = options.wording(convention or entry.convention, expect, exit_codes, warning, critical)
-    deadline = head_start.began + _seconds(timeout, want.convention)
-    family = options.family(ipv4, ipv6)
-    parse = CONVENTIONS[want.convention].parse or entry.parse
-    try:
-        asked = call_by(
-            lambda: _targets(parse, words or [], hostname, port, targets, family),
-            deadline,
-            "reading the targets",
-        )
-    except HalfopenError as error:
-        found = Report((failure(error),), want.expectation)
-    else:
-        found = check(
-            asked, deadline, ScanOptions(nmap or "nmap", sudo, plus_one), want.expectation
-        )
-    return output(want.convention, found, want.exit_map, verbose)._replace(file=file)
-
-
-def _seconds(timeout: Optional[str], convention: str) -> float:
-    if timeout is None:
-        return CONVENTIONS[convention].timeout
-    return options.seconds("--timeout", timeout)
-
-
-def replay_command(  # noqa: PLR0913  one parameter an option: typer reads them from here
-    context: typer.Context,
-    recordings: List[str] = typer.Argument(None, metavar="RUN.xml...", show_default=False),
-    hostname: Optional[str] = _HOSTNAME,
-    port: Optional[str] = _PORT,
-    timeout: Optional[str] = _TIMEOUT,
-    expect: str = _EXPECT,
-    exit_codes: str = _EXIT,
-    warning: Optional[str] = _WARNING,
-    critical: Optional[str] = _CRITICAL,
-    convention: Optional[str] = _AS,
-    verbose: bool = _VERBOSE,
-) -> Output:
-    """Judge nmap's recorded XML, without nmap; - is standard input.
-
-    Judges the port first named in the recorded command line, or --port.
-    """
-    entry: _Entry = context.obj
-    want = options.wording(convention or entry.convention, expect, exit_codes, warning, critical)
-    deadline = head_start.began + _seconds(timeout, want.convention)
-    try:
-        found = call_by(
-            lambda: replay(
-                recordings or [],
-                deadline,
-                hostname,
-                None if port is None else parse_port(port),
-                want.expectation,
-            ),
-            deadline,
-            "reading the recordings",
-        )
-    except HalfopenError as error:
-        found = Report((failure(error),), want.expectation)
-    return output(want.convention, found, want.exit_map, verbose)
-
-
-def wait_command(  # noqa: PLR0913  one parameter an option: typer reads them from here
-    words: List[str] = typer.Argument(None, metavar="TARGET...", show_default=False),
-    targets: Optional[str] = _TARGETS,
-    state: str = typer.Option(
-        "open", "--for", metavar="STATE", help="open, closed, filtered or not-open."
-    ),
-    within_: str = typer.Option("60", "--within", metavar="SPAN", help="Give up after so long."),
-    every: str = typer.Option("1", "--every", metavar="SPAN", help="From look to look."),
-    times: str = typer.Option(
-        "1", "--times", metavar="N", help="So many looks in a row have to agree."
-    ),
-    one_is_enough: bool = typer.Option(False, "--any", help="One target is enough."),
-    ipv4: bool = _IPV4,
-    ipv6: bool = _IPV6,
-    form: str = _STREAM,
-    plus_one: bool = _PLUS_ONE,
-    nmap: str = _NMAP,
-    sudo: bool = _SUDO,
-) -> Output:
-    """Wait until ports are open, or whatever else --for says; all of them at once.
-
-    Exit code: 0 they are, 2 the time ran out, 3 nothing can be checked. A SPAN is seconds, or a
-    number with s, m, h or d.
-    """
-    from halfopen.runbook import schedule, wait  # noqa: PLC0415  what only this command needs
-
-    options.one_of("--as", form, schedule.FORMATS)
-    condition = wait.Condition(
-        options.one_of("--for", state, (*PORT_STATES, "not-open")),
-        options.span("--within", within_),
-        options.span("--every", every, 0.1),
-        options.count("--times", times),
-        one_is_enough,
-    )
-    asked = _read_targets(words, targets, options.family(ipv4, ipv6))
-    return wait.run(asked, condition, ScanOptions(nmap or "nmap", sudo, plus_one), form)
-
-
-def watch_command(  # noqa: PLR0913  one parameter an option: typer reads them from here
-    words: List[str] = typer.Argument(None, metavar="TARGET...", show_default=False),
-    targets: Optional[str] = _TARGETS,
-    every: str = typer.Option("2", "--every", metavar="SPAN", help="From look to look."),
-    lasting: Optional[str] = typer.Option(None, "--for", metavar="SPAN", help="End after so long."),
-    count: Optional[str] = typer.Option(
-        None, "--count", metavar="N", help="End after so many looks."
-    ),
-    timeout: Optional[str] = typer.Option(
-        None, "--timeout", "-t", metavar="S", help=f"Seconds for a round; {TIMEOUT:g}."
-    ),
-    ipv4: bool = _IPV4,
-    ipv6: bool = _IPV6,
-    form: str = _STREAM,
-    plus_one: bool = _PLUS_ONE,
-    nmap: str = _NMAP,
-    sudo: bool = _SUDO,
-) -> Output:
-    """Watch ports until Ctrl-C: a live table, or a line a change where there is no terminal.
-
-    Exit code: that of the worst last state, 0 open, 2 closed or filtered, 3 unknown. A SPAN is
-    seconds, or a number with s, m, h or d.
-    """
-    from halfopen.runbook import schedule, watch  # noqa: PLC0415  what only this command needs
-
-    options.one_of("--as", form, schedule.FORMATS)
-    rounds = schedule.Schedule(
-        options.span("--every", every, 0.1),
-        None if count is None else options.count("--count", count),
-        None if lasting is None else options.span("--for", lasting),
-        TIMEOUT if timeout is None else options.seconds("--timeout", timeout),
-    )
-    asked = _read_targets(words, targets, options.family(ipv4, ipv6))
-    return watch.run(asked, rounds, ScanOptions(nmap or "nmap", sudo, plus_one), form)
-
-
-def _read_targets(
-    words: Optional[List[str]], file: Optional[str], family: Optional[int]
-) -> List[Target]:
-    """Return the targets, before nmap is asked for the first time."""
-    asked = call_by(
-        lambda: _targets(parse_targets, words or [], None, None, file, family),
-        head_start.began + TIMEOUT,
-        "reading the targets",
-    )
-    return list(dict.fromkeys(asked))  # one that is named twice is still one
-
-
-def smoke_command(
-    timeout: str = typer.Option("15", "--timeout", "-t", metavar="S", help="Seconds for it all."),
-    form: str = _FORM,
-    folder: Optional[str] = _SAVE,
-    nmap: str = _NMAP,
-    sudo: bool = _SUDO,
-) -> Output:
-    """Find out whether this nmap can be trusted for half-open checks.
-
-    It is asked about targets of our own, on loopback and in network namespaces. Exit code: 0 fit,
-    2 not fit, 3 could not tell.
-    """
-    from halfopen.smoke import probes, report  # noqa: PLC0415  what only this command needs
-
-    options.one_of("--as", form, list(report.FORMATS))
-    deadline = head_start.began + options.seconds("--timeout", timeout)
-    if folder is not None:
-        report.make_folder(folder)
-    found = probes.examine(ScanOptions(nmap or "nmap", sudo), deadline, _progress)
-    if folder is not None:
-        try:
-            report.save(found, folder)
-        except UsageError as error:  # what was found is told all the same
-            typer.echo(printable(f"halfopen: not saved: {error}"), err=True)
-    return Output(report.FORMATS[form](found), report.CODES[found.verdict])
-
-
-def _progress(doing: str) -> None:
-    if sys.stderr is not None and sys.stderr.isatty():
-        typer.echo(f"smoke: {doing} ...", err=True)
-
-
-def conventions_command() -> Output:
-    """List what --as takes, and the exit codes of each."""
-    return Output(listing(), 0)
-
-
-def _overview(version: bool = _VERSION) -> None:
+def _overview(version: bool = _VERSION.default) -> None:
     """TCP half-open health check: nmap's SYN scan as a monitoring plugin."""
-
-
-_PLUGIN_HELP = """Check whether a TCP port is open, with a SYN that no server ever logs.
-
-The target is HOST PORT, or VIP VPORT RIP RPORT, or -H HOST -p PORT.
-"""
 
 
 def _app() -> typer.Typer:
@@ -423,14 +199,29 @@ def _app() -> typer.Typer:
     )
 
 
-_halfopen = _app()
-_halfopen.callback()(_overview)
-_halfopen.command("check")(check_command)
-_halfopen.command("replay")(replay_command)
-_halfopen.command("wait")(wait_command)
-_halfopen.command("watch")(watch_command)
-_halfopen.command("smoke")(smoke_command)
-_halfopen.command("conventions")(conventions_command)
+def _add(app: typer.Typer, command: Command) -> None:
+    app.command(
+        command.name,
+        help=command.about,
+        short_help=command.about.partition("\n")[0],
+        epilog=_after_options(command.codes, command.examples),
+    )(_callback(command))
 
+
+def _after_options(codes: str, examples: Sequence[str]) -> str:
+    # \b: the lines stay as they are.
+    lines = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
+    return f"Exit code: {codes}.\n\n{lines}"
+
+
+_halfopen = _app()
+_halfopen.callback(
+    epilog=_after_options(
+        "each command's help has its own; 3 if nothing was checked",
+        (options.CHECK.examples[0], options.WAIT.examples[0]),
+    )
+)(_overview)
+for _each in options.COMMANDS.values():
+    _add(_halfopen, _each)
 _plugin = _app()
-_plugin.command(help=_PLUGIN_HELP)(check_command)
+_add(_plugin, options.PLUGIN)

@@ -7,52 +7,40 @@ import sys
 from typing import Callable, NoReturn, Sequence
 
 from halfopen.errors import HalfopenError
-from halfopen.formats.registry import (
-    CONVENTIONS,
-    PLUGIN_CONVENTION,
-    Output,
-    asked_for,
-    option_value,
-    output,
-)
+from halfopen.formats.registry import FORMATS, Output, output
 from halfopen.model import Report, Status, failure
-from halfopen.scan import head_start, runner
+from halfopen.scan import process
 
 Main = Callable[[Sequence[str]], Output]
 
 
-def leave(main: Main, convention: str) -> NoReturn:
-    """Run `main` on the command line's words, print what it returns, and end the process.
+def leave(main: Main, format_name: str, file: str = "") -> NoReturn:
+    """Run `main` on the command line, print what it returns, and end the process.
 
-    Whatever `main` raises becomes UNKNOWN, in the convention that the words name with --as, or
-    else in the given one.
+    Whatever `main` raises becomes UNKNOWN in the format, and goes to the file if one is named.
     """
-    words = sys.argv[1:]
-    name = asked_for(words, convention)
-    checks = convention == PLUGIN_CONVENTION or words[:1] == ["check"]
-    file = option_value(words, "--output") if checks else ""
-    _take_signals(name)
+    _take_signals(format_name)
     try:
-        result = main(words)
+        result = main(sys.argv[1:])
     except HalfopenError as error:
-        result = _failed(error, name, file)
+        result = _failed(error, format_name, file)
     except BaseException as error:  # noqa: BLE001  a bug of ours is no verdict on a server
-        result = _failed(HalfopenError(_bug(error)), name, file)
-    runner.kill_all()
+        result = _failed(HalfopenError(_bug(error)), format_name, file)
+    process.kill_all()
     if result.file:
-        result = _written(result, name)
+        result = _written(result, format_name)
     _print(result)
     # Not sys.exit: nothing that is left to tidy up may change the code, or take time.
     os._exit(result.code)
 
 
-def _failed(error: HalfopenError, convention: str, file: str) -> Output:
+def _failed(error: HalfopenError, format_name: str, file: str) -> Output:
     """Return the failure where the result was to go: an old file must not go on saying "up"."""
-    failed = output(convention, Report((failure(error),)), {}, verbose=False)
+    failed = output(format_name, Report((failure(error),)), {}, verbose=False)
     return failed._replace(file=file or None)
 
 
-def _written(result: Output, convention: str) -> Output:
+def _written(result: Output, format_name: str) -> Output:
     """Write the text to its file; return what is left to print: nothing, or why it failed."""
     from halfopen import files  # noqa: PLC0415  what only --output needs
 
@@ -60,7 +48,7 @@ def _written(result: Output, convention: str) -> Output:
         files.replace(str(result.file), _encoded(result.text))
     except HalfopenError as error:
         # Whoever goes by what is printed now has only the exit code to go by.
-        code = CONVENTIONS[convention].codes[Status.UNKNOWN] or 3
+        code = FORMATS[format_name].codes[Status.UNKNOWN] or 3
         return Output(f"halfopen: {error}", code, stream=2)
     return result._replace(text="")
 
@@ -78,13 +66,13 @@ def _bug(error: BaseException) -> str:
     )
 
 
-def _take_signals(convention: str) -> None:
-    if CONVENTIONS[convention].code_on_signal:
-        runner.exit_on_signals(CONVENTIONS[convention].codes[Status.UNKNOWN])
-    for number in head_start.ENDING_SIGNALS:
+def _take_signals(format_name: str) -> None:
+    if FORMATS[format_name].code_on_signal:
+        process.exit_on_signals(FORMATS[format_name].codes[Status.UNKNOWN])
+    for number in process.ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
-            signal.signal(number, runner.end_by_signal)
-    head_start.let_signals_in()
+            signal.signal(number, process.end_by_signal)
+    process.let_signals_in()
 
 
 def _encoded(text: str) -> bytes:

@@ -1,136 +1,292 @@
-"""Words of options to valid settings, or a clear error."""
+"""Every option and command, declared once: for our parser, for typer, and for the man pages.
 
-import re
-from typing import Dict, NamedTuple, Optional, Sequence
+Loaded before nmap starts (fast_path.py): classes of their own, for typing's NamedTuple takes as
+long to load as all of this. Nobody changes them.
+"""
 
-from halfopen.errors import UsageError
-from halfopen.formats.registry import CONVENTIONS, ExitMap
-from halfopen.model import PORT_STATES, Expectation
+import os
 
-MAX_SECONDS = 3600.0
-_CODES = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
+from halfopen.cli import values
 
-
-class Wording(NamedTuple):
-    """What counts as good, and how the caller wants to be told."""
-
-    convention: str
-    exit_map: ExitMap
-    expectation: Expectation
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional, Tuple, Union
 
 
-def wording(
-    convention: str,
-    expect: str = "open",
-    exit_codes: str = "",
-    warning: Optional[str] = None,
-    critical: Optional[str] = None,
-) -> Wording:
-    """Return the words of --as, --expect, --exit, --warning and --critical as a Wording.
+class Option:
+    """An option: with a metavar it takes a value, without one it is a flag."""
 
-    Raises UsageError for the first bad one.
-    """
-    one_of("--as", convention, list(CONVENTIONS))
-    limits = [
-        None if word is None else seconds(option, word)
-        for option, word in (("--warning", warning), ("--critical", critical))
-    ]
-    return Wording(
-        convention,
-        _known(convention, exit_map("--exit", exit_codes)) if exit_codes else {},
-        Expectation(state("--expect", expect), *limits),
+    def __init__(  # noqa: PLR0913  what an option is made of
+        self,
+        key: str,
+        *names: str,
+        about: str,
+        metavar: str = "",
+        default: "Optional[str]" = None,
+        read: "Optional[values.Reader]" = None,
+        on: bool = False,
+        off: str = "",
+        variable: str = "",
+    ) -> None:
+        """Declare it; `on` is a flag's default, `off` its opposite, `variable` one that sets it."""
+        self.key, self.names, self.about = key, names, about
+        self.metavar, self.default, self.read = metavar, default, read
+        self.on, self.off, self.variable = on, off, variable
+
+    def untyped(self) -> "Union[bool, str, None]":
+        """Return what counts if the option is not typed."""
+        if not self.metavar:
+            return self.on
+        return (self.variable and os.environ.get(self.variable)) or self.default
+
+
+class Command:
+    """A command: its options, its arguments' metavar, and what its help says."""
+
+    def __init__(
+        self,
+        name: str,
+        *options: Option,
+        about: str,
+        arguments: str = "",
+        codes: str,
+        examples: "Tuple[str, str]",
+    ) -> None:
+        """Declare it; `codes` says what its exit codes mean."""
+        self.name, self.options, self.about = name, options, about
+        self.arguments, self.codes, self.examples = arguments, codes, examples
+
+    @property
+    def checks(self) -> bool:
+        """Whether it is one of the two names of the check."""
+        return self.name in (PLUGIN.name, CHECK.name)
+
+
+HOST = Option("host", "--hostname", "-H", metavar="HOST", about="Host, with --port.")
+PORT = Option("port", "--port", "-p", metavar="PORT", about="Port or TCP service name.")
+TARGETS = Option(
+    "targets", "--targets", metavar="FILE", about="Targets, one a line, # comments; - is stdin."
+)
+IPV4 = Option("ipv4", "-4", about="IPv4 only.")
+IPV6 = Option("ipv6", "-6", about="IPv6 only.")
+PLUS_ONE = Option(
+    "plus_one",
+    "--plus-one",
+    on=True,
+    off="--no-plus-one",
+    about="Scan the next port as well; it decides nothing.",
+)
+NMAP = Option(
+    "nmap",
+    "--nmap",
+    metavar="PATH",
+    default="nmap",
+    variable="HALFOPEN_NMAP",
+    about="The nmap to run.",
+)
+SUDO = Option("sudo", "--sudo", about="Run nmap with sudo -n.")
+
+
+def timeout(about: str, most: float = values.HOUR, default: "Optional[str]" = None) -> Option:
+    """Return a command's time limit."""
+    read = values.time(most)
+    return Option(
+        "timeout", "--timeout", "-t", metavar="TIME", default=default, read=read, about=about
     )
 
 
-def _known(convention: str, codes: Dict[str, int]) -> Dict[str, int]:
-    """Return the map; raise UsageError if the convention's caller would misread a code."""
-    only = CONVENTIONS[convention].only
-    if only is None or all(code in only for code in codes.values()):
-        return codes
-    if not only:
-        raise UsageError(f"--exit changes nothing for {convention}: what is printed decides")
-    raise UsageError(
-        "--exit: {} knows the codes {} only".format(convention, " and ".join(map(str, only)))
+def format_of(*names: str) -> Option:
+    """Return --format of a command that knows these alone; the first is the default."""
+    about = "What to print: {}.".format(", ".join(names))
+    read = values.choice(*names)
+    return Option("format", "--format", metavar="NAME", default=names[0], read=read, about=about)
+
+
+TIMEOUT = timeout("Time for everything; 10s, or what the format's caller allows.")
+EXPECT = Option(
+    "expect",
+    "--expect",
+    metavar="STATE",
+    default="open",
+    read=values.state,
+    about="open, closed or filtered.",
+)
+EXIT = Option(
+    "exit",
+    "--exit",
+    metavar="STATE=CODE,...",
+    read=values.exit_map,
+    about="Exit codes of your own; states: open, closed, filtered, error.",
+)
+WARNING = Option(
+    "warning",
+    "--warning",
+    "-w",
+    metavar="TIME",
+    read=values.limit,
+    about="WARNING above this round-trip time, as 50ms or 0:0.05.",
+)
+CRITICAL = Option(
+    "critical",
+    "--critical",
+    "-c",
+    metavar="TIME",
+    read=values.limit,
+    about="CRITICAL above this round-trip time.",
+)
+FORMAT = Option(
+    "format",
+    "--format",
+    metavar="NAME",
+    read=values.format_name,
+    about="What to print, for whom; `halfopen formats` lists the names.",
+)
+OUTPUT = Option(
+    "output", "--output", metavar="FILE", about="Write to a file, by rename, instead of printing."
+)
+VERBOSE = Option("verbose", "--verbose", "-v", about="Show nmap's command lines and messages.")
+STREAM = format_of("text", "json")
+
+
+def interval(default: str) -> Option:
+    """Return the option for the time between rounds."""
+    return Option(
+        "interval",
+        "--interval",
+        "-i",
+        metavar="TIME",
+        default=default,
+        read=values.time(365 * values.DAY, least=0.1),
+        about="From the start of a round to the next.",
     )
 
 
-def seconds(option: str, word: str) -> float:
-    """Return a positive number of seconds, at most 3600; raise UsageError otherwise."""
-    number = re.match(r"([0-9]+\.?[0-9]*|\.[0-9]+)\Z", word)
-    if number is None or not 0 < float(word) <= MAX_SECONDS:
-        raise UsageError(
-            f"{option} {word!r} is not a number of seconds above 0 and up to {MAX_SECONDS:g}"
-        )
-    return float(word)
+_JUDGING = (EXPECT, EXIT, WARNING, CRITICAL, FORMAT)
+_NMAP = (IPV4, IPV6, PLUS_ONE, NMAP, SUDO)
+_CHECK = (HOST, PORT, TARGETS, TIMEOUT, *_JUDGING, OUTPUT, *_NMAP, VERBOSE)
+_CODES = (
+    "0 OK, 1 WARNING, 2 CRITICAL (not as expected), 3 UNKNOWN (the check itself failed); "
+    "--format changes them"
+)
 
+PLUGIN = Command(
+    "check_tcp_half_open",
+    *_CHECK,
+    arguments="HOST PORT",
+    about="Check whether a TCP port is open, with a SYN that no server ever logs.\n\n"
+    "The target is HOST PORT, or VIP VPORT RIP RPORT, or -H HOST -p PORT.",
+    codes=_CODES,
+    examples=(
+        "check_tcp_half_open 192.0.2.25 25",
+        "check_tcp_half_open -H mail.example.org -p smtp -t 5s -w 50ms -c 0.5",
+    ),
+)
+CHECK = Command(
+    "check",
+    *_CHECK,
+    arguments="TARGET...",
+    about="Check whether TCP ports are open, unseen by any log.\n\n"
+    "A SYN is sent, and no connection made. A TARGET is HOST:PORT, [IPV6]:PORT, or the two "
+    "arguments HOST PORT.",
+    codes=_CODES,
+    examples=(
+        "halfopen check 192.0.2.25:25 '[2001:db8::25]:25'",
+        "halfopen check --targets farm --format json -t 30s",
+    ),
+)
+REPLAY = Command(
+    "replay",
+    HOST,
+    PORT,
+    TIMEOUT,
+    *_JUDGING,
+    VERBOSE,
+    arguments="RUN.xml...",
+    about="Judge nmap's recorded XML, without nmap.\n\n"
+    "Judges the port first named in the recorded command line, or --port. - is standard input.",
+    codes=_CODES,
+    examples=("halfopen replay run.xml", "halfopen replay run.xml -p 443 --format nagios"),
+)
+WAIT = Command(
+    "wait",
+    HOST,
+    PORT,
+    TARGETS,
+    Option(
+        "state",
+        "--for",
+        metavar="STATE",
+        default="open",
+        read=values.choice("open", "closed", "filtered", "not-open"),
+        about="open, closed, filtered or not-open.",
+    ),
+    timeout("Give up after this time.", 365 * values.DAY, "60s"),
+    interval("1s"),
+    Option(
+        "successes",
+        "--successes",
+        metavar="N",
+        default="1",
+        read=values.count,
+        about="Rounds in a row that have to agree.",
+    ),
+    Option("any", "--any", about="One target is enough."),
+    STREAM,
+    *_NMAP,
+    arguments="TARGET...",
+    about="Wait until all ports are open, or as --for says.",
+    codes="0 they are, 2 the time ran out, 3 nothing could be checked",
+    examples=(
+        "halfopen wait 192.0.2.11:443 192.0.2.12:443 && echo enable",
+        "halfopen wait 192.0.2.11:443 --for not-open -t 5m -i 500ms",
+    ),
+)
+WATCH = Command(
+    "watch",
+    HOST,
+    PORT,
+    TARGETS,
+    interval("2s"),
+    timeout("Time for a round.", default="10s"),
+    Option(
+        "duration",
+        "--duration",
+        metavar="TIME",
+        read=values.time(365 * values.DAY),
+        about="End after this time.",
+    ),
+    Option("count", "--count", metavar="N", read=values.count, about="End after this many rounds."),
+    STREAM,
+    *_NMAP,
+    arguments="TARGET...",
+    about="Watch ports until Ctrl-C.\n\n"
+    "A live table; a line for each change where there is no terminal.",
+    codes="that of the worst last state: 0 open, 2 closed or filtered, 3 unknown",
+    examples=(
+        "halfopen watch --targets farm -i 500ms",
+        "halfopen watch 192.0.2.11:443 --duration 10m --format json",
+    ),
+)
+SMOKE = Command(
+    "smoke",
+    timeout("Time for everything.", default="15s"),
+    format_of("text", "json", "junit"),
+    Option(
+        "save", "--save", metavar="DIR", about="Keep nmap's runs as recordings, for a bug report."
+    ),
+    NMAP,
+    SUDO,
+    about="Find out whether this nmap is fit for half-open checks.\n\n"
+    "It is asked about targets of our own, on loopback and in network namespaces.",
+    codes="0 fit, 2 not fit, 3 inconclusive",
+    examples=("halfopen smoke", "halfopen smoke --format junit --save runs >smoke.xml"),
+)
+FORMATS = Command(
+    "formats",
+    about="List what --format takes, with the exit codes.",
+    codes="0",
+    examples=("halfopen formats", "halfopen formats | grep nagios"),
+)
 
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def span(option: str, word: str, least: float = 0.0) -> float:
-    """Return a time span in seconds: a number with s, m, h or d, or without; up to 365 d.
-
-    Raises UsageError for anything else, and for less than `least` seconds.
-    """
-    number = re.match(r"([0-9]+\.?[0-9]*|\.[0-9]+)([smhd]?)\Z", word)
-    length = float(number.group(1)) * _UNITS[number.group(2)] if number else -1.0
-    if not (least <= length <= 365 * 86400 and length > 0):
-        from_ = f"from {least:g} s" if least else "above 0"
-        raise UsageError(
-            f"{option} {word!r} is no time span: 90, 90s, 5m, 2h, {from_} and up to 365d"
-        )
-    return length
-
-
-def count(option: str, word: str) -> int:
-    """Return a number from 1 to a million; raise UsageError for anything else."""
-    if not (word.isascii() and word.isdigit() and len(word) <= 7 and 1 <= int(word) <= 1000000):
-        raise UsageError(f"{option} {word!r} is not a number from 1 to 1000000")
-    return int(word)
-
-
-def one_of(option: str, word: str, words: Sequence[str]) -> str:
-    """Return the word; raise UsageError if it is not one of those."""
-    if word not in words:
-        raise UsageError("{} {!r} is not one of {}".format(option, word, ", ".join(words)))
-    return word
-
-
-def state(option: str, word: str) -> str:
-    """Return a port state; raise UsageError for any other word."""
-    return one_of(option, word, PORT_STATES)
-
-
-def exit_map(option: str, word: str) -> Dict[str, int]:
-    """Return STATE=CODE,... as a map from state to exit code; raise UsageError if it is none.
-
-    States are open, closed, filtered and error; codes 0 to 255, or ok, warning, critical, unknown.
-    """
-    codes: Dict[str, int] = {}
-    for pair in word.split(","):
-        name, _, code = pair.partition("=")
-        number = _code(code)
-        if name not in (*PORT_STATES, "error") or number is None:
-            raise UsageError(
-                "{} {!r}: {!r} is not STATE=CODE, with a state of {}, error and a code of 0 to "
-                "255 or ok, warning, critical, unknown".format(
-                    option, word, pair, ", ".join(PORT_STATES)
-                )
-            )
-        codes[name] = number
-    return codes
-
-
-def _code(word: str) -> Optional[int]:
-    if word.lower() in _CODES:
-        return _CODES[word.lower()]
-    if word.isdigit() and word.isascii() and len(word) <= 3 and int(word) <= 255:
-        return int(word)
-    return None
-
-
-def family(ipv4: bool, ipv6: bool) -> Optional[int]:
-    """Return 4 for -4, 6 for -6, None for neither; raise UsageError for both."""
-    if ipv4 and ipv6:
-        raise UsageError("-4 and -6 exclude each other; leave out one")
-    return 4 if ipv4 else 6 if ipv6 else None
+COMMANDS = {each.name: each for each in (CHECK, REPLAY, WAIT, WATCH, SMOKE, FORMATS)}
+"""What `halfopen` is followed by."""

@@ -3,7 +3,8 @@
 from typing import Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from halfopen.errors import UsageError
-from halfopen.formats import render
+from halfopen.formats import agents, json, people, plugin, prometheus
+from halfopen.formats.wording import PLUGIN_CODES
 from halfopen.model import Report, Status, Verdict
 from halfopen.scan.head_start import TIMEOUT
 from halfopen.targets.parse import Parse, parse_balancer_words, parse_plugin_words
@@ -23,7 +24,7 @@ class Output(NamedTuple):
     """A file to write instead."""
 
 
-class Convention(NamedTuple):
+class Format(NamedTuple):
     """How one kind of caller wants to be told."""
 
     about: str
@@ -44,17 +45,17 @@ class Convention(NamedTuple):
 
 
 def output(name: str, report: Report, exit_map: ExitMap, verbose: bool) -> Output:
-    """Return what the convention makes of a report: the worst verdict decides the exit code."""
-    convention = CONVENTIONS[name]
-    coded = [_coded(verdict, convention, exit_map) for verdict in report.verdicts]
+    """Return what the format makes of a report: the worst verdict decides the exit code."""
+    form = FORMATS[name]
+    coded = [_coded(verdict, form, exit_map) for verdict in report.verdicts]
     # A failed check whose code is to be 0 hides no other's.
     worst, code = max(coded, key=lambda pair: (pair[1] > 0, pair[0].status, pair[1]))
-    stream = convention.failure_stream if worst.target is None else 1
+    stream = form.failure_stream if worst.target is None else 1
     judged = report._replace(verdicts=tuple(verdict for verdict, _ in coded))
-    return Output(printable(convention.render(judged, verbose)), code, stream)
+    return Output(printable(form.render(judged, verbose)), code, stream)
 
 
-def _coded(verdict: Verdict, convention: Convention, exit_map: ExitMap) -> Tuple[Verdict, int]:
+def _coded(verdict: Verdict, form: Format, exit_map: ExitMap) -> Tuple[Verdict, int]:
     """Return the verdict, its status as the user's exit map has it, and its exit code.
 
     A limit on the round trip stands. A failed check stays UNKNOWN in words, whatever exit code it
@@ -62,7 +63,7 @@ def _coded(verdict: Verdict, convention: Convention, exit_map: ExitMap) -> Tuple
     """
     wanted = exit_map.get(verdict.state)
     if wanted is None or verdict.slow or isinstance(verdict.error, UsageError):
-        return verdict, convention.codes[verdict.status]
+        return verdict, form.codes[verdict.status]
     if verdict.error is None:
         verdict = verdict._replace(status=_PLUGIN_STATUS.get(wanted, verdict.status))
     return verdict, wanted
@@ -75,110 +76,78 @@ def printable(text: str) -> str:
     )
 
 
-def asked_for(words: Sequence[str], default: str) -> str:
-    """Return the convention that the words ask for: they may not have been parsed, or be wrong.
-
-    Commands with an --as of their own know `json`, and no monitor's.
-    """
-    name = option_value(words, "--as").lower()  # F5, in a wrong word, still means f5
-    own = default != PLUGIN_CONVENTION and words[0:1] and words[0] in _COMMANDS_WITH_THEIR_OWN
-    return name if name in (("json",) if own else CONVENTIONS) else default
-
-
-_COMMANDS_WITH_THEIR_OWN = ("wait", "watch", "smoke")
-
-
-def option_value(words: Sequence[str], option: str) -> str:
-    """Return what follows the option, `OPTION WORD` or `OPTION=WORD`; empty if it is not there.
-
-    Given twice, the last one counts, as it does for typer.
-    """
-    value = ""
-    for word, following in zip(words, [*words[1:], ""]):
-        if word == option:
-            value = following
-        elif word.startswith(option + "="):
-            value = word[len(option) + 1 :]
-    return value
-
-
 def listing() -> str:
-    """Return a table of all conventions with their exit codes."""
-    rows = [("CONVENTION", "OPEN", "CLOSED", "FILTERED", "FAILED", "FOR")]
-    for name, convention in CONVENTIONS.items():
+    """Return a table of all formats with their exit codes."""
+    rows = [("FORMAT", "OPEN", "CLOSED", "FILTERED", "FAILED", "FOR")]
+    for name, form in FORMATS.items():
         up, down, failed = (
-            str(convention.codes[status]) for status in (Status.OK, Status.CRITICAL, Status.UNKNOWN)
+            str(form.codes[status]) for status in (Status.OK, Status.CRITICAL, Status.UNKNOWN)
         )
-        rows.append((name, up, down, down, failed, convention.about))
+        rows.append((name, up, down, down, failed, form.about))
     return "\n".join("{:<12}  {:>4}  {:>6}  {:>8}  {:>6}  {}".format(*row) for row in rows)
 
 
-_PLUGIN_CODES = render.PLUGIN_CODES
-_PLUGIN_STATUS = {code: status for status, code in _PLUGIN_CODES.items()}
+_PLUGIN_STATUS = {code: status for status, code in PLUGIN_CODES.items()}
 _UP_OR_DOWN = {Status.OK: 0, Status.WARNING: 0, Status.CRITICAL: 1, Status.UNKNOWN: 1}
 _CONDITION = {**_UP_OR_DOWN, Status.UNKNOWN: 255}
 _PRINTED = dict.fromkeys(Status, 0)
 
-PLUGIN_CONVENTION, CONVENTION = "nagios", "text"
+PLUGIN_FORMAT, DEFAULT_FORMAT = "nagios", "text"
 """What check_tcp_half_open and halfopen speak if not told otherwise."""
 
-CONVENTIONS: Dict[str, Convention] = {
-    "nagios": Convention(
-        "Nagios, Icinga, Naemon, NRPE: one line, perfdata", _PLUGIN_CODES, render.nagios
+FORMATS: Dict[str, Format] = {
+    "nagios": Format(
+        "Nagios, Icinga, Naemon, NRPE: one line, perfdata", PLUGIN_CODES, plugin.nagios
     ),
-    "text": Convention("people: a row a target", _PLUGIN_CODES, render.text, failure_stream=2),
-    "json": Convention(
-        "programs: one JSON object (report.schema.json)", _PLUGIN_CODES, render.json
-    ),
-    "farmguardian": Convention(
+    "text": Format("people: a row a target", PLUGIN_CODES, people.text, failure_stream=2),
+    "json": Format("programs: one JSON object (report.schema.json)", PLUGIN_CODES, json.report),
+    "farmguardian": Format(
         "ZEVENET, SKUDONET, RELIANOID: one line without %",
-        _PLUGIN_CODES,
-        render.one_line,
+        PLUGIN_CODES,
+        plugin.one_line,
         parse=parse_plugin_words,
     ),
-    "haproxy": Convention(
+    "haproxy": Format(
         "HAProxy's external-check; HAPROXY_SERVER_ADDR and _PORT do as well",
         _UP_OR_DOWN,
-        render.plain,
+        plugin.plain,
         timeout=1.7,  # `inter` is 2 s
         parse=parse_balancer_words,
     ),
-    "ldirectord": Convention(
+    "ldirectord": Format(
         "ldirectord's external check",
         _UP_OR_DOWN,
-        render.plain,
+        plugin.plain,
         timeout=4.0,  # `checktimeout` is 5 s, and counts the start of Python as well
         parse=parse_balancer_words,
         code_on_signal=True,  # ldirectord takes a death by signal for 0
     ),
-    "keepalived": Convention(
+    "keepalived": Format(
         "keepalived's MISC_CHECK and vrrp_script: 0 or 1, nothing else",
         _UP_OR_DOWN,
-        render.plain,
+        plugin.plain,
         code_on_signal=True,
         only=(0, 1),  # under misc_dynamic 2 to 255 are up, with a weight
     ),
-    "systemd": Convention("systemd's ExecCondition", _CONDITION, render.plain),
-    "f5": Convention(
+    "systemd": Format("systemd's ExecCondition", _CONDITION, plugin.plain),
+    "f5": Format(
         "F5's external monitor: prints only when as expected",
         _PRINTED,
-        render.f5,
+        agents.f5,
         timeout=4.0,  # the interval is 5 s
         parse=parse_plugin_words,
         only=(),
     ),
-    "checkmk": Convention(
-        "Checkmk's local checks: a line a target", _PRINTED, render.checkmk, only=()
-    ),
-    "zabbix": Convention(
+    "checkmk": Format("Checkmk's local checks: a line a target", _PRINTED, agents.checkmk, only=()),
+    "zabbix": Format(
         "Zabbix agent: 1 or 0, or why there is no value",
         _PRINTED,
-        render.zabbix,
+        agents.zabbix,
         timeout=2.0,  # Timeout is 3 s
         only=(),
     ),
-    "prometheus": Convention(
-        "node_exporter's textfile collector", _PRINTED, render.prometheus, only=()
+    "prometheus": Format(
+        "node_exporter's textfile collector", _PRINTED, prometheus.prometheus, only=()
     ),
 }
-"""Name to convention, in the order in which help lists them."""
+"""Name to format, in the order in which help lists them."""

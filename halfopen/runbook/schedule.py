@@ -12,8 +12,9 @@ from typing import Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tup
 from halfopen.check import check
 from halfopen.errors import HopelessError
 from halfopen.model import ScanOptions, Target, Verdict
-from halfopen.scan import runner
-from halfopen.scan.head_start import ENDING_SIGNALS, TIMEOUT
+from halfopen.scan import process
+from halfopen.scan.head_start import TIMEOUT
+from halfopen.scan.process import ENDING_SIGNALS
 from halfopen.targets.resolve import Resolver
 
 FORMATS = ("text", "json")
@@ -76,7 +77,7 @@ class Stop:
 
     def __enter__(self) -> "Stop":
         """Take the signals."""
-        runner.be_uninterrupted()
+        process.be_uninterrupted()
         self._pipe = os.pipe()
         for number in ENDING_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
@@ -96,11 +97,11 @@ class Stop:
         if self.number:
             if time.monotonic() - self._came > _PAUSE:
                 self.at_once()
-                runner.end_by_signal(number, frame)
+                process.end_by_signal(number, frame)
             return
         self.number, self._came = number, time.monotonic()
         os.write(self._pipe[1], b"!")
-        runner.interrupt()
+        process.interrupt()
 
     def wake(self) -> None:
         """End a wait(), from another thread: the next round is to come now."""

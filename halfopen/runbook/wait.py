@@ -8,7 +8,7 @@ import time
 from typing import Callable, NamedTuple, Optional, Sequence, Tuple
 
 from halfopen.errors import HopelessError, NoTimeError
-from halfopen.formats import render
+from halfopen.formats import json as json_format
 from halfopen.formats.registry import Output, printable
 from halfopen.model import ScanOptions, Target, Verdict
 from halfopen.runbook.schedule import Ask, Schedule, Stop, asker, rounds
@@ -25,7 +25,7 @@ from halfopen.runbook.terminal import (
     span,
     state_name,
 )
-from halfopen.scan import runner
+from halfopen.scan import process
 from halfopen.targets.resolve import Resolver
 
 _MOST_NAMES = 5
@@ -100,7 +100,7 @@ def run(
     if ended.result is Result.STOPPED:
         with contextlib.suppress(ClosedError):
             say(text)
-        runner.end_by_signal(stop.number)
+        process.end_by_signal(stop.number)
     return Output(printable(text), _exit_code(ended))
 
 
@@ -219,7 +219,7 @@ class _Json(Reporter[Progress]):
                 "seconds": round(progress.seconds, 3),
                 "rounds": progress.rounds,
                 "targets": [
-                    {**render.json_target(verdict), "reached": reached}
+                    {**json_format.target(verdict), "reached": reached}
                     for verdict, reached in zip(progress.verdicts, progress.reached)
                 ],
             }

@@ -5,8 +5,8 @@ import json
 import time
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
-from halfopen.formats import render
-from halfopen.formats.registry import CONVENTIONS, Output, printable
+from halfopen.formats import json as json_format
+from halfopen.formats.registry import FORMATS, Output, printable
 from halfopen.model import ScanOptions, Target
 from halfopen.runbook.schedule import Round, Schedule, Stop, asker, rounds
 from halfopen.runbook.statistics import Change, Rows, Statistics, worst
@@ -95,7 +95,7 @@ def _changes(rows: Rows, found: Round) -> List[Tuple[Target, Change]]:
 
 
 def _exit_code(watched: Watched) -> int:
-    return CONVENTIONS["text"].codes[worst(watched.rows)]
+    return FORMATS["text"].codes[worst(watched.rows)]
 
 
 # -- what is told -------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class _Json(Reporter[Watched]):
                     "time": stamp(watched.round.time),
                     "round": watched.round.number,
                     "seconds": round(watched.round.seconds, 3),
-                    "targets": [render.json_target(each) for each in watched.round.verdicts],
+                    "targets": [json_format.target(each) for each in watched.round.verdicts],
                 }
             )
         )

@@ -7,7 +7,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Sequence
+    from typing import List, Optional, Sequence
 
 
 QUICK_RTT_TIMEOUT = 0.15
@@ -34,7 +34,7 @@ def second_port(port: int) -> int:
 def ports(port: int, plus_one: bool) -> str:
     """Return the argument of -p. The asked port is named first: a recording says which it was.
 
-    Two ports and no range: the line for sudo is to admit no more than two.
+    Two ports and no range: the sudoers line admits two ports and no more.
     """
     return f"{port},{second_port(port)}" if plus_one else str(port)
 
@@ -45,18 +45,18 @@ def family_flag(version: int) -> "List[str]":
 
 
 def no_discovery() -> "List[str]":
-    """Return the options that leave out host discovery, and leave ARP to the kernel.
+    """Return the options that switch off host discovery, and leave ARP to the kernel.
 
     A check of one port must not depend on ping, and discovery costs a third of the time.
     """
     return ["-Pn", "--disable-arp-ping", "--send-ip"]
 
 
-def patience(rtt_timeout: float, hosts: int) -> "List[str]":
+def timing(rtt_timeout: float, hosts: int) -> "List[str]":
     """Return the timing options: wait 2 * rtt_timeout for a silent port, neither less nor more.
 
     nmap would wait for 1000 ms before its first retransmission to two ports or more; --min-rate
-    makes it send as soon as the RTT timeout has passed (all versions from 7.70 to 7.93). The
+    makes it send as soon as the RTT timeout has passed (all versions from 7.70 to 7.991). The
     rate of 20 packets a second for each host sends to all of them within 0.1 s.
     """
     rtt = _milliseconds(rtt_timeout)
@@ -75,8 +75,8 @@ def patience(rtt_timeout: float, hosts: int) -> "List[str]":
 def data_folder() -> "List[str]":
     """Return --datadir with our nearly empty tables: nmap reads 27,000 lines at each start.
 
-    78 ms become 50 ms, and CPU 44 ms 10 ms. Left out where the folder is not a real one, as
-    inside a zip.
+    78 ms become 50 ms, and CPU 44 ms 10 ms. Not where the folder is inside a zip: nmap
+    could not read it.
     """
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     folder = os.path.join(package, "nmap_data")
@@ -91,11 +91,13 @@ def argv(  # noqa: PLR0913  one keyword for each thing that shapes the command
     rtt_timeout: float,
     time_left: float,
     plus_one: bool = True,
+    source_port: "Optional[int]" = None,
 ) -> "List[str]":
     """Return nmap's arguments, without the program itself.
 
     `addresses`: canonical IP addresses of one `version` (4 or 6). `rtt_timeout`: seconds that nmap
-    waits for each of its two probes. `time_left`: seconds until our deadline.
+    waits for each of its two probes. `time_left`: seconds until our deadline. `source_port`: where
+    the probes come from, if connection tracking is to find them (silence.py).
     """
     return [
         "-n",
@@ -103,10 +105,11 @@ def argv(  # noqa: PLR0913  one keyword for each thing that shapes the command
         *family_flag(version),
         *no_discovery(),
         *data_folder(),
-        *patience(rtt_timeout, len(addresses)),
+        *timing(rtt_timeout, len(addresses)),
         *host_timeout(time_left),
         "-p",
         ports(port, plus_one),
+        *([] if source_port is None else ["-g", str(source_port)]),
         "-oX",
         "-",
         *addresses,
@@ -117,7 +120,7 @@ def host_timeout(time_left: float) -> "List[str]":
     """Return --host-timeout: nmap ends by itself should we be killed.
 
     In steps of 2 s where they don't matter, so that a run that started a moment earlier has the
-    same words.
+    same arguments.
     """
     return ["--host-timeout", _milliseconds(time_left if time_left < 4 else time_left // 2 * 2)]
 

@@ -6,43 +6,20 @@ import types
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from xml.etree import ElementTree as ET
 
-from halfopen.errors import CheckError, NotAllowedError, NoTimeError, RefusedError
+from halfopen.errors import CheckError, NoTimeError, RefusedError
 from halfopen.model import FLOOD, LATE, PORT_STATES, UNSTARTED, NmapRun, Observation, Outcome
-from halfopen.scan.diagnosis import SEE_README, why_not
+from halfopen.scan import diagnosis
 from halfopen.targets.parse import canonical_ip
 
-if "multiprocessing" in sys.modules:
-    import nmap
-else:
-    # python-nmap 0.7.1 imports multiprocessing for its asynchronous scanner alone, which we have no
-    # use for: 4 to 7% of a check's CPU time (pairs of 30 checks on Python 3.11).
-    sys.modules["multiprocessing"] = types.SimpleNamespace(Process=None)  # type: ignore[assignment]
-    import nmap
+# python-nmap 0.7.1 imports these to run nmap, not what we use it for: loading them takes 4 to 7%
+# and 5% of a check's CPU time (pairs of checks on Python 3.11).
+_UNUSED = [name for name in ("multiprocessing", "subprocess") if name not in sys.modules]
+for _name in _UNUSED:
+    sys.modules[_name] = types.SimpleNamespace(Process=None)  # type: ignore[assignment]
+import nmap  # noqa: E402
 
-    del sys.modules["multiprocessing"]
-
-# What nmap says on stderr or as errormsg (7.70 to 7.93) when it may not scan.
-_NOT_ALLOWED = (
-    "requires root privileges|open a raw socket|dnet: Failed to open|Operation not permitted|"
-    "permission to capture"
-)
-# What sudo says on stderr (1.9), and what helps.
-_SUDO_CAUSES = (
-    ("sudo: .*no new privileges", f"sudo is barred by no_new_privs; run as root, or {SEE_README}"),
-    (
-        "sudo: .*(password|tty|askpass)",
-        f"sudo wants a password; allow nmap with NOPASSWD, {SEE_README}",
-    ),
-    (
-        "sudo: .*not allowed|is not allowed to execute",
-        f"sudo does not allow this nmap; {SEE_README}",
-    ),
-)
-
-
-_MOST_SAID = 10000
-"""How much of nmap's messages is looked at: ten of them fit, and the patterns for them take a time
-that grows with the square of it."""
+for _name in _UNUSED:
+    del sys.modules[_name]
 
 # What the server itself can answer, and what that means; a connect scan says conn-refused.
 _ANSWERS = {"syn-ack": "open", "reset": "closed", "conn-refused": "closed"}
@@ -123,17 +100,9 @@ class _Scan:
     def observation(self, address: str, port: int) -> Observation:
         """Return what was seen of a port; raise CheckError if the scan says nothing certain."""
         bare = address.split("%", 1)[0]  # nmap prints no zone
-        elements = [
-            host for host in self.root.findall("host") if host.findall(f"address[@addr='{bare}']")
-        ]
-        if len(elements) > 1:
-            raise CheckError(f"nmap reported {bare} more than once; run it again")
-        if not elements or _address(elements[0]) != bare:
+        element = self._only_element(bare, port)
+        if element is None or _address(element) != bare:
             raise CheckError(self.why_no_host(address))
-        element = elements[0]
-        # python-nmap's key is the IPv4 address, or else whichever address came first.
-        hosts = [host for host in self.hosts.values() if bare in host["addresses"].values()]
-        host = hosts[0] if hosts else {}
         if {status.get("state") for status in element.findall("status")} != {"up"}:
             raise CheckError(self._discovery(address))
         if element.get("timedout") == "true" or not element.findall("ports"):
@@ -141,31 +110,45 @@ class _Scan:
             raise NoTimeError(
                 f"nmap gave up on {bare} before it had looked (--host-timeout); raise --timeout"
             )
-        seen = host.get("tcp", {}).get(port)
+        # python-nmap's key is the IPv4 address, or else whichever address came first.
+        hosts = [host for host in self.hosts.values() if bare in host["addresses"].values()]
+        seen = hosts[0].get("tcp", {}).get(port) if hosts else None
         if seen is None:
             raise CheckError(
                 f"nmap said nothing about TCP port {port} of {bare}; check that it is nmap"
             )
-        # python-nmap takes the last of several ports, by number, and the first of several states.
-        states = element.findall(f"ports/port[@protocol='tcp'][@portid='{port}']/state")
-        if [(s.get("state"), s.get("reason")) for s in states] != [(seen["state"], seen["reason"])]:
-            raise CheckError(f"nmap reported port {port} more than once; run it again")
         state, reason = _believed(seen, port)
         if reason == "no-response":
             self._check_that_it_was_asked(bare, port)
         rtt = _round_trip(element, self.seconds) if state != "filtered" else None
         return Observation(state, reason, address, rtt)
 
+    def _only_element(self, address: str, port: int) -> Optional[ET.Element]:
+        """Return a host's element, if there is one; raise CheckError if it, or its port, is twice.
+
+        python-nmap takes the last of several hosts or ports, and the first of several states.
+        """
+        hosts = [
+            host
+            for host in self.root.findall("host")
+            if host.findall(f"address[@addr='{address}']")
+        ]
+        states = [
+            state
+            for host in hosts
+            for element in host.findall("ports/port[@protocol='tcp']")
+            if int(element.get("portid", "")) == port  # as python-nmap has read it
+            for state in element.findall("state")
+        ]
+        for what, found in ((address, hosts), (f"port {port}", states)):
+            if len(found) > 1:
+                raise CheckError(f"nmap reported {what} more than once; run it again")
+        return hosts[0] if hosts else None
+
     def _check_that_it_was_asked(self, address: str, port: int) -> None:
         """Raise CheckError if nmap could not send its SYN: it says so on stderr, and goes on."""
-        if len(self.stderr) >= _MOST_SAID - 2:  # decoded and stripped
-            raise CheckError("nmap's messages have no end; run it by hand to see them")
-        failed = rf"=> (.+)\nOffending packet: TCP \S+ > {re.escape(address)}:{port} "
-        causes = re.findall(failed, self.stderr)
-        if "Omitting future" in self.stderr:  # after the tenth, whichever host it was about
-            causes += re.findall(r"^sendto .*=> (.+)", self.stderr, re.M)
         # No route to host: the kernel had no answer to ARP, which is the target's silence.
-        causes = [cause for cause in causes if cause != "No route to host"]
+        causes = [c for c in _not_sent(self.stderr, address, port) if c != "No route to host"]
         if causes:
             raise RefusedError(
                 f"this machine refused to send to {address} ({causes[0]}); look at its own "
@@ -186,9 +169,8 @@ class _Scan:
             return (
                 f"nmap said nothing about {address}, but about another host; check that it is nmap"
             )
-        return "nmap scanned no host{}".format(
-            "; " + _first_line(self.stderr) if self.stderr else ""
-        )
+        said = self.stderr.partition("\n")[0][:200]
+        return f"nmap scanned no host; {said}" if said else "nmap scanned no host"
 
     @staticmethod
     def _discovery(address: str) -> str:
@@ -196,6 +178,35 @@ class _Scan:
             f"nmap's host discovery had no answer from {address}, so the port was never asked; "
             "scan with -Pn"
         )
+
+
+def _not_sent(stderr: str, address: str, port: int) -> List[str]:
+    """Return why nmap could not send to a port, by the messages that may be about it.
+
+    Two lines a packet: "sendto in FUNCTION: sendto(..., ADDRESS, 16) => CAUSE" and "Offending
+    packet: TCP ...". Every packet to the address counts, except where nmap names another port.
+    After the tenth nmap omits them, whichever host it was about.
+    """
+    about_it, all_causes = [], []
+    lines = stderr.split("\n")
+    for line, following in zip(lines, [*lines[1:], ""]):
+        if line.startswith("sendto "):
+            call, _, cause = line.rpartition(" => ")
+            all_causes.append(cause)
+            if f", {address}, " in call and not _names_another_port(following, address, port):
+                about_it.append(cause)
+    omitted = any(line.startswith("Omitting future") for line in lines)
+    return about_it + all_causes if omitted else about_it
+
+
+def _names_another_port(line: str, address: str, port: int) -> bool:
+    """Return whether a packet to the address was for another port. 7.991 has IPv6 in brackets."""
+    to = line.partition(" > ")[2]
+    for host in (f"{address}:", f"[{address}]:"):
+        if line.startswith("Offending packet: TCP ") and to.startswith(host):
+            number = to[len(host) :].partition(" ")[0]
+            return number.isdigit() and number != str(port)
+    return False
 
 
 def _believed(seen: Dict[str, str], port: int) -> Tuple[str, str]:
@@ -215,7 +226,6 @@ def _believed(seen: Dict[str, str], port: int) -> Tuple[str, str]:
 
 def _scan(run: NmapRun) -> _Scan:
     """Return the completed scan of a run; raise CheckError if it is anything less."""
-    stderr = run.stderr[:_MOST_SAID].decode("utf-8", "replace").strip()
     if run.cut == LATE:
         raise NoTimeError("nmap did not end within --timeout, and was killed; raise --timeout")
     if run.cut == UNSTARTED:
@@ -223,21 +233,19 @@ def _scan(run: NmapRun) -> _Scan:
     if run.cut == FLOOD:
         raise CheckError("nmap printed without end, and was killed; check that it is nmap")
     root = _parsed(run.stdout)
+    if root is not None and run.exit_code == 0:
+        _check_that_it_is_nmaps(root)
     ends = [] if root is None else root.findall("runstats/finished")
-    errormsg = " ".join(end.get("errormsg", "") for end in ends)[:_MOST_SAID].strip()
     failed = run.exit_code != 0 or {end.get("exit") for end in ends} != {"success"}
     if failed or root is None or root.find("runstats/hosts") is None:
-        cause = _known_cause(stderr, run.argv) or _known_cause(errormsg, run.argv)
-        if cause is not None:
-            raise NotAllowedError(cause)
-        raise CheckError(_what_broke(run, _first_line(errormsg or stderr)))
+        raise diagnosis.failure(run, "\n".join(end.get("errormsg", "") for end in ends))
     try:
         parsed = _Reader().analyse_nmap_xml_scan(run.stdout.decode("utf-8"))
     except Exception as error:  # whatever python-nmap meets in odd XML: it checks nothing
         raise CheckError(
             f"cannot make sense of nmap's XML ({type(error).__name__}); run nmap by hand to see it"
         ) from error
-    return _Scan(root, parsed, stderr, run.seconds)
+    return _Scan(root, parsed, run.stderr.decode("utf-8", "replace").strip(), run.seconds)
 
 
 def _parsed(xml: bytes) -> Optional[ET.Element]:
@@ -246,38 +254,18 @@ def _parsed(xml: bytes) -> Optional[ET.Element]:
     if re.search(rb"<!(?!--|DOCTYPE nmaprun>)", xml):
         return None
     try:
-        root = ET.fromstring(xml.decode("utf-8"))  # noqa: S314  no entities: see above
+        return ET.fromstring(xml.decode("utf-8"))  # noqa: S314  no entities: see above
     except (ET.ParseError, ValueError):  # ValueError: not UTF-8, or an encoding unknown
         return None
-    return root if root.tag == "nmaprun" else None
 
 
-def _what_broke(run: NmapRun, said: str) -> str:
-    if run.exit_code < 0:
-        what = f"nmap was killed by signal {-run.exit_code}"
-    elif run.exit_code > 0:
-        what = f"nmap failed with exit code {run.exit_code}"
-    elif not run.stdout.strip():
-        what = "nmap printed nothing"
-    elif said:
-        what = "nmap failed"
-    else:
-        what = "nmap printed no complete XML"
-    return "{}{}; run it by hand to see why".format(what, f" ({said})" if said else "")
-
-
-def _known_cause(text: str, argv: Sequence[str]) -> Optional[str]:
-    if re.search(_NOT_ALLOWED, text):
-        return why_not(argv)
-    for pattern, advice in _SUDO_CAUSES:
-        if re.search(pattern, text):
-            return advice
-    return None
-
-
-def _first_line(text: str) -> str:
-    lines: List[str] = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0][:200] if lines else ""
+def _check_that_it_is_nmaps(root: ET.Element) -> None:
+    """Raise CheckError for the report of another scanner: masscan's has nmap's elements."""
+    scanner = root.get("scanner", "nmap") if root.tag == "nmaprun" else root.tag
+    if scanner != "nmap":
+        raise CheckError(
+            f"the XML is complete, but not nmap's ({scanner[:40]}); give what nmap -oX prints"
+        )
 
 
 def _address(host: ET.Element) -> str:

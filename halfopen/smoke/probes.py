@@ -11,7 +11,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 from halfopen.check import check, program
 from halfopen.errors import CheckError, HalfopenError, NotAllowedError, NoTimeError, RefusedError
 from halfopen.model import LATE, PORT_STATES, UNSTARTED, NmapRun, ScanOptions, Target, Verdict
-from halfopen.scan import programs, reader, runner
+from halfopen.scan import process, reader, runner
 from halfopen.scan.command import family_flag, second_port
 from halfopen.smoke import targets
 from halfopen.smoke.targets import Port
@@ -162,7 +162,7 @@ class _Examiner:
     def _means(self) -> bool:
         began = time.monotonic()
         try:
-            self.program = programs.find_program(self.means.nmap)
+            self.program = process.find_program(self.means.nmap)
             run = runner.run_all([[self.program, "--version"]], self._until())[0]
         except CheckError as error:
             return self._note("means", "nmap", Outcome.UNSURE, str(error))

@@ -11,7 +11,7 @@ import threading
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from halfopen.errors import CheckError
-from halfopen.scan import programs
+from halfopen.scan import process
 
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -143,7 +143,7 @@ def second_host() -> Iterator[Neighbour]:
     if os.geteuid() != 0:
         raise CheckError("needs root")
     ip, nsenter, unshare = (
-        programs.find_program(name, f"install {package}")
+        process.find_program(name, f"install {package}")
         for name, package in (
             ("ip", "iproute2"),
             ("nsenter", "util-linux"),
@@ -168,7 +168,7 @@ def second_host() -> Iterator[Neighbour]:
 def _namespace(unshare: str) -> Iterator[int]:
     """Give the pid of a process in a network namespace of its own."""
     with subprocess.Popen(
-        [unshare, "--net", programs.find_program("cat", "install coreutils")],
+        [unshare, "--net", process.find_program("cat", "install coreutils")],
         bufsize=0,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -165,20 +165,20 @@ def parse_plugin_words(words: Sequence[str], family: Optional[int] = None) -> Li
 
 
 def parse_balancer_words(words: Sequence[str], family: Optional[int] = None) -> List[Target]:
-    """Return the target of a load balancer's words; without any, of HAProxy's environment.
+    """Return the target of a load balancer's words; raise UsageError as parse_plugin_words does."""
+    return parse_plugin_words(balancer_words(words), family)
 
-    Raises UsageError as parse_plugin_words does.
-    """
+
+def balancer_words(words: Sequence[str]) -> Sequence[str]:
+    """Return the words; without any, the two of HAProxy's environment if it has them."""
     address, port = (os.environ.get(f"HAPROXY_SERVER_{name}") for name in ("ADDR", "PORT"))
-    if not words and address is not None and port is not None:
-        return [make(address, port, family)]
-    return parse_plugin_words(words, family)
+    return words if words or address is None or port is None else (address, port)
 
 
 def parse_targets(words: Sequence[str], family: Optional[int] = None) -> List[Target]:
-    """Return the targets of words: each HOST:PORT, [IPV6]:PORT, or the two words HOST PORT.
+    """Return the targets: each HOST:PORT, [IPV6]:PORT, or the two arguments HOST PORT.
 
-    Raises UsageError for a bad word, a host without a port, or no words at all.
+    Raises UsageError for a wrong one, a host without a port, or none at all.
     """
     targets: List[Target] = []
     rest = list(words)
@@ -191,10 +191,21 @@ def parse_targets(words: Sequence[str], family: Optional[int] = None) -> List[Ta
                     f"{_shortened(word)!r} has no port; write HOST:PORT, [IPV6]:PORT or HOST PORT"
                 )
             port = rest.pop(0)
+        if "," in port:
+            _refuse_several(host, port)
         targets.append(make(host, port, family))
     if not targets:
         raise UsageError("no target given; write HOST:PORT, [IPV6]:PORT or HOST PORT")
     return targets
+
+
+def _refuse_several(host: str, port: str) -> None:
+    """Raise UsageError for a list of ports; say what to write."""
+    ports = port.split(",")
+    if all(each.isascii() and each.isdigit() and len(each) <= 5 for each in ports):
+        valid = parse_host(host)
+        shown = [str(Target(valid, int(each))) for each in ports[:8]] + ["..."][: len(ports) > 8]
+        raise UsageError("one port a target: {}".format(" ".join(shown)))
 
 
 def parse_lines(lines: Iterable[str], source: str, family: Optional[int] = None) -> List[Target]:
@@ -252,7 +263,9 @@ def _split(word: str) -> Tuple[str, Optional[str]]:
 
 
 def _counted(words: Sequence[str]) -> str:
-    return "no words" if not words else "1 word" if len(words) == 1 else f"{len(words)} words"
+    if len(words) == 1:
+        return "1 argument"
+    return f"{len(words) or 'no'} arguments"
 
 
 def _shortened(word: str) -> str:

@@ -1,6 +1,6 @@
 """F5's external monitor: a fake bigd, for a BIG-IP can't be had.
 
-The script of examples/f5, and the plugin itself with `--as f5`, as a monitor that needs no script.
+The script of examples/f5, and the plugin itself with `--format f5`, as a monitor without a script.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Bigd(NamedTuple):
 def bigd(request: pytest.FixtureRequest, machine: Machine) -> Bigd:
     """Return a monitor that is the example's script, and one that is the plugin with `args`."""
     if request.param == "plugin":
-        return Bigd(machine, PLUGIN, ("--as", "f5"))
+        return Bigd(machine, PLUGIN, ("--format", "f5"))
     machine.install("f5/half_open", SCRIPT, 0o755)
     return Bigd(machine, SCRIPT)
 
@@ -114,7 +114,7 @@ def test_what_is_no_port_is_silence(bigd: Bigd, port: int) -> None:
 )
 @pytest.mark.usefixtures("farm")
 def test_bad_args_of_the_monitor_are_silence(machine: Machine, more: tuple[str, ...]) -> None:
-    assert not Bigd(machine, PLUGIN, ("--as", "f5", *more)).up(WEB1)
+    assert not Bigd(machine, PLUGIN, ("--format", "f5", *more)).up(WEB1)
 
 
 @pytest.mark.usefixtures("farm")
@@ -123,7 +123,7 @@ def test_bad_args_of_the_monitor_are_silence(machine: Machine, more: tuple[str, 
     [
         pytest.param("no such file", id="missing"),
         pytest.param("#!/no/such/python\n", id="no Python"),
-        pytest.param("#!/bin/sh\necho 'UNKNOWN - no such option: --as'; exit 3\n", id="older"),
+        pytest.param("#!/bin/sh\necho 'UNKNOWN - no such option: --format'; exit 3\n", id="older"),
     ],
 )
 def test_the_script_lets_nothing_out_but_the_one_word(machine: Machine, plugin: str) -> None:
@@ -145,8 +145,8 @@ def test_a_check_that_is_killed_says_nothing_and_leaves_nothing(
         bigd = bigd._replace(args=(*bigd.args, "-t", "10"))
     else:
         script = machine.read(SCRIPT)
-        assert script.count("--as f5 ") == 1 + script.count("`--as f5 ")
-        machine.write(SCRIPT, script.replace("--as f5 ", "--as f5 -t 10 "), 0o755)
+        assert script.count("--format f5 ") == 1 + script.count("`--format f5 ")
+        machine.write(SCRIPT, script.replace("--format f5 ", "--format f5 -t 10 "), 0o755)
     check = bigd.start(TARGET[4], 80)
     assert wait_until(lambda: machine.running("nmap.real"))
     (pid,) = machine.running(os.path.basename(bigd.program))

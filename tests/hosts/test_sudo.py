@@ -117,8 +117,8 @@ def built(datadir: str) -> list[list[str]]:
     groups += [(6, [f"fe80::25%{zone}"]) for zone in ("eth0", "0", "br-0_a.100", "enp0s31f6.4094x")]
     groups += [(6, [f"fe80:1:2:3:aaaa:bbbb:cccc:{n:x}%enp0s31f6.4094x" for n in range(64)])]
     budgets = [0.001, 0.05, 0.4, 0.9, 1.7, 2.0, 3.9, 4.0, 10.0, 3600.0]
-    looks = {look for s in budgets for count in (1, 33) for look in attempts.plan(s, count)}
-    rtts = sorted({look.rtt_timeout for look in looks})
+    plans = [attempts.plan(seconds, count) for seconds in budgets for count in (1, 33)]
+    rtts = sorted({attempt.rtt_timeout for plan in plans for attempt in plan})
     assert (rtts[0], rtts[-1]) == (0.01, 0.5)
     shapes = [(group, 443, rtts[0], 10.0, True) for group in groups]
     shapes += [(groups[0], 25, rtt, 9.9, True) for rtt in rtts]
@@ -221,12 +221,13 @@ def test_the_line_refuses_all_other_command_lines(machine: Machine) -> None:
 def test_words_joined_into_one_write_no_file_by_sudo(machine: Machine) -> None:
     """To sudo two words are the same as one with a space; nmap takes that for no file's name."""
     good = allow_nmap(machine)
-    machine.write("/srv/here", "")
+    folder = "/tmp/folder"  # noqa: S108  a machine's own, and empty at first
+    machine.write(f"{folder}/here", "")
     for joined in (["-oX", f"- {WEB1}"], [f"-oX - {WEB1}"], ["-oX -", WEB1]):
         argv = ["sudo", "-n", *good[: good.index("-oX")], *joined]
-        done = as_nagios(machine, "sh", "-c", 'cd /srv && exec "$@"', "sh", *argv)
+        done = as_nagios(machine, "sh", "-c", f'cd {folder} && exec "$@"', "sh", *argv)
         assert done.returncode != 0, done
-    assert [path.name for path in machine.path("/srv").iterdir()] == ["here"]
+    assert [path.name for path in machine.path(folder).iterdir()] == ["here"]
 
 
 def test_no_way_to_join_words_has_nmap_write_a_file(lab: Lab, tmp_path: Path) -> None:

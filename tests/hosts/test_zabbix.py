@@ -151,7 +151,7 @@ def test_a_bad_parameter_makes_the_item_not_supported_and_is_never_an_option(
 def test_when_the_agent_ends_a_check_nmap_ends_with_it(machine: Machine, lab: Lab) -> None:
     machine.install(EXAMPLE, INSTALLED)
     text = machine.read(INSTALLED)
-    machine.write(INSTALLED, text.replace("--as zabbix", "--as zabbix -t 30"))
+    machine.write(INSTALLED, text.replace("--format zabbix", "--format zabbix -t 30"))
     machine.slow_nmap()
     with agent(machine, lab) as ask:
         value, since = ask(key("192.0.2.25", "80")), time.monotonic()

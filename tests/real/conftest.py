@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Iterator
 
 import pytest
+from hosts.conftest import farm, installed, machine
 from lab import Lab, why_no_lab
 
 from .commands import HALFOPEN, PLUGIN
+
+__all__ = ["farm", "installed", "machine"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -64,7 +64,7 @@ def alive(folder: Path) -> list[int]:
     return found
 
 
-def until(true: Callable[[], object], seconds: float = 10.0) -> bool:
+def until(true: Callable[[], object], seconds: float = 50.0) -> bool:
     """Wait until it is so; return whether it came to be."""
     end = time.monotonic() + seconds
     while not true():
@@ -76,5 +76,5 @@ def until(true: Callable[[], object], seconds: float = 10.0) -> bool:
 
 def left_behind(folder: Path) -> list[int]:
     """Return what still runs of a fake, after the moment that a killed process needs to vanish."""
-    until(lambda: not alive(folder), 2.0)
+    until(lambda: not alive(folder), 10.0)
     return alive(folder)

@@ -18,7 +18,7 @@ from xml.parsers import expat
 
 import halfopen
 from halfopen.check import check
-from halfopen.cli import app
+from halfopen.cli import commands
 from halfopen.errors import CheckError, HalfopenError, UsageError
 from halfopen.formats.registry import output
 from halfopen.model import LATE, NmapRun, Outcome, ScanOptions, Target
@@ -45,7 +45,7 @@ Form = Callable[[Sequence[str], Optional[int]], List[Target]]
 
 def _options(words: Sequence[str], family: Optional[int]) -> List[Target]:
     host, port = [*words, None, None][:2]
-    return app._targets(parse_targets, words[2:], host, port, None, family)
+    return commands.read_targets(parse_targets, words[2:], host, port, None, family)
 
 
 FORMS: Dict[str, Form] = {
@@ -71,7 +71,7 @@ def check_file(data: bytes, path: str, family: Optional[int], answer: str) -> Li
     """Check what becomes of a targets file, as check_words does; `path` is where to put it."""
     Path(path).write_bytes(data)
     return _check_targets(
-        lambda: app._targets(parse_targets, [], None, None, path, family), family, answer
+        lambda: commands.read_targets(parse_targets, [], None, None, path, family), family, answer
     )
 
 

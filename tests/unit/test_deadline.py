@@ -80,7 +80,7 @@ def test_what_has_not_returned_at_the_deadline_is_left_behind() -> None:
     finally:
         released.set()
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
     assert returned.is_set()
     assert result == "in time"
     assert isinstance(late, CheckError)
@@ -100,10 +100,10 @@ def test_a_result_that_comes_late_changes_nothing_that_was_returned() -> None:
         done.set()
         return "later"
 
-    results = deadline.call_all_by([hang, note], time.monotonic() + 0.01, "it")
+    results = deadline.call_all_by([hang, note], time.monotonic() + 1, "it")
     released.set()
 
-    assert done.wait(10)
+    assert done.wait(50)
     assert all(isinstance(result, CheckError) for result in results)
 
 
@@ -162,7 +162,7 @@ def test_a_deadline_that_has_passed_is_not_waited_for() -> None:
         (late,) = deadline.call_all_by([lambda: time.sleep(30)], begin, "it")
         assert isinstance(late, CheckError)
 
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 25
 
 
 def test_more_calls_than_threads_are_all_made() -> None:

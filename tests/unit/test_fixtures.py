@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 import pytest
 
 from halfopen.check import Run, check
-from halfopen.cli.app import main
+from halfopen.cli import commands
 from halfopen.formats.registry import output
 from halfopen.model import NmapRun, ScanOptions, Target, Verdict
 
@@ -143,7 +143,7 @@ def seen(verdict: Verdict) -> Dict[str, Any]:
 def test_a_replay_prints_one_line_and_exits_as_a_monitor_expects(case: Case) -> None:
     expected = case.replayed
 
-    printed = main([*replay_words(case), "--as", "nagios"])
+    printed = commands.main("halfopen", [*replay_words(case), "--format", "nagios"])
 
     assert printed.code == expected["exit"]
     assert printed.stream == STDOUT
@@ -151,8 +151,8 @@ def test_a_replay_prints_one_line_and_exits_as_a_monitor_expects(case: Case) -> 
     assert first.startswith(f"TCP HALF-OPEN {NAGIOS_WORDS[expected['exit']]} - ")
     if "targets" in expected:
         assert len(more) == (0 if len(expected["targets"]) == 1 else len(expected["targets"]))
-        for target, line in zip(expected["targets"], more or [first]):
-            assert answer(target) in line
+        for target in expected["targets"]:
+            assert [answer(target) in line for line in more or [first]].count(True) == 1
         timed = [one for one in expected["targets"] if one["state"] == "open" and one["rtt"]]
         assert ("=" in first.partition(" | ")[2]) == bool(timed)
     else:
@@ -164,7 +164,7 @@ def test_a_replay_prints_one_line_and_exits_as_a_monitor_expects(case: Case) -> 
 def test_a_replay_sees_in_the_xml_what_is_there(case: Case) -> None:
     expected = case.replayed
 
-    printed = json.loads(main([*replay_words(case), "--as", "json"]).text)
+    printed = json.loads(commands.main("halfopen", [*replay_words(case), "--format", "json"]).text)
 
     if "targets" in expected:
         assert printed["error"] is None

@@ -12,12 +12,8 @@ import halfopen
 from halfopen.check import judge
 from halfopen.errors import CheckError, UsageError
 from halfopen.formats.registry import (
-    CONVENTION,
-    CONVENTIONS,
-    PLUGIN_CONVENTION,
+    FORMATS,
     Output,
-    asked_for,
-    option_value,
     output,
 )
 from halfopen.model import (
@@ -41,7 +37,7 @@ PORT_STATES = ("open", "closed", "filtered", "error")
 REASONS = {"open": "syn-ack", "closed": "reset", "filtered": "no-response"}
 NEEDS_ROOT = f"nmap needs root or CAP_NET_RAW; run as root, or {SEE_README}"
 
-# The exit codes for open, closed, filtered and error. A new convention needs its row.
+# The exit codes for open, closed, filtered and error. A new format needs its row.
 PLUGIN = (0, 2, 2, 3)
 UP_OR_DOWN = (0, 1, 1, 1)
 PRINTED = (0, 0, 0, 0)
@@ -82,16 +78,16 @@ def seen(
 
 
 def told(
-    convention: str,
+    format_name: str,
     *verdicts: Verdict,
     exit_map: Optional[Mapping[str, int]] = None,
     expectation: Expectation = Expectation(),
     runs: Sequence[NmapRun] = (),
     verbose: bool = False,
 ) -> Output:
-    """Return what a convention makes of verdicts."""
+    """Return what a format makes of verdicts."""
     report = Report(tuple(verdicts), expectation, tuple(runs))
-    return output(convention, report, exit_map or {}, verbose)
+    return output(format_name, report, exit_map or {}, verbose)
 
 
 BAD_WORD = failure(UsageError("port '0' is out of range; ports are 1 to 65535"))
@@ -110,45 +106,45 @@ EVERY_VERDICT = {
 }
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
+@pytest.mark.parametrize("format_name", list(FORMATS))
 @pytest.mark.parametrize("verdict", EVERY_VERDICT.values(), ids=list(EVERY_VERDICT))
 @pytest.mark.parametrize("verbose", [False, True], ids=["", "verbose"])
-def test_every_convention_has_a_text_and_a_code_for_every_verdict(
-    convention: str, verdict: Verdict, verbose: bool
+def test_every_format_has_a_text_and_a_code_for_every_verdict(
+    format_name: str, verdict: Verdict, verbose: bool
 ) -> None:
-    printed = told(convention, verdict, verbose=verbose)
+    printed = told(format_name, verdict, verbose=verbose)
 
-    assert printed.text.strip() or convention in MUTE
+    assert printed.text.strip() or format_name in MUTE
     assert printed.text == printed.text.strip("\n")
     assert 0 <= printed.code <= 255
     assert printed.stream in (1, 2)
-    assert CONVENTIONS[convention].about
+    assert FORMATS[format_name].about
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
+@pytest.mark.parametrize("format_name", list(FORMATS))
 @pytest.mark.parametrize("status", list(Status))
-def test_every_convention_has_a_code_for_every_status(convention: str, status: Status) -> None:
-    assert 0 <= CONVENTIONS[convention].codes[status] <= 255
+def test_every_format_has_a_code_for_every_status(format_name: str, status: Status) -> None:
+    assert 0 <= FORMATS[format_name].codes[status] <= 255
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
+@pytest.mark.parametrize("format_name", list(FORMATS))
 @pytest.mark.parametrize("state", PORT_STATES)
-def test_each_state_has_the_exit_code_of_its_convention(convention: str, state: str) -> None:
-    codes = dict(zip(PORT_STATES, EXIT_CODES[convention]))
+def test_each_state_has_the_exit_code_of_its_format(format_name: str, state: str) -> None:
+    codes = dict(zip(PORT_STATES, EXIT_CODES[format_name]))
 
-    assert told(convention, seen(state)).code == codes[state]
+    assert told(format_name, seen(state)).code == codes[state]
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
-def test_bad_words_have_the_exit_code_of_a_failed_check(convention: str) -> None:
-    assert told(convention, BAD_WORD).code == EXIT_CODES[convention][3]
+@pytest.mark.parametrize("format_name", list(FORMATS))
+def test_bad_words_have_the_exit_code_of_a_failed_check(format_name: str) -> None:
+    assert told(format_name, BAD_WORD).code == EXIT_CODES[format_name][3]
 
 
 def test_only_people_are_told_of_bad_words_on_stderr() -> None:
-    streams = {name: told(name, BAD_WORD).stream for name in CONVENTIONS}
+    streams = {name: told(name, BAD_WORD).stream for name in FORMATS}
 
     assert [name for name, stream in streams.items() if stream == 2] == ["text"]
-    assert {told(name, seen("error")).stream for name in CONVENTIONS} == {1}
+    assert {told(name, seen("error")).stream for name in FORMATS} == {1}
 
 
 # -- nagios -------------------------------------------------------------------------------------
@@ -298,7 +294,7 @@ def test_perfdata_is_a_plain_decimal_number_of_seconds(rtt: float) -> None:
     assert float(perfdata[5:].split("s;")[0]) == pytest.approx(rtt, abs=1e-6)
 
 
-def test_several_targets_have_a_count_a_labelled_perfdata_and_a_line_each() -> None:
+def test_of_several_targets_the_first_line_names_the_culprits_and_each_has_a_line() -> None:
     printed = told(
         "nagios",
         seen("open", rtt=0.000065, service="smtp"),
@@ -309,13 +305,14 @@ def test_several_targets_have_a_count_a_labelled_perfdata_and_a_line_each() -> N
     )
 
     assert printed.text.splitlines() == [
-        "TCP HALF-OPEN CRITICAL - 5 targets: 2 open, 1 closed, 1 filtered, 1 error"
-        " | '192.0.2.25:25'=0.000065s;;;0 'mail.example:110'=0.001000s;;;0",
-        "OK - 192.0.2.25:25 open (syn-ack) smtp",
+        "TCP HALF-OPEN CRITICAL - 2 of 5 not open, 1 unknown: [2001:db8::26]:80 closed (reset), "
+        "192.0.2.28:25 filtered (no-response), 192.0.2.29:25: " + NEEDS_ROOT + " | "
+        "'192.0.2.25:25'=0.000065s;;;0 'mail.example:110'=0.001000s;;;0",
         "CRITICAL - [2001:db8::26]:80 closed (reset)",
-        "OK - mail.example:110 (192.0.2.27) open (syn-ack)",
         "CRITICAL - 192.0.2.28:25 filtered (no-response)",
         "UNKNOWN - 192.0.2.29:25: " + NEEDS_ROOT,
+        "OK - 192.0.2.25:25 open (syn-ack) smtp",
+        "OK - mail.example:110 (192.0.2.27) open (syn-ack)",
     ]
     perfdata = printed.text.splitlines()[0].partition(" | ")[2]
     assert all(PERFDATA.fullmatch(item) for item in perfdata.split())
@@ -331,10 +328,111 @@ def test_two_targets_are_several() -> None:
     )
 
 
-def test_each_of_two_failures_names_its_target() -> None:
-    assert told("nagios", seen("error"), seen("error", "192.0.2.26")).text.splitlines()[1:] == [
-        "UNKNOWN - 192.0.2.25:25: " + NEEDS_ROOT,
-        "UNKNOWN - 192.0.2.26:25: " + NEEDS_ROOT,
+def test_the_same_failure_of_several_targets_is_said_once() -> None:
+    hosts = [f"192.0.2.{n}" for n in range(1, 8)]
+    every = told("nagios", *[seen("error", host) for host in hosts]).text
+    some = told("nagios", *[seen("error", host) for host in hosts], seen("closed")).text
+
+    named = ", ".join(f"{host}:25" for host in hosts[:5])
+    assert every == (
+        f"TCP HALF-OPEN UNKNOWN - 7 of 7 unknown: {NEEDS_ROOT}\n"
+        f"UNKNOWN - {named}, 2 more: {NEEDS_ROOT}"
+    )
+    assert some.splitlines()[:2] == [
+        "TCP HALF-OPEN CRITICAL - 1 of 8 not open, 7 unknown: 192.0.2.25:25 closed (reset), "
+        f"{named}, 2 more: {NEEDS_ROOT}",
+        "CRITICAL - 192.0.2.25:25 closed (reset)",
+    ]
+
+
+def test_different_failures_are_said_apart() -> None:
+    failures = [failure(CheckError(f"no {n}"), Target("192.0.2.25", n)) for n in (1, 2)]
+
+    assert told("nagios", *failures).text.splitlines() == [
+        "TCP HALF-OPEN UNKNOWN - 2 of 2 unknown: 192.0.2.25:1: no 1, 192.0.2.25:2: no 2",
+        "UNKNOWN - 192.0.2.25:1: no 1",
+        "UNKNOWN - 192.0.2.25:2: no 2",
+    ]
+
+
+def test_slow_answers_are_counted_as_slow() -> None:
+    first = told("nagios", seen("open", rtt=0.01), WARNED, expectation=LIMITS).text.splitlines()[0]
+
+    assert first.startswith(
+        "TCP HALF-OPEN WARNING - 1 of 2 slow: 192.0.2.25:25 open (syn-ack), round trip 0.300000s "
+        "over 0.1s | "
+    )
+
+
+def farm(closed: int, size: int = 300) -> List[Verdict]:
+    """Return verdicts on many hosts, the last of which are closed."""
+    hosts = [f"web-{n:03}.farm.example" for n in range(size)]
+    return [
+        seen("closed" if number >= size - closed else "open", host, 443, 0.001, address="192.0.2.1")
+        for number, host in enumerate(hosts)
+    ]
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2, 40, 150, 300])
+@pytest.mark.parametrize("format_name", ["nagios", "haproxy"])
+def test_the_output_on_many_targets_is_what_nagios_reads_and_says_how_much_is_left_out(
+    format_name: str, closed: int
+) -> None:
+    text = told(format_name, *farm(closed)).text
+    first, *lines = text.splitlines()
+    head = first.partition(" | ")[0]
+    told_of = [line for line in lines if line.startswith(("OK - ", "CRITICAL - "))]
+    (cut,) = [re.match("and ([0-9]+) more", line) for line in lines if line.startswith("and ")]
+
+    assert len(text) <= 8192
+    assert len(first) <= 1024
+    assert cut is not None
+    assert len(told_of) + int(cut.group(1)) == 300
+    if closed:
+        assert head.startswith(f"TCP HALF-OPEN CRITICAL - {closed} of 300 not open: web-")
+        assert len(head.partition("not open: ")[2].rpartition(", ")[0]) <= 200
+    else:
+        assert head == "TCP HALF-OPEN OK - 300 targets: 300 open"
+    bad = [line for line in told_of if line.startswith("CRITICAL")]
+    assert bad == told_of[: len(bad)]
+    assert len(bad) == min(closed, len(told_of))
+
+
+def test_perfdata_beyond_the_first_line_follows_the_long_text() -> None:
+    lines = told("nagios", *farm(1, 40)).text.splitlines()
+    first, last = (line.partition(" | ")[2] for line in (lines[0], lines[-1]))
+
+    assert not any(" | " in line for line in lines[1:-1])
+    assert all(PERFDATA.fullmatch(item) for item in f"{first} {last}".split())
+    assert len(f"{first} {last}".split()) == 39
+
+
+def test_failures_and_their_perfdata_come_before_the_rest() -> None:
+    slow = [seen("open", f"slow-{n:03}", rtt=0.3, expectation=LIMITS) for n in range(50)]
+    fast = [seen("open", f"fast-{n:03}", rtt=0.01, expectation=LIMITS) for n in range(200)]
+    text = told("nagios", *fast, *slow, expectation=LIMITS).text
+
+    assert len(re.findall("(?m)^WARNING - slow-", text)) == 50
+    assert len(re.findall("'slow-[0-9]+:25'=", text)) == 50
+    assert 0 < len(re.findall("(?m)^OK - fast-", text)) < 200
+
+
+def test_a_perfdata_label_is_the_users_own_or_has_no_double_colon_and_comes_once() -> None:
+    def open_(host: str, label: str = "") -> Verdict:
+        verdict = seen("open", host, rtt=0.001)
+        assert verdict.target is not None
+        return verdict._replace(target=verdict.target._replace(label=label))
+
+    twice, zone = open_("2001:db8::25"), open_("fe80::25%eth0")
+    shared = [open_("192.0.2.1", "web1"), open_("192.0.2.2", "web1"), open_("192.0.2.2")]
+    first = told("nagios", twice, twice, zone, *shared).text.splitlines()[0]
+
+    assert re.findall("'([^']+)'=", first) == [
+        "[2001:db8:0:0:0:0:0:25]:25",
+        "[fe80:0:0:0:0:0:0:25%eth0]:25",
+        "web1",
+        "web1 192.0.2.2:25",
+        "192.0.2.2:25",
     ]
 
 
@@ -355,9 +453,12 @@ WARNED = seen("open", rtt=0.3, expectation=LIMITS)
 def test_the_worst_of_several_targets_decides(
     verdicts: List[Verdict], word: str, code: int
 ) -> None:
+    worst = max(verdict.status for verdict in verdicts)
     for order in (verdicts, verdicts[::-1]):
         printed = told("nagios", *order, expectation=LIMITS)
-        assert printed.text.startswith(f"TCP HALF-OPEN {word} - {len(verdicts)} targets: ")
+        bad = f"{sum(v.status is worst for v in verdicts)} of {len(verdicts)} "
+        count = bad if word != "OK" else f"{len(verdicts)} targets: "
+        assert printed.text.startswith(f"TCP HALF-OPEN {word} - {count}")
         assert [told(name, *order).code for name in ("text", "json")] == [code, code]
         assert printed.code == code
 
@@ -399,8 +500,8 @@ def test_an_exit_map_counts_when_the_worst_of_several_is_sought() -> None:
     printed = told("nagios", seen("closed"), seen("error"), exit_map={"closed": 1, "error": 9})
 
     assert printed.code == 9
-    assert printed.text.startswith("TCP HALF-OPEN UNKNOWN - 2 targets: 1 closed, 1 error")
-    assert "\nWARNING - 192.0.2.25:25 closed (reset)\n" in printed.text
+    assert printed.text.startswith("TCP HALF-OPEN UNKNOWN - 1 of 2 unknown, 1 not open: ")
+    assert printed.text.endswith("\nWARNING - 192.0.2.25:25 closed (reset)")
 
 
 def test_the_words_of_bad_input_stay_unknown_under_an_exit_map() -> None:
@@ -423,13 +524,13 @@ def test_a_bar_in_a_message_does_not_begin_perfdata() -> None:
     assert "|" not in transcript.text
 
 
-@pytest.mark.parametrize("convention", [name for name in CONVENTIONS if name not in MUTE])
+@pytest.mark.parametrize("format_name", [name for name in FORMATS if name not in MUTE])
 @pytest.mark.parametrize("target", [None, Target("mail.example", 25)], ids=["bad-word", "target"])
 def test_control_characters_never_reach_a_terminal(
-    convention: str, target: Optional[Target]
+    format_name: str, target: Optional[Target]
 ) -> None:
     printed = told(
-        convention,
+        format_name,
         failure(CheckError(HOSTILE), target),
         runs=[run_of(stderr=HOSTILE.encode("utf-8", "surrogateescape"))],
         verbose=True,
@@ -508,12 +609,12 @@ def run_of(stderr: bytes = b"", exit_code: int = 0) -> NmapRun:
     return NmapRun(["/opt/nmap", "-n", "192.0.2.25"], exit_code, b"<xml/>", stderr, 0.12345)
 
 
-@pytest.mark.parametrize("convention", ["nagios", "text", "haproxy"])
-def test_verbose_shows_each_runs_command_line_and_messages(convention: str) -> None:
+@pytest.mark.parametrize("format_name", ["nagios", "text", "haproxy"])
+def test_verbose_shows_each_runs_command_line_and_messages(format_name: str) -> None:
     runs = [run_of(), run_of(b"Warning: one\nWarning: two \xff\n", -9)]
-    quiet = told(convention, seen("open"), runs=runs)
+    quiet = told(format_name, seen("open"), runs=runs)
 
-    loud = told(convention, seen("open"), runs=runs, verbose=True)
+    loud = told(format_name, seen("open"), runs=runs, verbose=True)
 
     assert loud.text.splitlines() == [
         *quiet.text.splitlines(),
@@ -583,7 +684,7 @@ def test_a_json_target_has_all_that_is_known() -> None:
     name = seen("open", "mail.example", rtt=0.000065, service="smtp", address="192.0.2.25")
 
     assert document(name, seen("error")) == {
-        "version": 1,
+        "version": 2,
         "status": "UNKNOWN",
         "expected": "open",
         "targets": [
@@ -593,6 +694,7 @@ def test_a_json_target_has_all_that_is_known() -> None:
                 "status": "OK",
                 "state": "open",
                 "reason": "syn-ack",
+                "silent_at": None,
                 "address": "192.0.2.25",
                 "rtt_seconds": 0.000065,
                 "service": "smtp",
@@ -604,6 +706,7 @@ def test_a_json_target_has_all_that_is_known() -> None:
                 "status": "UNKNOWN",
                 "state": None,
                 "reason": None,
+                "silent_at": None,
                 "address": None,
                 "rtt_seconds": None,
                 "service": None,
@@ -641,7 +744,7 @@ def test_the_schema_is_a_schema() -> None:
 @pytest.mark.parametrize(
     ("where", "key", "value"),
     [
-        pytest.param("document", "version", 2, id="another-version"),
+        pytest.param("document", "version", 1, id="another-version"),
         pytest.param("document", "status", "FINE", id="unknown-status"),
         pytest.param("document", "expected", "error", id="error-is-not-expected"),
         pytest.param("document", "targets", None, id="no-list"),
@@ -691,41 +794,3 @@ def test_of_equally_bad_targets_the_higher_exit_code_decides(order: int) -> None
     verdicts = [seen("closed"), seen("filtered", "192.0.2.26")][::order]
 
     assert told("nagios", *verdicts, exit_map={"filtered": 7}).code == 7
-
-
-@pytest.mark.parametrize(
-    ("words", "own", "asked"),
-    [
-        pytest.param([], CONVENTION, CONVENTION, id="nothing"),
-        pytest.param(["check", "--as", "f5"], CONVENTION, "f5", id="two-words"),
-        pytest.param(["check", "--as=F5"], CONVENTION, "f5", id="glued-in-capitals"),
-        pytest.param(["--as", "f5", "--as", "zabbix"], PLUGIN_CONVENTION, "zabbix", id="last"),
-        pytest.param(["check", "--as", "nosuch"], CONVENTION, CONVENTION, id="unknown"),
-        pytest.param(["check", "--as"], CONVENTION, CONVENTION, id="no-word-after-it"),
-        pytest.param(["wait", "--as", "json"], CONVENTION, "json", id="json-of-wait"),
-        pytest.param(["watch", "--as", "f5"], CONVENTION, CONVENTION, id="watch-knows-no-monitor"),
-        pytest.param(["smoke", "--as", "text"], CONVENTION, CONVENTION, id="smoke-neither"),
-        # The plugin has no commands: that is a host of this name.
-        pytest.param(["wait", "25", "--as", "f5"], PLUGIN_CONVENTION, "f5", id="host-named-wait"),
-    ],
-)
-def test_the_convention_asked_for_is_known_before_the_words_are_parsed(
-    words: List[str], own: str, asked: str
-) -> None:
-    assert asked_for(words, own) == asked
-
-
-@pytest.mark.parametrize(
-    ("words", "value"),
-    [
-        (["--output", "a"], "a"),
-        (["--output=a=b"], "a=b"),
-        (["--output", "a", "--output=b"], "b"),
-        (["--output"], ""),
-        (["--outputs", "a"], ""),
-    ],
-)
-def test_an_options_word_is_found_among_words_that_may_be_wrong(
-    words: List[str], value: str
-) -> None:
-    assert option_value(words, "--output") == value

@@ -11,9 +11,9 @@ from typing import Callable
 
 import pytest
 from support import fakes
+from support.fake_run import CRASH
 from support.fakes import CLOSED, CLOSED_PORT, HOST, OPEN, OPEN_PORT, recording
 from test_app import BOTH, HALFOPEN, Commands, run
-from test_check import CRASH
 from test_formats import EXIT_CODES
 from test_process import ENTRY_POINTS, HANGS, PRINTS_OPEN, Command, Ending, run_all
 
@@ -32,24 +32,24 @@ HOST_FORMS = {
 
 
 @BOTH
-@pytest.mark.parametrize("convention", list(HOST_FORMS))
+@pytest.mark.parametrize("format_name", list(HOST_FORMS))
 def test_both_commands_take_the_words_of_the_host(
-    run: Commands, console: Console, convention: str
+    run: Commands, console: Console, format_name: str
 ) -> None:
-    ended = run.full(console, "--as", convention, *HOST_FORMS[convention])
+    ended = run.full(console, "--format", format_name, *HOST_FORMS[format_name])
 
     assert (ended.code, ended.stderr) == (0, "")
     assert run.asked == ["192.0.2.25:25"]
 
 
 @BOTH
-@pytest.mark.parametrize("convention", ["haproxy", "ldirectord"])
+@pytest.mark.parametrize("format_name", ["haproxy", "ldirectord"])
 def test_a_load_balancer_may_leave_the_server_in_the_environment(
-    run: Commands, console: Console, convention: str, monkeypatch: pytest.MonkeyPatch
+    run: Commands, console: Console, format_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HAPROXY_SERVER_ADDR", "2001:db8::25")
     monkeypatch.setenv("HAPROXY_SERVER_PORT", "8443")
-    ended = run.full(console, "--as", convention)
+    ended = run.full(console, "--format", format_name)
 
     assert ended.code == 0
     assert run.asked == ["2001:db8::25:8443"]
@@ -58,7 +58,7 @@ def test_a_load_balancer_may_leave_the_server_in_the_environment(
 def test_words_win_over_the_environment(run: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAPROXY_SERVER_ADDR", "192.0.2.99")
     monkeypatch.setenv("HAPROXY_SERVER_PORT", "99")
-    run.check("--as", "haproxy", *HOST_FORMS["haproxy"])
+    run.check("--format", "haproxy", *HOST_FORMS["haproxy"])
 
     assert run.asked == ["192.0.2.25:25"]
 
@@ -69,7 +69,7 @@ def test_half_an_environment_is_no_target(
 ) -> None:
     monkeypatch.setenv(present, "25")
 
-    assert run.check("--as", "haproxy").code == 1
+    assert run.check("--format", "haproxy").code == 1
     assert run.asked == []
 
 
@@ -80,29 +80,29 @@ def test_an_environment_that_names_no_host_is_refused(
     monkeypatch.setenv("HAPROXY_SERVER_ADDR", address)
     monkeypatch.setenv("HAPROXY_SERVER_PORT", "25")
 
-    assert run.check("--as", "haproxy").code == 1
+    assert run.check("--format", "haproxy").code == 1
     assert run.asked == []
 
 
-def test_the_environment_counts_for_no_other_convention(
+def test_the_environment_counts_for_no_other_format(
     run: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HAPROXY_SERVER_ADDR", "192.0.2.25")
     monkeypatch.setenv("HAPROXY_SERVER_PORT", "25")
 
-    assert run.plugin("--as", "nagios").code == 3
+    assert run.plugin("--format", "nagios").code == 3
 
 
 # -- time limits --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("convention", "most"), [("haproxy", 2), ("ldirectord", 5), ("zabbix", 3), ("f5", 5)]
+    ("format_name", "most"), [("haproxy", 2), ("ldirectord", 5), ("zabbix", 3), ("f5", 5)]
 )
 def test_the_default_timeout_is_below_what_the_host_allows(
-    run: Commands, convention: str, most: float
+    run: Commands, format_name: str, most: float
 ) -> None:
-    run.plugin("--as", convention, "192.0.2.25", "25")
+    run.plugin("--format", format_name, "192.0.2.25", "25")
     limits = [re.search(r"--host-timeout (\d+)ms", " ".join(c)) for c in run.nmap.commands]
 
     assert limits
@@ -112,49 +112,49 @@ def test_the_default_timeout_is_below_what_the_host_allows(
 # -- exit codes ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("convention", list(EXIT_CODES))
+@pytest.mark.parametrize("format_name", list(EXIT_CODES))
 @pytest.mark.parametrize("words", [[], ["no host", "25"], ["192.0.2.25", "0"], ["--nonsense"]])
 @BOTH
-def test_bad_words_are_a_failed_check_in_each_convention(
-    run: Commands, console: Console, convention: str, words: list[str]
+def test_bad_words_are_a_failed_check_in_each_format(
+    run: Commands, console: Console, format_name: str, words: list[str]
 ) -> None:
-    ended = run.full(console, "--as", convention, *words)
+    ended = run.full(console, "--format", format_name, *words)
 
-    assert ended.code == EXIT_CODES[convention][3]
+    assert ended.code == EXIT_CODES[format_name][3]
     assert run.asked == []
-    if convention == "f5":
+    if format_name == "f5":
         assert ended.said == ""
 
 
 @pytest.mark.parametrize("word", ["--help", "--version"])
-@pytest.mark.parametrize("convention", ["keepalived", "systemd", "nagios", "haproxy"])
+@pytest.mark.parametrize("format_name", ["keepalived", "systemd", "nagios", "haproxy"])
 @BOTH
-def test_help_is_never_up(run: Commands, console: Console, convention: str, word: str) -> None:
-    ended = run.full(console, "--as", convention, word)
+def test_help_is_never_up(run: Commands, console: Console, format_name: str, word: str) -> None:
+    ended = run.full(console, "--format", format_name, word)
 
-    assert ended.code == EXIT_CODES[convention][3]
+    assert ended.code == EXIT_CODES[format_name][3]
 
 
 @pytest.mark.parametrize("word", ["--help", "--version"])
-@pytest.mark.parametrize("convention", ["f5", "F5", "zabbix", "checkmk", "prometheus"])
+@pytest.mark.parametrize("format_name", ["f5", "F5", "zabbix", "checkmk", "prometheus"])
 @BOTH
 def test_help_is_not_printed_where_the_printed_decides(
-    run: Commands, console: Console, convention: str, word: str
+    run: Commands, console: Console, format_name: str, word: str
 ) -> None:
-    ended = run.full(console, "--as", convention, *HOST_FORMS["f5"], word)
+    ended = run.full(console, "--format", format_name, *HOST_FORMS["f5"], word)
 
     assert "Usage" not in ended.said
     assert "halfopen 0" not in ended.said
-    assert ended.said == "" or convention not in {"f5", "F5"}
+    assert ended.said == "" or format_name not in {"f5", "F5"}
 
 
 def test_a_mistyped_f5_is_still_told_nothing(run: Commands) -> None:
-    assert run.plugin("--as", "F5", *HOST_FORMS["f5"]).said == ""
+    assert run.plugin("--format", "F5", *HOST_FORMS["f5"]).said == ""
 
 
 @pytest.mark.parametrize("codes", ["closed=2", "error=3", "open=255,closed=1", "open=unknown"])
 def test_keepalived_takes_no_exit_code_but_0_and_1(run: Commands, codes: str) -> None:
-    ended = run.check("--as", "keepalived", "--exit", codes, "192.0.2.25:25")
+    ended = run.check("--format", "keepalived", "--exit", codes, "192.0.2.25:25")
 
     assert ended.code == 1
     assert ended.stdout == (
@@ -165,23 +165,23 @@ def test_keepalived_takes_no_exit_code_but_0_and_1(run: Commands, codes: str) ->
 def test_keepalived_may_be_told_that_a_failed_check_is_up(run: Commands) -> None:
     run.nmap.answers = {"192.0.2.25": [CRASH]}
 
-    assert run.check("--as", "keepalived", "--exit", "error=0", "192.0.2.25:25").code == 0
+    assert run.check("--format", "keepalived", "--exit", "error=0", "192.0.2.25:25").code == 0
 
 
-@pytest.mark.parametrize("convention", ["f5", "checkmk", "zabbix", "prometheus"])
-def test_exit_codes_are_refused_where_the_printed_decides(run: Commands, convention: str) -> None:
-    ended = run.check("--as", convention, "--exit", "error=0", "192.0.2.25", "25")
+@pytest.mark.parametrize("format_name", ["f5", "checkmk", "zabbix", "prometheus"])
+def test_exit_codes_are_refused_where_the_printed_decides(run: Commands, format_name: str) -> None:
+    ended = run.check("--format", format_name, "--exit", "error=0", "192.0.2.25", "25")
 
     assert ended.code == 0
     assert run.asked == []
-    assert "--exit changes nothing" in ended.stdout or convention == "f5"
+    assert "--exit changes nothing" in ended.stdout or format_name == "f5"
 
 
 # -- the listing --------------------------------------------------------------------------------
 
 
-def test_conventions_are_listed(run: Commands) -> None:
-    ended = run(HALFOPEN, "conventions")
+def test_formats_are_listed(run: Commands) -> None:
+    ended = run(HALFOPEN, "formats")
 
     assert (ended.code, ended.stderr) == (0, "")
     assert [line.split()[0] for line in ended.stdout.splitlines()[1:]] == list(EXIT_CODES)
@@ -193,7 +193,7 @@ def test_conventions_are_listed(run: Commands) -> None:
 def test_a_report_goes_to_a_file_instead(run: Commands, tmp_path: Path) -> None:
     file = tmp_path / "halfopen.prom"
     file.write_text("old\n")
-    ended = run.check("--as", "prometheus", "--output", str(file), "192.0.2.25:25")
+    ended = run.check("--format", "prometheus", "--output", str(file), "192.0.2.25:25")
 
     assert (ended.code, ended.said) == (0, "")
     assert 'halfopen_up{target="192.0.2.25:25"} 1\n' in file.read_text()
@@ -205,7 +205,7 @@ def test_others_may_read_the_file_as_the_umask_allows(run: Commands, tmp_path: P
     file = tmp_path / "halfopen.prom"
     old = os.umask(0o022)
     try:
-        run.check("--as", "prometheus", "--output", str(file), "192.0.2.25:25")
+        run.check("--format", "prometheus", "--output", str(file), "192.0.2.25:25")
     finally:
         os.umask(old)
 
@@ -216,7 +216,7 @@ def test_who_has_the_old_file_open_still_reads_the_old(run: Commands, tmp_path: 
     file = tmp_path / "halfopen.prom"
     file.write_text("old\n")
     with file.open() as old:
-        run.check("--as", "prometheus", "--output", str(file), "192.0.2.25:25")
+        run.check("--format", "prometheus", "--output", str(file), "192.0.2.25:25")
 
         assert old.read() == "old\n"
 
@@ -229,7 +229,7 @@ def test_bad_words_overwrite_what_an_old_file_says(
     file = tmp_path / "halfopen.prom"
     file.write_text('halfopen_up{target="192.0.2.25:25"} 1\n')
     option = [word.format(file) for word in form]
-    ended = run.check("--as", "prometheus", *option, *words)
+    ended = run.check("--format", "prometheus", *option, *words)
 
     assert (ended.code, ended.said) == (0, "")
     assert "halfopen_up{" not in file.read_text()
@@ -237,13 +237,13 @@ def test_bad_words_overwrite_what_an_old_file_says(
 
 
 @pytest.mark.parametrize(
-    ("convention", "code"), [("prometheus", 3), ("keepalived", 1), ("text", 3), ("systemd", 255)]
+    ("format_name", "code"), [("prometheus", 3), ("keepalived", 1), ("text", 3), ("systemd", 255)]
 )
 def test_a_file_that_cannot_be_written_is_a_failed_check(
-    run: Commands, tmp_path: Path, convention: str, code: int
+    run: Commands, tmp_path: Path, format_name: str, code: int
 ) -> None:
     file = tmp_path / "none" / "file"
-    ended = run.check("--as", convention, "--output", str(file), "192.0.2.25:25")
+    ended = run.check("--format", format_name, "--output", str(file), "192.0.2.25:25")
 
     assert (ended.code, ended.stdout) == (code, "")
     assert ended.stderr == (
@@ -282,13 +282,13 @@ def test_a_link_stays_a_link_to_the_file_that_is_written(run: Commands, tmp_path
     (tmp_path / "real").mkdir()
     link = tmp_path / "link.prom"
     link.symlink_to(tmp_path / "real" / "file.prom")
-    run.check("--as", "prometheus", "--output", str(link), "192.0.2.25:25")
+    run.check("--format", "prometheus", "--output", str(link), "192.0.2.25:25")
 
     assert link.is_symlink()
     assert "halfopen_up" in (tmp_path / "real" / "file.prom").read_text()
 
 
-@pytest.mark.parametrize("command", ["replay", "wait", "watch", "smoke", "conventions"])
+@pytest.mark.parametrize("command", ["replay", "wait", "watch", "smoke", "formats"])
 def test_a_command_without_output_overwrites_nothing(
     run: Commands, tmp_path: Path, command: str
 ) -> None:
@@ -297,14 +297,14 @@ def test_a_command_without_output_overwrites_nothing(
     ended = run(HALFOPEN, command, "--output", str(file))
 
     assert (ended.code, file.read_text()) == (3, "kept")
-    assert "No such option" in ended.stderr
+    assert "no option" in ended.stderr
 
 
 @pytest.mark.parametrize(("last", "code"), [("keepalived", 1), ("systemd", 255), ("nagios", 3)])
-def test_of_two_conventions_the_last_counts_even_for_bad_words(
+def test_of_two_formats_the_last_counts_even_for_bad_words(
     run: Commands, last: str, code: int
 ) -> None:
-    words = ["--as", "haproxy", f"--as={last}", "192.0.2.25", "25"]
+    words = ["--format", "haproxy", f"--format={last}", "192.0.2.25", "25"]
 
     assert run.plugin(*words, "--nonsense").code == code
     assert run.plugin(*words[:-1], "0").code == code
@@ -328,8 +328,8 @@ def test_a_folder_in_the_files_place_leaves_nothing_beside_it(
 # -- processes ----------------------------------------------------------------------------------
 
 
-def commands(folder: Path, convention: str, nmap: str, words: list[object]) -> dict[str, Command]:
-    """Return both commands in a convention, with a fake nmap."""
+def commands(folder: Path, format_name: str, nmap: str, words: list[object]) -> dict[str, Command]:
+    """Return both commands in a format, with a fake nmap."""
     made = {}
     for entry in ENTRY_POINTS:
         place = folder / entry
@@ -337,8 +337,8 @@ def commands(folder: Path, convention: str, nmap: str, words: list[object]) -> d
         made[entry] = Command(
             place,
             *command,
-            "--as",
-            convention,
+            "--format",
+            format_name,
             *words,
             entry=entry,
             nmap=fakes.fake(place, nmap),
@@ -346,32 +346,32 @@ def commands(folder: Path, convention: str, nmap: str, words: list[object]) -> d
     return made
 
 
-@pytest.mark.parametrize("convention", ["keepalived", "systemd", "f5", "zabbix"])
-def test_a_real_process_ends_by_its_convention(tmp_path: Path, convention: str) -> None:
-    codes = EXIT_CODES[convention]
+@pytest.mark.parametrize("format_name", ["keepalived", "systemd", "f5", "zabbix"])
+def test_a_real_process_ends_by_its_format(tmp_path: Path, format_name: str) -> None:
+    codes = EXIT_CODES[format_name]
     cases = {
         "open": (codes[0], recording(OPEN), OPEN_PORT),
         "closed": (codes[1], recording(CLOSED), CLOSED_PORT),
         "killed": (codes[3], "kill -9 $$", OPEN_PORT),
     }
     for name, (code, nmap, port) in cases.items():
-        for ending in run_all(commands(tmp_path / name, convention, nmap, [HOST, port])).values():
+        for ending in run_all(commands(tmp_path / name, format_name, nmap, [HOST, port])).values():
             assert (ending.code, ending.stderr, ending.left) == (code, "", [])
-            if convention == "f5":
+            if format_name == "f5":
                 assert ending.stdout == ("UP\n" if name == "open" else "")
 
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1]
 
 
-@pytest.mark.parametrize("convention", ["keepalived", "ldirectord"])
+@pytest.mark.parametrize("format_name", ["keepalived", "ldirectord"])
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_who_would_misread_a_death_by_signal_sees_1(
-    tmp_path: Path, number: signal.Signals, convention: str
+    tmp_path: Path, number: signal.Signals, format_name: str
 ) -> None:
     running = Command(
         tmp_path,
-        *["--as", convention, HOST, OPEN_PORT],
+        *["--format", format_name, HOST, OPEN_PORT],
         nmap=fakes.fake(tmp_path, HANGS),
     ).start()
     running.send_once_started(number)
@@ -384,7 +384,7 @@ BROKEN = "import sys; sys.modules['halfopen.cli.exit'] = None"
 
 
 @pytest.mark.parametrize(
-    ("convention", "code", "quiet"),
+    ("format_name", "code", "quiet"),
     [
         ("keepalived", 1, False),
         ("f5", 3, True),
@@ -394,11 +394,11 @@ BROKEN = "import sys; sys.modules['halfopen.cli.exit'] = None"
         ("nagios", 3, False),
     ],
 )
-@pytest.mark.parametrize("form", [["--as", "{}"], ["--as={}"]])
+@pytest.mark.parametrize("form", [["--format", "{}"], ["--format={}"]])
 def test_an_installation_that_does_not_load_is_never_up(
-    tmp_path: Path, convention: str, code: int, quiet: bool, form: list[str]
+    tmp_path: Path, format_name: str, code: int, quiet: bool, form: list[str]
 ) -> None:
-    option = [word.format(convention) for word in form]
+    option = [word.format(format_name) for word in form]
     words = [*option, HOST, OPEN_PORT]
     nmap = fakes.fake(tmp_path, PRINTS_OPEN)
     ending: Ending = Command(tmp_path, *words, nmap=nmap, before=BROKEN).run()
@@ -411,7 +411,7 @@ def test_an_installation_that_does_not_load_is_never_up(
 
 def test_the_file_is_written_by_a_real_process(tmp_path: Path) -> None:
     file = tmp_path / "out.prom"
-    words = ["--as", "prometheus", "--output", file, HOST, OPEN_PORT]
+    words = ["--format", "prometheus", "--output", file, HOST, OPEN_PORT]
     ending = Command(tmp_path, *words, nmap=fakes.fake(tmp_path, PRINTS_OPEN)).run()
 
     assert (ending.code, ending.stdout, ending.stderr, ending.left) == (0, "", "", [])

@@ -7,8 +7,8 @@ from typing import Dict, List
 import pytest
 from test_formats import BAD_WORD, EVERY_VERDICT, EXIT_CODES, NEEDS_ROOT, run_of, seen, told
 
-from halfopen.formats.registry import CONVENTIONS, listing, output
-from halfopen.model import Expectation, Report, Verdict
+from halfopen.formats.registry import FORMATS, listing, output
+from halfopen.model import Expectation, Report, Target, Verdict
 
 OPEN = seen("open", rtt=0.000065, service="smtp")
 CLOSED = seen("closed", "192.0.2.26", rtt=0.0001)
@@ -45,29 +45,29 @@ def test_farmguardian_is_told_an_interface_with_its_percent_escaped() -> None:
 
 def test_farmguardian_is_told_of_several_targets_in_one_line() -> None:
     assert told("farmguardian", OPEN, CLOSED).text == (
-        "TCP HALF-OPEN CRITICAL - 2 targets: 1 open, 1 closed"
-        "; OK - 192.0.2.25:25 open (syn-ack) smtp; CRITICAL - 192.0.2.26:25 closed (reset)"
+        "TCP HALF-OPEN CRITICAL - 1 of 2 not open: 192.0.2.26:25 closed (reset)"
+        "; CRITICAL - 192.0.2.26:25 closed (reset); OK - 192.0.2.25:25 open (syn-ack) smtp"
     )
 
 
 # -- exit codes that decide ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("convention", UP_OR_DOWN)
-def test_a_slow_answer_is_still_up_where_there_is_only_up_and_down(convention: str) -> None:
-    assert [told(convention, verdict).code for verdict in (SLOW, TOO_SLOW)] == [0, 1]
+@pytest.mark.parametrize("format_name", UP_OR_DOWN)
+def test_a_slow_answer_is_still_up_where_there_is_only_up_and_down(format_name: str) -> None:
+    assert [told(format_name, verdict).code for verdict in (SLOW, TOO_SLOW)] == [0, 1]
 
 
-@pytest.mark.parametrize("convention", [*UP_OR_DOWN, "ldirectord"])
-def test_the_line_of_a_host_that_ignores_it_is_still_there_for_people(convention: str) -> None:
+@pytest.mark.parametrize("format_name", [*UP_OR_DOWN, "ldirectord"])
+def test_the_line_of_a_host_that_ignores_it_is_still_there_for_people(format_name: str) -> None:
     line = "TCP HALF-OPEN OK - 192.0.2.25:25 open (syn-ack) smtp"
 
-    assert told(convention, OPEN).text == line
+    assert told(format_name, OPEN).text == line
 
 
-@pytest.mark.parametrize("convention", UP_OR_DOWN)
-def test_one_target_that_is_down_is_down_for_all(convention: str) -> None:
-    assert told(convention, OPEN, CLOSED, OPEN).code == 1
+@pytest.mark.parametrize("format_name", UP_OR_DOWN)
+def test_one_target_that_is_down_is_down_for_all(format_name: str) -> None:
+    assert told(format_name, OPEN, CLOSED, OPEN).code == 1
 
 
 def test_a_condition_fails_only_if_no_target_is_known_to_be_down() -> None:
@@ -126,6 +126,12 @@ def test_checkmk_gets_what_is_verbose_as_more_lines_of_the_same_check() -> None:
 
     assert "\n" not in text
     assert text.endswith(r"\nnmap: /opt/nmap -n 192.0.2.25 (exit code 0, 0.123 s)\none")
+
+
+def test_checkmk_calls_a_service_by_the_targets_label() -> None:
+    labelled = [seen("open")._replace(target=Target("192.0.2.25", 25, label="web1"))]
+
+    assert told("checkmk", *labelled).text.startswith('0 "TCP half-open web1" - web1 (192.0.2.25')
 
 
 # -- zabbix -------------------------------------------------------------------------------------
@@ -251,6 +257,15 @@ def test_prometheus_gets_an_ipv6_target_in_brackets() -> None:
     assert samples['halfopen_up{target="[2001:db8::25]:25"}'] == 1
 
 
+def test_prometheus_gets_a_targets_label_beside_the_target() -> None:
+    labelled = seen("open")._replace(target=Target("192.0.2.25", 25, label="web1"))
+    samples = exposed(told("prometheus", labelled, seen("open")).text)
+
+    assert samples['halfopen_up{target="192.0.2.25:25",label="web1"}'] == 1
+    assert samples['halfopen_state{target="192.0.2.25:25",label="web1",state="open"}'] == 1
+    assert samples['halfopen_up{target="192.0.2.25:25"}'] == 1
+
+
 def test_prometheus_gets_no_time_for_a_recording() -> None:
     text = told("prometheus", OPEN).text
 
@@ -260,28 +275,28 @@ def test_prometheus_gets_no_time_for_a_recording() -> None:
 # -- all of them --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("convention", PRINTED)
+@pytest.mark.parametrize("format_name", PRINTED)
 @pytest.mark.parametrize("name", ["closed", "filtered", "error", "bad-word", "too-slow"])
 def test_where_the_printed_decides_nothing_bad_is_printed_as_good(
-    convention: str, name: str
+    format_name: str, name: str
 ) -> None:
     good = {"f5": ".", "checkmk": "(?m)^0 ", "zabbix": "^1$", "prometheus": r"(?m)^\w+_up\S+ 1$"}
 
-    assert not re.search(good[convention], told(convention, EVERY_VERDICT[name]).text)
-    assert re.search(good[convention], told(convention, OPEN).text)
+    assert not re.search(good[format_name], told(format_name, EVERY_VERDICT[name]).text)
+    assert re.search(good[format_name], told(format_name, OPEN).text)
 
 
-def test_the_listing_has_each_convention_with_its_exit_codes() -> None:
+def test_the_listing_has_each_format_with_its_exit_codes() -> None:
     head, *lines = listing().splitlines()
     rows = {line.split()[0]: line.split()[1:5] for line in lines}
 
-    assert head == "CONVENTION    OPEN  CLOSED  FILTERED  FAILED  FOR"
+    assert head == "FORMAT        OPEN  CLOSED  FILTERED  FAILED  FOR"
 
-    assert list(rows) == list(CONVENTIONS)
+    assert list(rows) == list(FORMATS)
     assert rows == {name: [str(code) for code in codes] for name, codes in EXIT_CODES.items()}
 
 
-def test_the_readme_has_the_exit_codes_of_every_convention() -> None:
+def test_the_readme_has_the_exit_codes_of_every_format() -> None:
     readme = Path(__file__).resolve().parents[3].joinpath("README.md").read_text(encoding="utf-8")
     table = readme.split("## Exit codes")[1].split("\n\n")[1]
     rows = {}
@@ -292,6 +307,6 @@ def test_the_readme_has_the_exit_codes_of_every_convention() -> None:
     assert rows == EXIT_CODES
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
-def test_no_convention_takes_longer_than_the_default(convention: str) -> None:
-    assert 0 < CONVENTIONS[convention].timeout <= 10
+@pytest.mark.parametrize("format_name", list(FORMATS))
+def test_no_format_takes_longer_than_the_default(format_name: str) -> None:
+    assert 0 < FORMATS[format_name].timeout <= 10

@@ -12,7 +12,7 @@ from support.rounds import BEGIN, UNIX, A, B, Clock, FakeChecks, FakeStop
 from halfopen.model import Report, ScanOptions, failure
 from halfopen.runbook import schedule
 from halfopen.runbook.schedule import Round, Schedule, Stop, rounds
-from halfopen.scan import runner
+from halfopen.scan import process
 from halfopen.scan.head_start import TIMEOUT
 from halfopen.targets.resolve import Resolver
 
@@ -200,8 +200,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 def ended_by(monkeypatch: pytest.MonkeyPatch) -> List[str]:
     """Note what would be done to nmap and to us, and do none of it."""
     done: List[str] = []
-    monkeypatch.setattr(runner, "interrupt", lambda: done.append("nmap killed"))
-    monkeypatch.setattr(runner, "end_by_signal", lambda number, _: done.append(f"died {number}"))
+    monkeypatch.setattr(process, "interrupt", lambda: done.append("nmap killed"))
+    monkeypatch.setattr(process, "end_by_signal", lambda number, _: done.append(f"died {number}"))
     return done
 
 

@@ -16,11 +16,11 @@ from support import fakes
 
 from halfopen.errors import CheckError
 from halfopen.model import FLOOD, LATE, ON_TIME, UNSTARTED, NmapRun
-from halfopen.scan import programs, runner
+from halfopen.scan import process, runner
 from halfopen.scan.attempts import SIDE_BY_SIDE
 from halfopen.scan.runner import run_all
 
-AMPLE = 20.0
+AMPLE = 40.0
 """Seconds that no test needs."""
 
 
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def sh(script: str, *words: object) -> list[str]:
     """Return the command that runs a shell script; it has the words as $1 and on."""
-    return ["sh", "-c", script, "fake-nmap", *map(str, words)]
+    return ["/bin/sh", "-c", script, "fake-nmap", *map(str, words)]
 
 
 def run(*commands: list[str], seconds: float = AMPLE) -> list[NmapRun]:
@@ -73,10 +73,10 @@ def test_no_commands_give_no_runs() -> None:
 
 def test_commands_run_side_by_side() -> None:
     begin = time.monotonic()
-    given = run(*[sh("sleep 0.3")] * 10)
+    given = run(*[sh("sleep 1")] * 10)
     took = time.monotonic() - begin
-    one_after_the_other = 10 * 0.3
-    assert took < one_after_the_other / 2
+    one_after_the_other = 10 * 1.0
+    assert took < one_after_the_other
     assert [one.cut for one in given] == [ON_TIME] * 10
 
 
@@ -87,7 +87,7 @@ def test_runs_come_in_the_order_of_their_commands_however_they_end() -> None:
 
 def test_many_commands_all_run_but_only_so_many_at_a_time(folder: Path) -> None:
     counting = 'mkdir "$1/on.$$"; set -- "$1/"on.*; echo $#; sleep 0.05; rmdir "${0%/*}/on.$$"'
-    command = ["sh", "-c", counting, str(folder / "fake-nmap"), str(folder)]
+    command = ["/bin/sh", "-c", counting, str(folder / "fake-nmap"), str(folder)]
     given = run(*[command] * (2 * SIDE_BY_SIDE + 5))
     assert [(one.exit_code, one.cut) for one in given] == [(0, ON_TIME)] * len(given)
     at_once = [int(one.stdout) for one in given]
@@ -98,15 +98,15 @@ def test_deadline_ends_those_that_run_and_those_that_had_to_wait(folder: Path) -
     count = SIDE_BY_SIDE + 4
     commands = [sh("sleep $1 & wait", fakes.FOREVER + number) for number in range(count)]
     begin = time.monotonic()
-    given = run(*commands, seconds=2.0)
-    assert time.monotonic() - begin < 7
+    given = run(*commands, seconds=5.0)
+    assert time.monotonic() - begin < 30
     assert [one.argv for one in given] == commands
     assert [one.cut for one in given] == [LATE] * SIDE_BY_SIDE + [UNSTARTED] * 4
     assert fakes.left_behind(folder) == []
 
 
 def test_deadline_cuts_only_the_late() -> None:
-    quick, late = run(sh("echo quick"), sh("echo begun; exec sleep 60"), seconds=1.0)
+    quick, late = run(sh("echo quick"), sh("echo begun; exec sleep 60"), seconds=2.0)
     assert (quick.stdout, quick.exit_code, quick.cut) == (b"quick\n", 0, ON_TIME)
     assert (late.stdout, late.exit_code, late.cut) == (b"begun\n", -signal.SIGKILL, LATE)
     assert 0.3 <= late.seconds < AMPLE / 2
@@ -115,13 +115,13 @@ def test_deadline_cuts_only_the_late() -> None:
 @pytest.fixture
 def _interrupted() -> Iterator[None]:
     yield
-    runner.be_uninterrupted()
+    process.be_uninterrupted()
 
 
 @pytest.mark.usefixtures("_interrupted")
 def test_an_interrupt_ends_those_that_run_and_starts_no_more(folder: Path) -> None:
     count = SIDE_BY_SIDE + 4
-    timer = threading.Timer(0.5, runner.interrupt)
+    timer = threading.Timer(0.5, process.interrupt)
     timer.start()
     begin = time.monotonic()
     given = run(*[sh("echo begun; exec sleep 60")] * count)
@@ -162,7 +162,7 @@ def test_nothing_starts_after_the_deadline(folder: Path) -> None:
 def test_a_run_that_does_not_end_is_late_and_killed_whole(folder: Path, script: str) -> None:
     begin = time.monotonic()
     (given,) = run(sh(script), seconds=0.3)
-    assert 0.3 <= time.monotonic() - begin < 5
+    assert 0.3 <= time.monotonic() - begin < 30
     assert given.cut == LATE
     assert fakes.left_behind(folder) == []
 
@@ -283,16 +283,16 @@ SIGNAL_AT_EVERY_LINE = """
 import os, signal, sys, time
 from halfopen.cli import exit as leave
 from halfopen.formats import registry
-from halfopen.scan import runner
+from halfopen.scan import process, runner
 
-files = (runner.__file__, leave.__file__)
+files = (process.__file__, runner.__file__, leave.__file__)
 
 def main(words):
     (given,) = runner.run_all([words], time.monotonic() + 20)
     return registry.Output(given.stdout.decode(), 0)
 
 def check(lines):
-    # Returns only in the parent. The child gets the signal at that line of the two files.
+    # Returns only in the parent. The child gets the signal at that line of the three files.
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1]
@@ -343,9 +343,9 @@ def test_a_program_in_the_current_folder_is_never_found(
         fakes.fake(place, "exit 0").rename(place / "nmap")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PATH", path)
-    monkeypatch.setattr(programs, "USUAL_PLACES", ("/nowhere",))
+    monkeypatch.setattr(process, "USUAL_FOLDERS", ("/nowhere",))
     with pytest.raises(CheckError, match="nmap not found on PATH, nor in /nowhere; install nmap"):
-        programs.find_program("nmap")
+        process.find_program("nmap")
 
 
 def test_a_program_is_found_on_path_first_and_passes_over_what_cannot_be_run(
@@ -356,13 +356,13 @@ def test_a_program_is_found_on_path_first_and_passes_over_what_cannot_be_run(
     (folder / "b" / "nmap").write_text("not executable")
     for name in ("c", "d", "usual"):
         fakes.fake(folder / name, "exit 0").rename(folder / name / "nmap")
-    monkeypatch.setattr(programs, "USUAL_PLACES", (str(folder / "usual"),))
+    monkeypatch.setattr(process, "USUAL_FOLDERS", (str(folder / "usual"),))
     monkeypatch.setenv("PATH", ":".join(str(folder / name) for name in "abcd"))
-    assert programs.find_program("nmap") == str(folder / "c" / "nmap")
+    assert process.find_program("nmap") == str(folder / "c" / "nmap")
     monkeypatch.delenv("PATH")
-    assert programs.find_program("nmap") == str(folder / "usual" / "nmap")
+    assert process.find_program("nmap") == str(folder / "usual" / "nmap")
 
 
 @pytest.mark.parametrize("name", ["./nmap", "/nowhere/nmap", "folder/nmap"])
 def test_a_name_with_a_slash_is_taken_as_it_is(name: str) -> None:
-    assert programs.find_program(name) == name
+    assert process.find_program(name) == name

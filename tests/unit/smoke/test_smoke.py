@@ -13,13 +13,13 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 from xml.etree import ElementTree as ET
 
 import pytest
+from support.fake_run import HOST, PORT, RUN, SAYS, addresses_of, port_of
 from test_app import HALFOPEN, Commands
 from test_app import run as run  # noqa: PLC0414  the fixture
-from test_check import HOST, PORT, RUN, SAYS, addresses_of, port_of
 
 from halfopen import check, model
 from halfopen.errors import CheckError, UsageError
-from halfopen.formats.registry import CONVENTIONS
+from halfopen.formats.registry import FORMATS
 from halfopen.model import LATE, NmapRun
 from halfopen.replay import replay
 from halfopen.scan import runner
@@ -297,7 +297,7 @@ def test_an_nmap_that_is_not_there_can_not_be_judged(
     def absent(_: str) -> str:
         raise CheckError("nmap not found on PATH; install nmap, or name it with --nmap")
 
-    monkeypatch.setattr("halfopen.scan.programs.find_program", absent)
+    monkeypatch.setattr("halfopen.scan.process.find_program", absent)
     found = world.examine(nmap="nmap")
 
     assert (found.verdict, found.nmap, found.version) == (Outcome.UNSURE, "nmap", "")
@@ -443,11 +443,10 @@ def test_a_firewall_that_refuses_what_nmap_sends_leaves_it_open(world: World) ->
     def refused(words: Sequence[str], _: str, run: NmapRun) -> NmapRun:
         if words[-1] != LOOPBACK[4]:
             return run
-        where = f"{words[-1]}:{port_of(words)}"
         told = "sendto in send_ip_packet_sd: sendto(4, packet, 44, 0, {}, 16) => {}\n{}".format(
-            where,
+            words[-1],
             "Operation not permitted",
-            f"Offending packet: TCP 127.0.0.1:4242 > {where} S ttl=40 id=1 iplen=44\n",
+            f"Offending packet: TCP 127.0.0.1:4242 > {words[-1]}:{port_of(words)} S ttl=40 id=1\n",
         )
         silent = re.sub(rb'state="[a-z]+" reason="(syn-ack|reset)"', SILENT, run.stdout)
         return run._replace(stdout=silent, stderr=told.encode())
@@ -666,7 +665,7 @@ def test_a_suspected_nmap_on_a_machine_too_busy_to_tell_is_not_called_fit(world:
 def test_the_time_that_sudo_takes_is_not_nmaps(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("halfopen.scan.programs.find_program", lambda name, *_: f"/bin/{name}")
+    monkeypatch.setattr("halfopen.scan.process.find_program", lambda name, *_: f"/bin/{name}")
     world.seconds = {"-sS": [0.6], "-sT": [0.55], "python": [0.011]}
     found = world.examine(sudo=True)
 
@@ -1034,7 +1033,7 @@ def test_a_second_host_needs_tools_and_names_them(
         return f"/bin/{name}"
 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr("halfopen.scan.programs.find_program", find)
+    monkeypatch.setattr("halfopen.scan.process.find_program", find)
     message = f"{missing} not found; install {package}"
     with pytest.raises(CheckError, match=message), targets.second_host():
         pass
@@ -1047,7 +1046,7 @@ def test_a_system_without_network_namespaces_is_told_so(
     refuses.write_text("#!/bin/sh\nexit 1\n")
     refuses.chmod(0o755)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr("halfopen.scan.programs.find_program", lambda *_: str(refuses))
+    monkeypatch.setattr("halfopen.scan.process.find_program", lambda *_: str(refuses))
 
     with pytest.raises(CheckError, match="no network namespaces"), targets.second_host():
         pass
@@ -1092,18 +1091,18 @@ def test_the_command_exits_2_for_a_fault(
     wrong = {"open": "closed", "closed": "open", "filtered": "closed"}
     world.says = lambda _, true: wrong[true] if true == state else true
 
-    assert ready(HALFOPEN, "smoke", "--as", "json").code == code
+    assert ready(HALFOPEN, "smoke", "--format", "json").code == code
 
 
 def test_the_command_exits_3_where_it_could_not_tell(ready: Commands, world: World) -> None:
     world.plain = {("closed", 4): "filtered"}
 
-    assert ready(HALFOPEN, "smoke", "--as", "junit").code == 3
+    assert ready(HALFOPEN, "smoke", "--format", "junit").code == 3
 
 
 @pytest.mark.parametrize(("form", "begins"), [("text", "means "), ("json", "{"), ("junit", "<?")])
 def test_the_command_prints_each_form(ready: Commands, form: str, begins: str) -> None:
-    assert ready(HALFOPEN, "smoke", "--as", form).stdout.startswith(begins)
+    assert ready(HALFOPEN, "smoke", "--format", form).stdout.startswith(begins)
 
 
 def test_the_command_saves_where_it_is_told(ready: Commands, tmp_path: Path) -> None:
@@ -1116,10 +1115,10 @@ def test_the_command_saves_where_it_is_told(ready: Commands, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "name"),
     [
-        (["--as", "nagios"], "'nagios' is not one of text, json, junit"),
-        (["--as", "xml"], "'xml' is not one of text, json, junit"),
-        (["--as", "JSON"], "'JSON' is not one of text, json, junit"),
-        (["--as"], "--as"),
+        (["--format", "nagios"], "'nagios' is not one of text, json, junit"),
+        (["--format", "xml"], "'xml' is not one of text, json, junit"),
+        (["--format", "JSON"], "'JSON' is not one of text, json, junit"),
+        (["--format"], "--format"),
         (["--timeout", "soon"], "'soon'"),
         (["--timeout", "0"], "'0'"),
         (["-t", "-1"], "-1"),
@@ -1140,11 +1139,11 @@ def test_wrong_words_are_refused_before_anything_is_asked(
 
 
 @pytest.mark.parametrize("words", [[], ["--bogus"]])
-@pytest.mark.parametrize("convention", sorted({*CONVENTIONS} - {"text", "json"}))
+@pytest.mark.parametrize("format_name", sorted({*FORMATS} - {"text", "json"}))
 def test_the_exit_codes_of_the_monitor_hosts_are_not_its_own(
-    ready: Commands, convention: str, words: List[str]
+    ready: Commands, format_name: str, words: List[str]
 ) -> None:
-    assert ready(HALFOPEN, "smoke", "--as", convention, *words).code == 3
+    assert ready(HALFOPEN, "smoke", "--format", format_name, *words).code == 3
 
 
 @pytest.mark.parametrize(
@@ -1159,7 +1158,7 @@ def test_a_plain_scan_that_is_refused_is_excused_by_a_line_for_sudo_alone(
 
     world.scan = scan
     world.neighbour = CheckError("needs root")
-    monkeypatch.setattr("halfopen.scan.programs.find_program", lambda name, *_: name)
+    monkeypatch.setattr("halfopen.scan.process.find_program", lambda name, *_: name)
 
     found = world.examine(sudo=sudo)
 

@@ -396,10 +396,10 @@ FARM = "; or a farm's port is *: write one port in place of PORT"
 @pytest.mark.parametrize(
     ("words", "counted", "hint"),
     [
-        ([], "no words", ""),
-        (["a"], "1 word", ""),
-        (["a"] * 3, "3 words", ""),
-        (["a"] * 5, "5 words", FARM),
+        ([], "no arguments", ""),
+        (["a"], "1 argument", ""),
+        (["a"] * 3, "3 arguments", ""),
+        (["a"] * 5, "5 arguments", FARM),
     ],
     ids=["none", "one", "three", "five"],
 )

