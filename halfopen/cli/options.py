@@ -274,6 +274,8 @@ SMOKE = Command(
     Option(
         "save", "--save", metavar="DIR", about="Keep nmap's runs as recordings, for a bug report."
     ),
+    Option("strict", "--strict", about="Exit code 2 for an nmap that is fit with workarounds."),
+    Option("verbose", "--verbose", "-v", about="Show what is ok, too."),
     NMAP,
     SUDO,
     about="Find out whether this nmap is fit for half-open checks.\n\n"

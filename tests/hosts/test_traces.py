@@ -96,7 +96,7 @@ def test_judging_a_recording_runs_and_writes_nothing(lab: Lab, tmp_path: Path) -
 
 
 def test_smoke_runs_its_tools_by_their_paths_and_no_shell(lab: Lab, tmp_path: Path) -> None:
-    seen = traced(lab, tmp_path, halfopen("smoke", "--timeout", 60))
+    seen = traced(lab, tmp_path, halfopen("smoke", "--verbose", "--timeout", 60))
 
     assert re.search(r"^two hosts +halfopen's own scan +ok ", seen.stdout, re.M), seen.stdout
     names = {os.path.basename(path) for path in seen.programs[1:]}

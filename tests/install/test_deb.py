@@ -411,7 +411,7 @@ def test_halfopen_runs(installed: Debian, lab: Lab) -> None:
     words = ["halfopen", "wait", f"{TARGET[4]}:25", "--timeout", "60"]
     code, said = _check(installed, lab, words)
     assert (code, "open after " in said) == (0, True), said
-    code, said = _check(installed, lab, ["halfopen", "smoke", "--timeout", "60"])
+    code, said = _check(installed, lab, ["halfopen", "smoke", "--verbose", "--timeout", "60"])
     assert re.search(r"^means +raw sockets +ok +as root$", said, re.MULTILINE), said
     assert re.search(r"^states +open port, IPv4, alone +ok", said, re.MULTILINE), said
     assert code in {0, 3}, said  # 3: this Debian has no ip to make a second host with
