@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Mapping, NamedTuple
 
 import pytest
@@ -138,8 +139,5 @@ def test_a_silent_port_is_filtered_whatever_time_there_is(lab: Lab, timeout: str
     done = lab.run(plugin("-H", TARGET[4], "-p", 80, "-t", timeout))
 
     # Where the machine is busy there may be too little time left for silence to mean anything.
-    too_little = (
-        "UNKNOWN - no answer yet, and no time left to wait for one; raise --timeout\n",
-        "UNKNOWN - nmap did not end within --timeout, and was killed; raise --timeout\n",
-    )
-    assert "80 filtered (no-response)" in done.stdout or done.stdout.endswith(too_little)
+    too_little = re.search(r"UNKNOWN - (no|nmap did not end).*; raise --timeout\n", done.stdout)
+    assert "80 filtered (no-response)" in done.stdout or too_little, done
