@@ -105,7 +105,7 @@ def _targets(values: "Values", parse: Parse, deadline: float) -> List[Target]:
         lambda: read_targets(
             parse,
             values["arguments"],
-            values["host"],
+            values["hostname"],
             values["port"],
             values["targets"],
             values["family"],
@@ -149,7 +149,7 @@ def _replay(command: Command, values: "Values") -> Output:
             lambda: replay(
                 values["arguments"],
                 deadline,
-                values["host"],
+                values["hostname"],
                 None if port is None else parse_port(port),
                 expectation,
             ),
