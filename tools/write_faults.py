@@ -13,8 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from hosts.faults import DOCUMENT, FAULTS, row, world
-from hosts.machine import site
 from lab import Lab, why_no_lab
+from support.machine import site
 
 HEAD = """\
 # What comes of which fault

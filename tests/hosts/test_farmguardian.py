@@ -22,8 +22,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Tuple
 
 import pytest
 from lab import TARGET, Finished, Lab, Running
-
-from .machine import EXAMPLES, ROOT, WEB1, WEB2, Farm, Machine, end, wait_until
+from support.machine import EXAMPLES, ROOT, WEB1, WEB2, Farm, Machine, end, wait_until
 
 NEEDS = ("curl", "perl")
 

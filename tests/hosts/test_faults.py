@@ -9,6 +9,7 @@ from typing import Iterator
 
 import pytest
 from lab import Lab
+from support.machine import Site
 
 from halfopen import programs
 
@@ -26,7 +27,6 @@ from .faults import (
     without_time,
     world,
 )
-from .machine import Site
 
 NEEDS = ("cc", "prlimit", "setcap", "setpriv", "unshare")
 CASES = [(f"{kind} {fault.name}", fault) for kind, faults in FAULTS.items() for fault in faults]

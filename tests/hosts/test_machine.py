@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from .machine import WEB1, WEB2, Farm, Machine, Site
+from support.machine import WEB1, WEB2, Farm, Machine, Site
 
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
 

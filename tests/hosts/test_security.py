@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from lab import NOBODY
-
-from .machine import WEB1, WEB2, Machine, wait_until
+from support.machine import WEB1, WEB2, Machine, wait_until
 
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
 TEMPORARY = ["/tmp", "/run"]  # noqa: S108  a machine's own, to be made unwritable

@@ -19,8 +19,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from lab import Finished, Lab
-
-from .machine import Machine, Site, end, wait_until
+from support.machine import Machine, Site, end, wait_until
 
 RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "recorded"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
