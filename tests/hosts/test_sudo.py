@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 from lab import NOBODY, TARGET, Finished, Lab
+from support.machine import EXAMPLES, WEB1, WEB2, Machine, end, wait_until
 
 from halfopen import nmap_command, plan
 
-from .machine import EXAMPLES, WEB1, WEB2, Machine, end, wait_until
-from .test_nrpe import COMMANDS, both, running_nrpe
-from .test_nrpe import EXAMPLE as NRPE_EXAMPLE
+from . import nrpe
 
 NEEDS = ("sudo", "visudo", "nrpe", "check_nrpe")
 
@@ -297,11 +296,7 @@ def test_smoke_does_not_blame_nmap_for_what_the_line_refuses(machine: Machine) -
 def test_nrpe_with_sudo(machine: Machine) -> None:
     """Its example's second pair of commands."""
     allow_nmap(machine)
-    text = (EXAMPLES / NRPE_EXAMPLE).read_text(encoding="utf-8")
-    commands = re.findall(r"^#(command\[.*--sudo)$", text, re.MULTILINE)
+    commands = re.findall(r"^#(command\[.*--sudo)$", nrpe.EXAMPLE, re.MULTILINE)
     assert len(commands) == 2
-    machine.write(COMMANDS, "\n".join(commands) + "\n")
-    with running_nrpe(machine):
-        answers = both(machine)
-
-    assert [code for code, _ in answers] == [0, 2], answers
+    with nrpe.NRPE(machine, "\n".join(commands) + "\n") as host:
+        assert host.judged() == {"web1": 0, "web2": 2}, host.shown()
