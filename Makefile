@@ -1,7 +1,9 @@
-# PYTHON picks the interpreter of the virtual environment; TARGET what `make run` checks.
+# PYTHON picks the interpreter of the virtual environment, TARGET what `make run` checks, SUITES the
+# Debians of `make test-debians`.
 PYTHON ?= python3
 PYTHONS ?= 3.7 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 TARGET ?=
+SUITES ?= bullseye bookworm trixie forky
 
 export PYTHON
 # The check's target reaches its script as it was typed: neither make nor a shell expands it.
@@ -18,43 +20,64 @@ AS_ROOT = $(shell [ "$$(id -u)" != 0 ] && command -v sudo >/dev/null && \
 	{ sudo -n true 2>/dev/null || [ -t 0 ]; } && \
 	echo sudo --preserve-env=HALFOPEN_NO_SKIPS,HALFOPEN_DEBIAN_MIRROR,PYTHONDONTWRITEBYTECODE)
 
-.PHONY: help run smoke test unit test-pythons lint bench dist deb proof faults soak coverage fuzz fixtures clean
+# Most of a test with nmap is waiting, so that there are more at a time than cores.
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+SPREAD := -n 4 --dist loadfile
+
+.PHONY: help run smoke test test-all test-rest unit test-pythons test-nmaps test-debians lint bench dist deb \
+	proof faults soak coverage fuzz fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: ## check a listener of our own; or TARGET="10.0.0.2 25"
-	@tools/setup.sh run
+	@tools/setup.sh --install run
 	@$(BIN)/python tools/demo.py
 
 smoke: ## is this machine's nmap fit for half-open checks?
 	@tools/setup.sh run
 	@$(AS_ROOT) $(BIN)/halfopen smoke
 
-test: ## the whole suite, against the real nmap where it can
-	@tools/setup.sh test
-	@$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
+test: ## the tests with this machine's nmap, and those without any
+	@tools/setup.sh --install test
+	@$(AS_ROOT) $(PYTEST) $(SPREAD) tests/unit tests/real
+
+test-all: ## that, and with monitors, servers, packages, every Python and nmap; installs a dozen daemons
+	@tools/setup.sh --install all
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-rest
+
+test-rest: ## what test-all runs after test
+	@tools/setup.sh --install all
+	@$(MAKE) --no-print-directory smoke test-pythons test-nmaps
+	@FUZZ_SECONDS=20 $(MAKE) --no-print-directory fuzz
+	@tools/setup.sh all
+	@$(AS_ROOT) $(PYTEST) $(SPREAD) tests/hosts tests/install
 
 unit: ## the tests that need neither nmap nor root
 	@tools/setup.sh unit
-	@$(BIN)/python -m pytest -p no:cacheprovider tests/unit
+	@$(PYTEST) $(SPREAD) tests/unit
 
 test-pythons: ## the unit tests on every Python version at hand
 	@tools/test_pythons.sh $(PYTHONS)
+
+test-debians: ## make run and make test in bare roots of Debian; SUITES="bullseye trixie"
+	@tools/setup.sh debians
+	@$(AS_ROOT) tools/test_debians.sh $(SUITES)
 
 lint: ## ruff, mypy, shellcheck, and Python 3.7's limits
 	@tools/setup.sh lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- halfopen tests tools
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- halfopen tests tools benchmarks
 	shellcheck $(SCRIPTS)
 
 bench: ## time, CPU and memory against the bash script it replaces, and of a watch
 	@tools/setup.sh test
-	@$(AS_ROOT) $(BIN)/python tools/bench.py
-	@$(AS_ROOT) $(BIN)/python tools/watch_load.py
+	@$(AS_ROOT) $(BIN)/python benchmarks/bench.py
+	@$(AS_ROOT) $(BIN)/python benchmarks/watch_load.py
 
 dist: ## wheel, sdist, and each command as a single file
 	@tools/setup.sh dist
@@ -66,19 +89,19 @@ deb: ## a Debian package, with Debian's own tools
 
 proof: ## real Postfix and Squid log a full connect, and not a half-open check
 	@tools/setup.sh proof
-	@$(AS_ROOT) $(BIN)/python tools/proof.py
+	@$(AS_ROOT) $(BIN)/python tests/proof.py
 
 faults: ## make every fault of the table, and write docs/faults.md
 	@tools/setup.sh test
-	@$(AS_ROOT) $(BIN)/python tools/write_faults.py
+	@$(AS_ROOT) $(BIN)/python tests/write_faults.py
 
 soak: ## 5,000 checks of known ports, side by side, with lost packets
 	@tools/setup.sh test
-	@$(AS_ROOT) $(BIN)/python tools/soak.py
+	@$(AS_ROOT) $(BIN)/python tests/soak.py
 
 coverage: ## the branches of halfopen/ that the unit tests reach
 	@tools/setup.sh test
-	@$(AS_ROOT) sh -c '$(BIN)/coverage erase && $(BIN)/coverage run -m pytest -p no:cacheprovider -q tests/unit && \
+	@$(AS_ROOT) sh -c '$(BIN)/coverage erase && $(BIN)/coverage run -m pytest -p no:cacheprovider -q $(SPREAD) tests/unit && \
 		$(BIN)/coverage combine -q && $(BIN)/coverage report'
 
 fuzz: ## look for input that breaks an invariant; FUZZ_SECONDS=600
@@ -86,7 +109,7 @@ fuzz: ## look for input that breaks an invariant; FUZZ_SECONDS=600
 
 fixtures: ## record the installed nmap's answers again
 	@tools/setup.sh test
-	@$(AS_ROOT) $(BIN)/python tools/record_fixtures.py
+	@$(AS_ROOT) $(BIN)/python tests/record_fixtures.py
 
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -1,6 +1,6 @@
 """`python -m halfopen` is the command halfopen."""
 
-from halfopen.entry import halfopen
+from halfopen.main import halfopen
 
 if __name__ == "__main__":
     halfopen()

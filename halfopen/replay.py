@@ -2,10 +2,12 @@
 
 from typing import List, Optional, Sequence
 
-from halfopen import report, resolve, sources, target
-from halfopen.check import Expectation, Report, Verdict, failure, judge
+from halfopen import files, model
+from halfopen.check import judge
 from halfopen.errors import CheckError, UsageError
-from halfopen.nmap_run import NmapRun
+from halfopen.model import Expectation, NmapRun, Report, Verdict, failure
+from halfopen.scan import reader
+from halfopen.targets import parse, resolve
 
 
 def replay(
@@ -23,7 +25,7 @@ def replay(
     """
     if not paths:
         raise UsageError("no recording given; name nmap's XML files, or - for standard input")
-    runs = [NmapRun((), 0, sources.read(path), b"", 0.0) for path in paths]
+    runs = [NmapRun((), 0, files.read(path), b"", 0.0) for path in paths]
     verdicts: List[Verdict] = []
     for path, run in zip(paths, runs):
         try:
@@ -40,16 +42,16 @@ def _verdicts(
     port: Optional[int],
     expectation: Expectation,
 ) -> List[Verdict]:
-    asked = report.recorded(run)
+    asked = reader.recorded(run)
     judged = asked.port if port is None else port
     if judged is None:
         raise CheckError("its command line names no port; name the one to judge with --port")
-    addresses = [target.parse_host(host)] if host else asked.addresses
+    addresses = [parse.parse_host(host)] if host else asked.addresses
     if not addresses:
         raise CheckError(asked.why_none)
     service = resolve.service_names([judged], deadline).get(judged, "")
-    outcomes = report.read(run, addresses, judged)
+    outcomes = reader.read(run, addresses, judged)
     return [
-        judge(target.Target(address, judged), outcomes[address], expectation, service)
+        judge(model.Target(address, judged), outcomes[address], expectation, service)
         for address in addresses
     ]

@@ -11,7 +11,7 @@ from typing import Any, Callable, Generator, Iterator
 
 import pytest
 
-from halfopen import head_start
+from halfopen.scan import head_start
 
 NO_SKIPS = os.environ.get("HALFOPEN_NO_SKIPS") == "1"
 
@@ -51,7 +51,7 @@ def _signals_are_as_usual() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _coverage_sees_all_threads() -> Iterator[None]:
-    """Trace the threads of within.py, too: they are not threading's, which coverage.py hooks."""
+    """Trace the threads of deadline.py, too: they are not threading's, which coverage.py hooks."""
     hook = getattr(threading, "gettrace", lambda: None)()  # from Python 3.10 on
     really = _thread.start_new_thread
 

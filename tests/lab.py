@@ -71,6 +71,8 @@ table inet lab {
 # As root's PATH often isn't: sbin is where nft and ip live.
 TOOL_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 IP = shutil.which("ip", path=TOOL_PATH) or "ip"
+# The nmap to test, named as halfopen itself takes it; else the installed one.
+NMAP = os.environ.get("HALFOPEN_NMAP") or shutil.which("nmap", path=TOOL_PATH) or "nmap"
 NETNS_FOLDER = Path("/run/netns")
 HOSTS_FOLDER = Path("/etc/netns")
 NAME = re.compile(r"halfopen-(\d+)-\d+-\w+$")
@@ -81,7 +83,8 @@ def why_no_lab() -> str | None:
     """Return what this machine lacks for the lab, or None."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return "needs root, to make network namespaces"
-    absent = [tool for tool in ("ip", "nft", "nmap") if not shutil.which(tool, path=TOOL_PATH)]
+    tools = ("ip", "nft", "setcap", NMAP)
+    absent = [tool for tool in tools if not shutil.which(tool, path=TOOL_PATH)]
     return "needs " + ", ".join(absent) if absent else None
 
 
@@ -238,6 +241,18 @@ class Lab:
             self._nft("delete table inet loss")
 
     @contextlib.contextmanager
+    def own_firewall(self, *ports: int) -> Iterator[None]:
+        """Have the scanner's own firewall drop what it sends to these ports."""
+        dropped = ", ".join(map(str, ports))
+        chain = "type filter hook output priority 0\ntcp dport {{ {} }} drop\n"
+        rules = "table inet own {\nchain output {\n" + chain.format(dropped) + "}\n}\n"
+        self._nft(rules, "scanner")
+        try:
+            yield
+        finally:
+            self._nft("delete table inet own", "scanner")
+
+    @contextlib.contextmanager
     def capture(self) -> Iterator[Capture]:
         """Record the TCP packets on the scanner's wire; all are there when the block has ended."""
         with self.within("scanner", lambda: _packet_socket("eth0")) as sock:
@@ -290,8 +305,8 @@ class Lab:
     def _ip(self, ns: str, commands: Sequence[str]) -> None:
         _tool([IP, "-n", self.netns(ns), "-batch", "-"], "\n".join(commands) + "\n")
 
-    def _nft(self, rules: str) -> None:
-        _tool([IP, "netns", "exec", self.netns("target"), "nft", "-f", "-"], rules)
+    def _nft(self, rules: str, ns: str = "target") -> None:
+        _tool([IP, "netns", "exec", self.netns(ns), "nft", "-f", "-"], rules)
 
 
 def delay_lab(milliseconds: int) -> Lab:

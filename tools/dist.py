@@ -38,7 +38,7 @@ if sys.version_info < (3, 7):
                      % sys.version_info[:2])
     sys.exit(3)
 
-from halfopen.entry import {0}
+from halfopen.main import {0}
 
 {0}()
 """

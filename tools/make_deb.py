@@ -27,16 +27,17 @@ ROOT = dist.ROOT
 NAME = f"halfopen_{__version__}_all.deb"
 
 START = """\
-#!/usr/bin/python3 -IS
+#!/usr/bin/python3
 import sys
 
 sys.path.insert(0, "/usr/share/halfopen")
 
-from halfopen.entry import {0}
+from halfopen.main import {0}
 
 {0}()
 """
-"""A command. What -I and -S are for tools/dist.py says."""
+"""A command. Its first line gets -I and -S from packaging/debian/rules; what they are for
+tools/dist.py says."""
 
 CHANGELOG = """\
 halfopen ({version}) unstable; urgency=medium

@@ -10,9 +10,10 @@ from typing import Any, Mapping
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from halfopen import __version__, cli
-from halfopen.check import Status
-from halfopen.conventions import CONVENTIONS
+from halfopen import __version__
+from halfopen.cli import app
+from halfopen.formats.registry import FORMATS
+from halfopen.model import Status
 
 SOURCES = Path(__file__).resolve().parents[1] / "packaging" / "man"
 # Neither adjusted nor hyphenated: it is too narrow for either.
@@ -23,13 +24,13 @@ _HELP = ".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nShow what the command takes, and
 def write_pages(folder: Path, epoch: int) -> None:
     """Write the pages into the folder, dated (seconds since 1970)."""
     date = time.strftime("%Y-%m-%d", time.gmtime(epoch))
-    halfopen: Any = typer.main.get_command(cli._halfopen)
-    plugin: Any = typer.main.get_command(cli._plugin)
+    halfopen: Any = typer.main.get_command(app._halfopen)
+    plugin: Any = typer.main.get_command(app._plugin)
     commands = halfopen.commands.values()
     parts = {
         "@SYNOPSIS": "\n".join(map(_synopsis, commands)),
         "@COMMANDS": "\n".join(map(_command, commands)),
-        "@CONVENTIONS": _conventions(),
+        "@FORMATS": _formats(),
     }
     for source in SOURCES.glob("*.1"):
         parts["@OPTIONS"] = _options(halfopen if source.stem == "halfopen" else plugin)
@@ -74,11 +75,11 @@ def _option(option: TyperOption) -> str:
     return f".TP\n{head}\n{_escaped(text)}"
 
 
-def _conventions() -> str:
+def _formats() -> str:
     head = "\\fB\\-\\-as\\fR\topen\tclosed\tfiltered\tfailed\tfor"
     rows = [
         "\t".join([rf"\fB{name}\fR", *_codes(each.codes), _CELL.format(_escaped(each.about))])
-        for name, each in CONVENTIONS.items()
+        for name, each in FORMATS.items()
     ]
     return "\n".join([".TS", "l r r r r lx.", head, *rows, ".TE"])
 

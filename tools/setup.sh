@@ -1,11 +1,11 @@
 #!/bin/sh
-# Makes a virtual environment fit for one job, and installs what that job needs of the system.
+# Makes a virtual environment for one job of the Makefile's, and sees to what it needs of the system.
 #
-#   tools/setup.sh run|unit|dist|deb|proof|fuzz|test|lint      a job of the Makefile's
+#   tools/setup.sh [--install] run|test|all|unit|dist|deb|debians|proof|fuzz|lint
 #
-# PYTHON picks the interpreter, VENV the folder. What is there already is left alone: a second call
-# asks neither apt nor pip. Only Debian's and Ubuntu's packages are installed; elsewhere the line
-# that names what is lacking says what to install by hand.
+# With --install, missing Debian packages are installed; without it, the line that installs them is
+# printed, and nothing more is done. PYTHON picks the interpreter, VENV the folder. What is there
+# already is left alone: a second call asks neither apt nor pip.
 set -eu
 
 PYTHON=${PYTHON:-python3}
@@ -20,46 +20,45 @@ cd "$(dirname "$0")/.."
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$@"; exit 1; }
 
+install=false
+[ "${1:-}" != --install ] || { install=true; shift; }
+
 # What each job needs: the system's commands and files, each with its package, and the project's
 # extras. /etc/services holds the names of ports that the tests expect to read.
+network='nmap:nmap ip:iproute2 nft:nftables setcap:libcap2-bin
+         setpriv:util-linux prlimit:util-linux unshare:util-linux /etc/services:netbase'
+package='dpkg-buildpackage:dpkg-dev /usr/share/build-essential:build-essential
+         dh:debhelper dh_python3:dh-python /usr/bin/python3:python3'
+hosts='haproxy:haproxy keepalived:keepalived ldirectord:ldirectord monit:monit
+       nagios4:nagios4-core nrpe:nagios-nrpe-server icinga2:icinga2-bin
+       /usr/lib/nagios/plugins/check_nrpe:nagios-nrpe-plugin /etc/icinga2:icinga2-common
+       zabbix_agentd:zabbix-agent promtool:prometheus
+       prometheus-node-exporter:prometheus-node-exporter
+       /usr/lib/nagios/plugins/check_ping:monitoring-plugins-basic
+       faketime:faketime visudo:sudo curl:curl strace:strace /lib/systemd/systemd:systemd
+       postfix:postfix squid:squid lintian:lintian man:man-db
+       cc:gcc /usr/include/dlfcn.h:libc6-dev /usr/include/linux/ip_vs.h:linux-libc-dev'
+roots='debootstrap:debootstrap unshare:util-linux
+       /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring'
+system='' extras=''
 case ${1:-} in
-    run) system='nmap:nmap' extras='' ;;
-    unit) system='' extras='[test]' ;;
-    dist) system='' extras='[dist]' ;;
-    test)
-        # From the second line on: the monitor hosts that tests/hosts runs, and what they need.
-        system='nmap:nmap ip:iproute2 nft:nftables setcap:libcap2-bin setpriv:util-linux prlimit:util-linux unshare:util-linux
-                haproxy:haproxy keepalived:keepalived ldirectord:ldirectord monit:monit
-                nagios4:nagios4-core nrpe:nagios-nrpe-server icinga2:icinga2-bin
-                /usr/lib/nagios/plugins/check_nrpe:nagios-nrpe-plugin /etc/icinga2:icinga2-common
-                zabbix_agentd:zabbix-agent promtool:prometheus
-                prometheus-node-exporter:prometheus-node-exporter
-                /usr/lib/nagios/plugins/check_ping:monitoring-plugins-basic
-                faketime:faketime visudo:sudo curl:curl strace:strace /lib/systemd/systemd:systemd
-                postfix:postfix squid:squid
-                dpkg-buildpackage:dpkg-dev /usr/share/build-essential:build-essential
-                dh:debhelper dh_python3:dh-python /usr/bin/python3:python3 lintian:lintian
-                debootstrap:debootstrap man:man-db
-                /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
-                cc:gcc /usr/include/dlfcn.h:libc6-dev /usr/include/linux/ip_vs.h:linux-libc-dev
-                /etc/services:netbase'
-        extras='[test]'
-        ;;
-    deb)
-        system='dpkg-buildpackage:dpkg-dev /usr/share/build-essential:build-essential
-                dh:debhelper dh_python3:dh-python /usr/bin/python3:python3'
-        extras=''
-        ;;
+    run) system='nmap:nmap' ;;
+    test) system=$network extras='[test]' ;;
+    all) system="$network $package $hosts $roots" extras='[test]' ;;
+    unit) extras='[test]' ;;
+    dist) extras='[dist]' ;;
+    deb) system=$package ;;
+    debians) system=$roots ;;
     proof)
-        system='nmap:nmap ip:iproute2 nft:nftables postfix:postfix squid:squid
-                /usr/lib/nagios/plugins/check_tcp:monitoring-plugins-basic /etc/services:netbase'
+        system="$network postfix:postfix squid:squid
+                /usr/lib/nagios/plugins/check_tcp:monitoring-plugins-basic"
         extras='[test]'
         ;;
     # atheris is native code: its wheel, or none.
-    fuzz) system='' extras='[fuzz]' PIP_ONLY_BINARY=atheris && export PIP_ONLY_BINARY ;;
+    fuzz) extras='[fuzz]' PIP_ONLY_BINARY=atheris && export PIP_ONLY_BINARY ;;
     # mypy reads the tests as well, so it needs what they import.
     lint) system='shellcheck:shellcheck' extras='[lint,test]' ;;
-    *) fail "usage: $0 run|unit|dist|deb|proof|fuzz|test|lint" ;;
+    *) fail "usage: $0 [--install] run|test|all|unit|dist|deb|debians|proof|fuzz|lint" ;;
 esac
 
 # Sets $lacking to what is not there and $packages to where it comes from.
@@ -67,7 +66,8 @@ look() {
     lacking='' packages=''
     for pair in $system; do
         { command -v "${pair%%:*}" || [ -e "${pair%%:*}" ]; } >/dev/null && continue
-        lacking="$lacking ${pair%%:*}" packages="$packages ${pair##*:}"
+        lacking="$lacking ${pair%%:*}"
+        case "$packages " in *" ${pair##*:} "*) ;; *) packages="$packages ${pair##*:}" ;; esac
     done
     # Debian's Python comes without the part of the library that makes virtual environments.
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
@@ -75,14 +75,6 @@ look() {
 }
 
 install_packages() {
-    as_root=''
-    if [ "$(id -u)" != 0 ]; then
-        command -v sudo >/dev/null ||
-            fail "lacking:$lacking; have root run: apt-get install$packages"
-        as_root=sudo
-    fi
-    command -v apt-get >/dev/null ||
-        fail "lacking:$lacking; install them with this system's package manager"
     say "installing$packages"
     keep_daemons_off
     log=$(mktemp)
@@ -132,11 +124,24 @@ enabled_units() {
     fail "$PYTHON is no Python 3.7 or newer; set PYTHON"
 
 look
-if [ -n "$packages" ]; then
+as_root='' able=true
+if [ "$(id -u)" != 0 ]; then
+    as_root=sudo
+    # Without a terminal sudo can ask for no password.
+    { command -v sudo && { sudo -n true || [ -t 0 ]; }; } >/dev/null 2>&1 || able=false
+fi
+command -v apt-get >/dev/null || able=false
+if [ -n "$packages" ] && $install && $able; then
     install_packages
     look
     [ -z "$packages" ] || fail "still lacking:$lacking"
+elif [ -n "$packages" ]; then
+    say "lacking:$lacking; to install it: ${as_root:+$as_root }apt-get install --no-install-recommends$packages"
+    # The tests skip what they can't run, and say why; without venv there are none.
+    [ "$1" = test ] && [ "${lacking% venv}" = "$lacking" ] || exit 1
 fi
+
+[ "$1" != debians ] || exit 0
 
 # A stamp holds what its part was made from: an environment, the folder (the scripts in it name it)
 # and the interpreter; what is installed there, the project's requirements too.

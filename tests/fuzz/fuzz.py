@@ -16,10 +16,10 @@ from random import Random
 import atheris
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "unit"))
+sys.path.insert(0, str(HERE.parent))
 
 with atheris.instrument_imports(include=["halfopen", "nmap"]):
-    from invariants import (
+    from support.invariants import (
         FORMS,
         XML_FILES,
         check_file,

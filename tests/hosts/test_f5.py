@@ -109,7 +109,7 @@ class TestPlugin(TestScript):
 @pytest.mark.usefixtures("farm")
 @pytest.mark.parametrize(
     "plugin",
-    ["", "#!/bin/sh\necho 'UNKNOWN - no such option: --as'; exit 3\n"],
+    ["", "#!/bin/sh\necho 'UNKNOWN - no such option: --format'; exit 3\n"],
     ids=["no", "older"],
 )
 def test_the_script_lets_nothing_out_but_the_one_word(machine: Machine, plugin: str) -> None:

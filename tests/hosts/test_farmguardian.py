@@ -694,7 +694,7 @@ def test_the_environment_reaches_nmap(machine: Machine, api: Api) -> None:
 def test_as_farmguardian_prints_one_line_that_is_no_printf_format(
     machine: Machine, mark: bool
 ) -> None:
-    command = f"{NAME} HOST PORT --as farmguardian"
+    command = f"{NAME} HOST PORT --format farmguardian"
     log = Farmguardian(machine, command, 10, mark).check(
         (LINK_LOCAL, "25"), (LINK_LOCAL, "26"), (LINK_LOCAL, "80"), (LINK_LOCAL, "x%sy")
     )

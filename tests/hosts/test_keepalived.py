@@ -20,43 +20,62 @@ NEEDS = ("keepalived", "cc")
 VRRP = (EXAMPLES / "keepalived/vrrp.conf").read_text(encoding="utf-8")
 MISC = (EXAMPLES / "keepalived/misc_check.conf").read_text(encoding="utf-8")
 
-# A fake of the kernel's IPVS, which few kernels for tests have: keepalived's calls to it come here.
-# It takes them all, and writes to keepalived's log what becomes of the real servers. Nothing of
-# keepalived is replaced: it runs the checks and judges them as ever.
+# A fake of the kernel's IPVS, which few kernels for tests have: keepalived's messages to it come
+# here. It writes to keepalived's log what becomes of the real servers. In place of each message it
+# sends an empty one, which the kernel acknowledges. Nothing of keepalived is replaced: it runs the
+# checks and judges them as ever.
+#
+# It fakes IPVS's netlink family: keepalived 2.3 falls back to the older socket options no more.
 IPVS = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 #include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
+#include <linux/genetlink.h>
 #include <linux/ip_vs.h>
+#include <linux/netlink.h>
 
-int getsockopt(int fd, int level, int name, void *value, socklen_t *size)
+/* libnl's, whose headers are in a package of their own. */
+struct nlmsghdr *nlmsg_hdr(void *message);
+struct nlattr *nlmsg_find_attr(struct nlmsghdr *header, int length, int type);
+struct nlattr *nla_find(const struct nlattr *first, int length, int type);
+void *nla_data(const struct nlattr *attribute);
+int nla_len(const struct nlattr *attribute);
+
+enum { FAMILY = 0x7fff };
+
+static const void *value(const struct nlattr *dest, int type)
 {
-    int (*real)(int, int, int, void *, socklen_t *) = dlsym(RTLD_NEXT, "getsockopt");
-
-    if (level != IPPROTO_IP || name != IP_VS_SO_GET_INFO)
-        return real(fd, level, name, value, size);
-    memset(value, 0, *size);
-    return 0;
+    return nla_data(nla_find(nla_data(dest), nla_len(dest), type));
 }
 
-int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
+int genl_ctrl_resolve(void *sock, const char *name)
 {
-    int (*real)(int, int, int, const void *, socklen_t) = dlsym(RTLD_NEXT, "setsockopt");
-    const struct ip_vs_dest_user *dest =
-        (const void *) ((const struct ip_vs_service_user *) value + 1);
+    int (*real)(void *, const char *) = dlsym(RTLD_NEXT, "genl_ctrl_resolve");
 
-    if (level != IPPROTO_IP || name < IP_VS_BASE_CTL || name > IP_VS_SO_SET_MAX)
-        return real(fd, level, name, value, size);
-    if (name == IP_VS_SO_SET_ADDDEST || name == IP_VS_SO_SET_EDITDEST)
+    return strcmp(name, IPVS_GENL_NAME) == 0 ? FAMILY : real(sock, name);
+}
+
+int nl_send_auto(void *sock, void *message)
+{
+    int (*real)(void *, void *) = dlsym(RTLD_NEXT, "nl_send_auto");
+    struct nlmsghdr *header = nlmsg_hdr(message);
+    const struct genlmsghdr *command = NLMSG_DATA(header);
+    const struct nlattr *dest;
+
+    if (header->nlmsg_type != FAMILY)
+        return real(sock, message);
+    dest = nlmsg_find_attr(header, sizeof *command, IPVS_CMD_ATTR_DEST);
+    if (command->cmd == IPVS_CMD_NEW_DEST || command->cmd == IPVS_CMD_SET_DEST)
         fprintf(stderr, "IPVS: %s has weight %d\n",
-                inet_ntoa((struct in_addr) { dest->addr }), dest->weight);
-    if (name == IP_VS_SO_SET_DELDEST)
-        fprintf(stderr, "IPVS: %s has gone\n", inet_ntoa((struct in_addr) { dest->addr }));
-    return 0;
+                inet_ntoa(*(const struct in_addr *) value(dest, IPVS_DEST_ATTR_ADDR)),
+                *(const int *) value(dest, IPVS_DEST_ATTR_WEIGHT));
+    if (command->cmd == IPVS_CMD_DEL_DEST)
+        fprintf(stderr, "IPVS: %s has gone\n",
+                inet_ntoa(*(const struct in_addr *) value(dest, IPVS_DEST_ATTR_ADDR)));
+    header->nlmsg_type = NLMSG_NOOP;
+    return real(sock, message);
 }
 """
 FAKE_IPVS = "/usr/local/lib/ipvs.so"
@@ -70,7 +89,8 @@ def ipvs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ipvs")
     source, library = folder / "ipvs.c", folder / "ipvs.so"
     source.write_text(IPVS, encoding="utf-8")
-    command = ["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
+    libnl = [f"-l:lib{name}.so.200" for name in ("nl-3", "nl-genl-3")]  # keepalived's
+    command = ["cc", "-shared", "-fPIC", "-o", str(library), str(source), *libnl, "-ldl"]
     subprocess.run(command, check=True, timeout=60)
     return library
 

@@ -239,7 +239,7 @@ def test_a_file_that_cannot_be_written_fails_the_unit(system: Booted) -> None:
 
 @pytest.mark.usefixtures("farm")
 def test_promtool_finds_no_fault_with_the_file(machine: Machine) -> None:
-    command = "halfopen check $* --as prometheus | tee /dev/stderr | promtool check metrics"
+    command = "halfopen check $* --format prometheus | tee /dev/stderr | promtool check metrics"
     targets = [f"{WEB1}:443", f"{WEB2}:443", "192.0.2.25:80", "[2001:db8::25]:25", "no.such.host:1"]
     done = machine.run(["sh", "-c", command, "sh", *targets])
 

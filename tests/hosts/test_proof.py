@@ -32,7 +32,9 @@ def shown() -> str:
 
 def without_versions(text: str) -> str:
     names = "Postfix|Squid|check_tcp|halfopen|nmap"
-    return re.sub(rf"\b({names}) \d+(\.\d+)+\b", r"\1 N", text)
+    text = re.sub(rf"\b({names}) \d+(\.\d+)+\b", r"\1 N", text)
+    # Postfix has this from 3.10 on, where there is no queue id.
+    return text.replace(" NOQUEUE: lost connection ", " lost connection ")
 
 
 def squid_that(logs: str) -> Server:
@@ -60,7 +62,7 @@ HALF = Round(CHECKS, 0, packets("S", "sa", "R"), [])
 
 def test_the_proof_holds_and_is_what_the_readme_shows() -> None:
     done = subprocess.run(
-        [sys.executable, "tools/proof.py"],
+        [sys.executable, "tests/proof.py"],
         cwd=str(ROOT),
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ import pytest
 from lab import NOBODY, TARGET, Finished, Lab
 from support.machine import EXAMPLES, WEB1, WEB2, Machine, end, wait_until
 
-from halfopen import nmap_command, plan
+from halfopen.scan import attempts, command
 
 from . import nrpe
 
@@ -116,8 +116,8 @@ def built(datadir: str) -> list[list[str]]:
     groups += [(6, [f"fe80::25%{zone}"]) for zone in ("eth0", "0", "br-0_a.100", "enp0s31f6.4094x")]
     groups += [(6, [f"fe80:1:2:3:aaaa:bbbb:cccc:{n:x}%enp0s31f6.4094x" for n in range(64)])]
     budgets = [0.001, 0.05, 0.4, 0.9, 1.7, 2.0, 3.9, 4.0, 10.0, 3600.0]
-    looks = {look for s in budgets for count in (1, 33) for look in plan.plan(s, count)}
-    rtts = sorted({look.rtt_timeout for look in looks})
+    plans = [attempts.plan(seconds, count) for seconds in budgets for count in (1, 33)]
+    rtts = sorted({attempt.rtt_timeout for plan in plans for attempt in plan})
     assert (rtts[0], rtts[-1]) == (0.01, 0.5)
     shapes = [(group, 443, rtts[0], 10.0, True) for group in groups]
     shapes += [(groups[0], 25, rtt, 9.9, True) for rtt in rtts]
@@ -125,7 +125,7 @@ def built(datadir: str) -> list[list[str]]:
     for port in (1, 9, 99, 65534, 65535):
         shapes += [(groups[0], port, rtts[0], 9.9, plus_one) for plus_one in (True, False)]
     lines = [
-        nmap_command.argv(
+        command.argv(
             group, port, version=version, rtt_timeout=rtt, time_left=seconds, plus_one=plus_one
         )
         for (version, group), port, rtt, seconds, plus_one in shapes
@@ -220,17 +220,18 @@ def test_the_line_refuses_all_other_command_lines(machine: Machine) -> None:
 def test_words_joined_into_one_write_no_file_by_sudo(machine: Machine) -> None:
     """To sudo two words are the same as one with a space; nmap takes that for no file's name."""
     good = allow_nmap(machine)
-    machine.write("/srv/here", "")
+    folder = "/tmp/folder"  # noqa: S108  a machine's own, and empty at first
+    machine.write(f"{folder}/here", "")
     for joined in (["-oX", f"- {WEB1}"], [f"-oX - {WEB1}"], ["-oX -", WEB1]):
         argv = ["sudo", "-n", *good[: good.index("-oX")], *joined]
-        done = as_nagios(machine, "sh", "-c", 'cd /srv && exec "$@"', "sh", *argv)
+        done = as_nagios(machine, "sh", "-c", f'cd {folder} && exec "$@"', "sh", *argv)
         assert done.returncode != 0, done
-    assert [path.name for path in machine.path("/srv").iterdir()] == ["here"]
+    assert [path.name for path in machine.path(folder).iterdir()] == ["here"]
 
 
 def test_no_way_to_join_words_has_nmap_write_a_file(lab: Lab, tmp_path: Path) -> None:
     """The line can't refuse joined words: each way to join some, with the real nmap as root."""
-    good = built(nmap_command.data_folder()[1])[0]
+    good = built(command.data_folder()[1])[0]
     ways = [(a, b) for a in range(len(good)) for b in range(a + 2, len(good) + 1)]
 
     def run(way: tuple[int, int]) -> tuple[list[str], list[str]]:
@@ -273,7 +274,7 @@ def test_an_nmap_of_roots_that_we_cannot_kill_costs_no_time(machine: Machine) ->
 
 def test_an_nmap_of_roots_ends_by_itself_when_the_check_is_ended(machine: Machine) -> None:
     allow_nmap(machine)
-    machine.slow_nmap()
+    machine.break_nmap("slow")
     words = [PLUGIN, "-H", TARGET[4], "-p", "80", "-t", "5", "--sudo"]  # the target drops 80
     check = machine.start(words, "nagios")
     assert wait_until(lambda: machine.running("nmap.real")), machine.printed(check)

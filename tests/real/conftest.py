@@ -6,8 +6,11 @@ from typing import Iterator
 
 import pytest
 from lab import Lab, why_no_lab
+from support.fixtures import farm, installed, machine, shared
 
 from .commands import HALFOPEN, PLUGIN
+
+__all__ = ["farm", "installed", "machine", "shared"]
 
 
 @pytest.fixture(scope="session", autouse=True)

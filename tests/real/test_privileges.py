@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Iterator
@@ -24,13 +25,6 @@ def as_nobody(*more: str, keep: str = "") -> list[str]:
     kept = "-all,+dac_read_search" + (f",+{keep}" if keep else "")
     caps = [f"--inh-caps={kept}", f"--ambient-caps={kept}"]
     return ["setpriv", *NOBODY_ELSE, *caps, *more]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tools() -> None:
-    absent = [tool for tool in ("setcap", "setpriv") if not shutil.which(tool, path=TOOL_PATH)]
-    if absent:
-        pytest.skip("needs " + ", ".join(absent))
 
 
 def setcap(path: Path, capability: str) -> None:
@@ -88,7 +82,7 @@ def test_a_capability_that_is_not_effective_is_named(lab: Lab, capable_nmap: Pat
     done = lab.run([*as_nobody(), *plugin("--nmap", half, "-H", TARGET[4], "-p", 25)])
     assert done.stdout == (
         "TCP HALF-OPEN UNKNOWN - nmap needs root or CAP_NET_RAW; "
-        f"its own is not effective: setcap cap_net_raw+ep {half}\n"
+        f"its own is not effective: sudo setcap cap_net_raw+ep {half}\n"
     )
     assert done.returncode == 3
 
@@ -96,8 +90,64 @@ def test_a_capability_that_is_not_effective_is_named(lab: Lab, capable_nmap: Pat
 def test_a_capability_beyond_the_bounding_set_is_named(lab: Lab, capable_nmap: Path) -> None:
     words = plugin("--nmap", capable_nmap, "-H", TARGET[4], "-p", 25)
     done = lab.run([*as_nobody("--bounding-set=-net_raw"), *words])
-    assert "Operation not permitted; allow CAP_NET_RAW here; containers drop it" in done.stdout
+    assert "Operation not permitted; allow CAP_NET_RAW here, which its file asks" in done.stdout
     assert done.returncode == 3
+
+
+def test_of_several_capabilities_only_the_one_beyond_the_bounding_set_is_named(
+    lab: Lab, capable_nmap: Path
+) -> None:
+    both = Path(shutil.copy(str(capable_nmap), str(capable_nmap.with_name("both"))))
+    setcap(both, "cap_net_raw,cap_net_admin+eip")
+    words = plugin("--nmap", both, "-H", TARGET[4], "-p", 25)
+    done = lab.run([*as_nobody("--bounding-set=-net_admin"), *words])
+    assert done.stdout == (
+        f"TCP HALF-OPEN UNKNOWN - cannot start {both}: Operation not permitted; allow "
+        "CAP_NET_ADMIN here, which its file asks for (containers: --cap-add NET_ADMIN), or sudo "
+        f"setcap cap_net_raw+ep {both}\n"
+    )
+    assert done.returncode == 3
+
+
+NO_SOCKETS = """\
+import ctypes, errno, os, platform, struct, sys
+SOCKET = {"x86_64": 41, "aarch64": 198}[platform.machine()]
+family = int(sys.argv[1])
+# Linux's BPF: load the call's number; if it is socket, load its first argument; compare; return.
+code = b"".join(struct.pack("HBBI", *line) for line in [
+    (0x20, 0, 0, 0), (0x15, 0, 3, SOCKET), (0x20, 0, 0, 16), (0x15, 0, 1, family),
+    (0x06, 0, 0, 0x00050000 | errno.EAFNOSUPPORT), (0x06, 0, 0, 0x7FFF0000)])
+lines = ctypes.create_string_buffer(code)
+program = struct.pack("HL", 6, ctypes.addressof(lines))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()  # PR_SET_SECCOMP
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Makes socket() fail for a family, as systemd's RestrictAddressFamilies= does."""
+
+
+@pytest.mark.parametrize(
+    ("family", "said"),
+    [
+        (17, "pcap_activate(lo) FAILED: socket: Address family not supported by protocol."),
+        (16, "AF_NETLINK socket: Address family not supported by protocol"),
+    ],
+    ids=["no-af-packet", "no-af-netlink"],
+)
+def test_a_family_of_sockets_that_is_not_allowed_is_named(lab: Lab, family: int, said: str) -> None:
+    words = plugin("127.0.0.1", 25)
+    done = lab.run([sys.executable, "-c", NO_SOCKETS, str(family), *words])
+    assert f"{said}); allow AF_PACKET and AF_NETLINK (RestrictAddressFamilies=)" in done.stdout
+    assert (done.stdout.count("\n"), done.stderr, done.returncode) == (1, "", 3)
+
+
+def test_an_interface_that_is_down_is_told_in_pcaps_own_words(lab: Lab) -> None:
+    make = "ip link add eth0 type veth peer name eth1; ip addr add 192.0.2.25 dev eth0"
+    words = " ".join(map(str, plugin("192.0.2.25", 25)))
+    done = lab.run(["unshare", "--net", "sh", "-c", f"{make}; ip link set eth0 up; {words}"])
+    assert "(pcap_activate(lo) FAILED: That device is not up.); see ip link\n" in done.stdout
+    assert (done.stderr, done.returncode) == ("", 3)
 
 
 def test_root_without_the_capability_is_told_of_containers(lab: Lab) -> None:

@@ -30,7 +30,7 @@ WEB1, WEB2 = 8443, 8444
 """Ports that the tests open and close."""
 OPEN, CLOSED, SILENT = f"{HOST}:25", f"{HOST}:123", f"{HOST}:80"
 PATIENCE = 30.0
-EVERY, LATE = 0.5, 2.0
+EVERY, LATE = 0.5, 5.0
 """Seconds from look to look, and those that a busy machine may add."""
 
 # The terminal becomes the controlling one, so that Ctrl-C and its end send signals; and what
@@ -314,36 +314,47 @@ def pipe(lab: Lab) -> Iterator[Callable[..., Pipe]]:
 # -- backends that come and go ------------------------------------------------------------------
 
 
+def changes_in(looks: Pipe) -> list[tuple[str, ...]]:
+    """Return the targets' states at first, and after each change, from JSON lines."""
+    lines = [line for _, line in list(looks.lines)]
+    states = [tuple(t["state"] for t in json.loads(line)["targets"]) for line in lines]
+    return [state for state, before in zip(states, [(), *states]) if state != before]
+
+
 def test_changes_are_seen_within_an_interval_and_in_the_right_order(
     backends: Backends, pipe: Callable[..., Pipe]
 ) -> None:
     web1, web2 = f"{HOST}:{WEB1}", f"{HOST}:{WEB2}"
     backends.open(WEB1)
     backends.open(WEB2)
-    watch = pipe("watch", web1, web2, "--every", EVERY)
-    looks = pipe("watch", web1, web2, "--every", EVERY, "--as", "json")
-    until(lambda: len(watch.lines) == 2 and looks.lines, "the first looks are told")
-    one_down = pipe("wait", web1, web2, "--for", "not-open", "--any", "--every", EVERY)
-    both_down = pipe("wait", web1, web2, "--for", "closed", "--every", EVERY)
+    watch = pipe("watch", web1, web2, "--interval", EVERY)
+    looks = pipe("watch", web1, web2, "--interval", EVERY, "--format", "json")
+
+    def told(changes: int) -> bool:
+        return len(watch.lines) == 2 + changes and len(changes_in(looks)) == 1 + changes
+
+    until(lambda: told(0), "the first looks are told")
+    one_down = pipe("wait", web1, web2, "--for", "not-open", "--any", "--interval", EVERY)
+    both_down = pipe("wait", web1, web2, "--for", "closed", "--interval", EVERY)
     until(lambda: len(one_down.lines) == len(both_down.lines) == 2, "both wait")
 
     changed = [backends.close(WEB1)]
-    until(lambda: len(watch.lines) == 3, "the first change is told")
+    until(lambda: told(1), "the first change is told")
     assert one_down.finish() == (0, "")
     until(lambda: len(both_down.lines) == 3, "the other waits on")
     changed.append(backends.close(WEB2))
-    until(lambda: len(watch.lines) == 4, "the second change is told")
+    until(lambda: told(2), "the second change is told")
     assert both_down.finish() == (0, "")
-    both_up = pipe("wait", web1, web2, "--every", EVERY)
-    stable = pipe("wait", web1, web2, "--any", "--every", EVERY, "--times", 3)
+    both_up = pipe("wait", web1, web2, "--interval", EVERY)
+    stable = pipe("wait", web1, web2, "--any", "--interval", EVERY, "--successes", 3)
     until(lambda: len(both_up.lines) == len(stable.lines) == 2, "both wait")
     changed.append(backends.open(WEB2))
-    until(lambda: len(watch.lines) == 5, "the third change is told")
+    until(lambda: told(3), "the third change is told")
     assert stable.finish() == (0, "")
     until(lambda: len(both_up.lines) == 3, "the other waits on")
     assert both_up.runs
     changed.append(backends.open(WEB1))
-    until(lambda: len(watch.lines) == 6, "the fourth change is told")
+    until(lambda: told(4), "the fourth change is told")
     assert both_up.finish() == (0, "")
     for process in (watch, looks):
         process.send(signal.SIGTERM)
@@ -357,19 +368,19 @@ def test_changes_are_seen_within_an_interval_and_in_the_right_order(
         f"{web2} closed -> open (syn-ack)",
         f"{web1} closed -> open (syn-ack)",
     ]
-    told = [when for when, _ in watch.lines[2:6]]
-    assert all(0 <= after - before <= EVERY + LATE for before, after in zip(changed, told))
+    seen = [when for when, _ in watch.lines[2:6]]
+    assert all(0 <= after - before <= EVERY + LATE for before, after in zip(changed, seen))
     assert "2 changes, longest outage" in watch.text[6]
-    states = [tuple(t["state"] for t in json.loads(line)["targets"]) for _, line in looks.lines]
-    changes = [state for state, before in zip(states, [(), *states]) if state != before]
-    assert changes == [
+    assert changes_in(looks) == [
         ("open", "open"),
         ("closed", "open"),
         ("closed", "closed"),
         ("closed", "open"),
         ("open", "open"),
     ]
-    assert [json.loads(line)["look"] for _, line in looks.lines] == list(range(1, len(states) + 1))
+    assert [json.loads(line)["look"] for _, line in looks.lines] == list(
+        range(1, len(looks.lines) + 1)
+    )
     assert one_down.text[-1].startswith("not-open after ")
     assert one_down.text[-1].endswith(f" s: {web1}")
     assert both_up.text[-1].endswith(" s: all 2")
@@ -379,7 +390,7 @@ def test_a_name_that_resolves_only_later_is_waited_for() -> None:
     localhost = "127.0.0.1 localhost\n"
     with Lab() as lab:
         lab.set_hosts(localhost)
-        waiting = Pipe(lab, "wait", "later.example.test:25", "--every", EVERY)
+        waiting = Pipe(lab, "wait", "later.example.test:25", "--interval", EVERY)
         until(lambda: waiting.lines, "the first look is told")
         assert "unknown: cannot resolve later.example.test" in waiting.text[0]
         lab.set_hosts(f"{localhost}{HOST} later.example.test\n")
@@ -391,8 +402,8 @@ def test_a_name_that_resolves_only_later_is_waited_for() -> None:
 def test_what_waiting_cannot_mend_ends_it_at_once(lab: Lab) -> None:
     without = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"]
     began = time.monotonic()
-    absent = lab.run(halfopen("wait", OPEN, "--within", "1h", "--nmap", "/nowhere/nmap"))
-    forbidden = lab.run([*without, *halfopen("wait", OPEN, "--within", "1h", "--as", "json")])
+    absent = lab.run(halfopen("wait", OPEN, "--timeout", "1h", "--nmap", "/nowhere/nmap"))
+    forbidden = lab.run([*without, *halfopen("wait", OPEN, "--timeout", "1h", "--format", "json")])
     assert time.monotonic() - began < PATIENCE
 
     assert (absent.returncode, absent.stderr) == (3, "")
@@ -411,7 +422,7 @@ def test_watch_shows_a_live_table_and_ends_with_a_summary(
 ) -> None:
     farm = tmp_path / "farm"
     farm.write_text(f"web1 = {HOST}:{WEB1}\n{CLOSED}\n")
-    terminal = start("watch", "--targets", farm, "--every", EVERY)
+    terminal = start("watch", "--targets", farm, "--interval", EVERY)
     until(lambda: terminal.frame[1:] and terminal.frame[1].endswith(" xx"), "it was seen closed")
     backends.open(WEB1)
     until(lambda: terminal.frame[1].endswith("oo"), "it was seen open")
@@ -434,7 +445,7 @@ def test_wait_shows_a_live_line_that_its_end_takes_the_place_of(
     backends: Backends, start: Callable[..., Terminal]
 ) -> None:
     web1 = f"{HOST}:{WEB1}"
-    terminal = start("wait", web1, OPEN, "--every", EVERY, "--within", "5m")
+    terminal = start("wait", web1, OPEN, "--interval", EVERY, "--timeout", "5m")
     until(lambda: "closed" in terminal.printed, "it was seen closed")
     assert re.match(rf"open: 1 of 2, (4 min 5|5 min 0)\d s left; {web1} closed$", terminal.shown[0])
     backends.open(WEB1)
@@ -468,7 +479,7 @@ def test_what_ends_the_commands_ends_nmap_and_leaves_the_terminal_clean(
     slow.write_text(f'#!/bin/sh\nexec nmap "$@" {minute}\n')
     slow.chmod(0o755)
     watch, wait = (
-        start(command, SILENT, "--every", "10", "--nmap", slow) for command in ("watch", "wait")
+        start(command, SILENT, "--interval", "10", "--nmap", slow) for command in ("watch", "wait")
     )
     until(lambda: nmaps(lab) == 2, "both look")
 
@@ -489,7 +500,7 @@ def test_what_ends_the_commands_ends_nmap_and_leaves_the_terminal_clean(
 def test_a_terminal_made_narrower_and_wider_has_a_table_that_fits_within_a_second(
     start: Callable[..., Terminal],
 ) -> None:
-    terminal = start("watch", OPEN, CLOSED, "--every", "1h", columns=110)
+    terminal = start("watch", OPEN, CLOSED, "--interval", "1h", columns=110)
     until(lambda: "closed" in terminal.printed, "it has looked")
     wide = terminal.frame
     assert "RTT min/avg/max" in wide[0]
@@ -527,8 +538,8 @@ def test_the_terminal_decides_on_colours_columns_and_live_screens(
         "unknown": {"env": {"TERM": "unknown"}},
     }
     for command in ("watch", "wait"):
-        limit = {"watch": ["--count", "2"], "wait": ["--within", "0.9"]}[command]
-        words = [command, OPEN, CLOSED, "--every", str(EVERY), *limit]
+        limit = {"watch": ["--count", "2"], "wait": ["--timeout", "2.5"]}[command]
+        words = [command, OPEN, CLOSED, "--interval", str(EVERY), *limit]
         terminals = {kind: start(*words, **how) for kind, how in kinds.items()}
         assert {kind: terminal.finish() for kind, terminal in terminals.items()} == dict.fromkeys(
             kinds, (2, "")
@@ -553,12 +564,12 @@ def test_the_terminal_decides_on_colours_columns_and_live_screens(
 @pytest.mark.parametrize(
     ("words", "last"),
     [
-        pytest.param([OPEN, "--as", "json"], "0", id="a-line-a-look"),
+        pytest.param([OPEN, "--format", "json"], "0", id="a-line-a-look"),
         pytest.param([OPEN, CLOSED, f"{HOST}:110"], "2", id="nothing-changes-any-more"),
     ],
 )
 def test_head_ends_a_watch(lab: Lab, words: list[str], last: str) -> None:
-    command = " ".join(halfopen("watch", *words, "--every", EVERY))
+    command = " ".join(halfopen("watch", *words, "--interval", EVERY))
     script = f"{command} | head -3; echo ${{PIPESTATUS[0]}}"
 
     done = lab.run(["bash", "-c", script], timeout=PATIENCE)
@@ -570,7 +581,7 @@ def test_head_ends_a_watch(lab: Lab, words: list[str], last: str) -> None:
 
 def test_timeout_ends_a_watch_with_its_summary(lab: Lab) -> None:
     done: subprocess.CompletedProcess[str] = lab.run(
-        ["timeout", "2", *halfopen("watch", OPEN, "--every", EVERY)], timeout=PATIENCE
+        ["timeout", "4", *halfopen("watch", OPEN, "--interval", EVERY)], timeout=PATIENCE
     )
 
     assert (done.returncode, done.stderr) == (124, "")
@@ -579,7 +590,7 @@ def test_timeout_ends_a_watch_with_its_summary(lab: Lab) -> None:
 
 def test_nohup_outlives_its_terminal(lab: Lab) -> None:
     process: Running[str] = lab.popen(
-        ["nohup", *halfopen("watch", OPEN, "--every", EVERY, "--count", 4)]
+        ["nohup", *halfopen("watch", OPEN, "--interval", EVERY, "--count", 4)]
     )
     assert process.stdout is not None
     process.stdout.readline()

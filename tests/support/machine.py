@@ -139,26 +139,30 @@ def site(shared: Path | None = None) -> Iterator[Site]:
             yield made
         return
     note = shared / "site"
-    with (shared / "site.lock").open("w") as lock:
-        while True:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with (shared / "site.used").open("w") as used:
+        with _locked(shared / "site.lock"):
             if not note.exists():
                 _remove_what_is_stale()
                 folder = _new_folder("site", VAR_TMP)
                 folder.chmod(0o755)
                 Site(folder).install()
                 note.write_text(str(folder), encoding="utf-8")
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            if note.exists():  # in between, another may have been the last
-                break
+            fcntl.flock(used, fcntl.LOCK_SH)
         folder = Path(note.read_text(encoding="utf-8"))
         try:
             yield Site(folder)
         finally:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with _locked(shared / "site.lock"), contextlib.suppress(BlockingIOError):
+                fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody else does
                 note.unlink()
                 shutil.rmtree(str(folder))
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _new_folder(kind: str, place: str) -> Path:

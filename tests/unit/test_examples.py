@@ -11,8 +11,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 import pytest
 import yaml
 
-from halfopen.conventions import CONVENTIONS
-from halfopen.smoke_report import FORMATS
+from halfopen.formats.registry import FORMATS
+from halfopen.smoke import report
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -28,7 +28,7 @@ CALL = re.compile(
 )
 ICINGA = re.compile(r'^ *"(-[^"]+)" =', re.M)
 """An argument of an Icinga CheckCommand; its value is not in the same line."""
-COMMANDS = ("check", "conventions", "replay", "smoke", "wait", "watch")
+COMMANDS = ("check", "formats", "replay", "smoke", "wait", "watch")
 OPTION = re.compile(r"--?[A-Za-z0-9][A-Za-z0-9-]*")
 
 
@@ -68,7 +68,7 @@ def calls(text: str) -> Iterator[Call]:
             words = _words(line[: match.start()][-1:], line[match.end() :])
             if match.group("plugin"):
                 yield Call(("check_tcp_half_open",), words)
-            elif words[0] in COMMANDS:
+            elif words and words[0] in COMMANDS:
                 yield Call(("halfopen", words[0]), words[1:])
 
 
@@ -84,31 +84,31 @@ def test_calls_are_found_wherever_they_stand() -> None:
     plugin, check = ("check_tcp_half_open",), ("halfopen", "check")
 
     assert [
-        (call.command, call.options(), call.value("--as"))
+        (call.command, call.options(), call.value("--format"))
         for call in calls(
             """
-            # sudo halfopen check a:1 --sudo, as `check_tcp_half_open --as x --sudo` and -z
+            # sudo halfopen check a:1 --sudo, as `check_tcp_half_open --format x --sudo` and -z
             -x 'check_tcp_half_open HOST PORT -p 1' -y
             args = ["/usr/lib/nagios/plugins/check_tcp_half_open", "-H", "a", "--exit=error=0"]
             command: [/usr/local/bin/halfopen, check, "127.0.0.1:443", --timeout, "4"]
-            x=$(halfopen check --as=json \\
+            x=$(halfopen check --format=json \\
                 -4 a 1 2>/dev/null) -y
             /etc/sudoers.d/halfopen /opt/halfopen/bin/pip -x; halfopen is a --word
             """
         )
     ] == [
         (check, ["--sudo"], []),
-        (plugin, ["--as", "--sudo"], ["x"]),
+        (plugin, ["--format", "--sudo"], ["x"]),
         (plugin, ["-p"], []),
         (plugin, ["-H", "--exit"], []),
         (check, ["--timeout"], []),
-        (check, ["--as", "-4"], ["json"]),
+        (check, ["--format", "-4"], ["json"]),
     ]
 
 
 def known_options(command: Tuple[str, ...]) -> List[str]:
     """Return the options that the command's help lists."""
-    code = f"from halfopen.entry import {command[0]} as main; main()"
+    code = f"from halfopen.main import {command[0]} as main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *command[1:], "--help"],
         stdout=subprocess.PIPE,
@@ -144,11 +144,13 @@ def test_only_options_that_exist_are_used() -> None:
     ] == []
 
 
-def test_only_conventions_that_exist_are_used() -> None:
-    used = [name for found in ALL_CALLS.values() for call in found for name in call.value("--as")]
+def test_only_formats_that_exist_are_used() -> None:
+    used = [
+        name for found in ALL_CALLS.values() for call in found for name in call.value("--format")
+    ]
 
     assert "f5" in used
-    assert [name for name in used if name not in {*CONVENTIONS, *FORMATS}] == []
+    assert [name for name in used if name not in {*FORMATS, *report.FORMATS}] == []
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)

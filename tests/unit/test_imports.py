@@ -1,11 +1,11 @@
-"""What a check without options must not import: typer and its kin take longer than nmap."""
+"""What a check must not import: typer and its kin take longer than nmap."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
+from typing import List, Sequence
 
 import pytest
 
@@ -15,8 +15,11 @@ SLOW = ["typer", "rich", "pydantic", "click", "dataclasses", "importlib.metadata
 PROGRAM = """
 import sys
 before = set(sys.modules)
-from halfopen import drop_in
-printed = getattr(drop_in, sys.argv[1])(sys.argv[2:])
+from halfopen.cli import fast_path
+program, typed = sys.argv[1], sys.argv[2:]
+parsed = fast_path.begin(program, typed)
+from halfopen.cli import commands
+printed = commands.main(program, typed, parsed)
 imported = sorted(set(sys.modules) - before)
 import json
 print(json.dumps([printed.text, printed.code, imported]))
@@ -33,10 +36,10 @@ def nmap(tmp_path: Path) -> str:
     return str(program)
 
 
-def imported(nmap: str, main: str, *words: str) -> List[str]:
-    """Return what a command imports for a whole check that finds the port open."""
+def imported(nmap: str, *line: str) -> List[str]:
+    """Return what a command line imports for a whole check that finds the port open."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, main, *words],
+        [sys.executable, "-c", PROGRAM, *line],
         env=dict(os.environ, HALFOPEN_NMAP=nmap),
         stdout=subprocess.PIPE,
         timeout=60,
@@ -49,40 +52,39 @@ def imported(nmap: str, main: str, *words: str) -> List[str]:
     return [str(module) for module in modules]
 
 
+PLUGIN, CHECK = "check_tcp_half_open", ("halfopen", "check")
+
+
 @pytest.mark.parametrize(
-    ("main", "words"),
+    "line",
     [
-        pytest.param("main", ["192.0.2.25", "25"], id="plugin-two-words"),
-        pytest.param("main", ["NOT_USED", "NOT_USED", "192.0.2.25", "25"], id="plugin-four-words"),
-        pytest.param("main_halfopen", ["check", "192.0.2.25:25"], id="halfopen-check"),
+        pytest.param((PLUGIN, "192.0.2.25", "25"), id="plugin-two-arguments"),
+        pytest.param((PLUGIN, "NOT_USED", "NOT_USED", "192.0.2.25", "25"), id="plugin-four"),
+        pytest.param((PLUGIN, "-H", "192.0.2.25", "-p", "25", "-t", "5s"), id="plugin-options"),
+        pytest.param((PLUGIN, "-t5", "--exit", "error=0", "192.0.2.25", "25"), id="plugin-exit"),
+        pytest.param((*CHECK, "192.0.2.25:25"), id="check"),
+        pytest.param((*CHECK, "192.0.2.25", "25", "--format", "haproxy"), id="check-format"),
     ],
 )
-def test_words_alone_import_nothing_that_is_slow_to_start(
-    nmap: str, main: str, words: List[str]
-) -> None:
-    modules = imported(nmap, main, *words)
+def test_a_check_imports_nothing_that_is_slow_to_start(nmap: str, line: Sequence[str]) -> None:
+    modules = imported(nmap, *line)
 
-    assert "halfopen.report" in modules, "a check has to have been made"
+    assert "halfopen.scan.reader" in modules, "a check has to have been made"
     assert [module for module in modules if module in SLOW] == []
 
 
-@pytest.mark.parametrize(
-    ("main", "words"), [("main", []), ("main_halfopen", ["check"])], ids=["plugin", "halfopen"]
-)
-def test_options_are_what_imports_typer_and_never_pydantic(
-    nmap: str, main: str, words: List[str]
-) -> None:
-    modules = imported(nmap, main, *words, "-H", "192.0.2.25", "-p", "25")
+def test_flags_in_one_word_are_what_imports_typer_and_never_pydantic(nmap: str) -> None:
+    modules = imported(nmap, PLUGIN, "-4v", "192.0.2.25", "25")
 
     assert "typer" in modules
     assert "pydantic" not in modules
 
 
 @pytest.mark.parametrize("entry", ["check_tcp_half_open", "halfopen"])
-@pytest.mark.parametrize("module", ["subprocess", "socket"])
+@pytest.mark.parametrize("module", ["selectors", "socket"])
 def test_modules_that_cannot_be_loaded_are_unknown_in_one_line(entry: str, module: str) -> None:
     broken = f"import sys; sys.modules[{module!r}] = None\n"
-    code = f"{broken}from halfopen.entry import {entry}\n{entry}()"
+    code = f"{broken}from halfopen.main import {entry}\n{entry}()"
 
     done = subprocess.run(
         [sys.executable, "-c", code], stdout=-1, stderr=-1, check=False, timeout=60
@@ -92,3 +94,19 @@ def test_modules_that_cannot_be_loaded_are_unknown_in_one_line(entry: str, modul
     assert done.stdout.startswith(b"TCP HALF-OPEN UNKNOWN - cannot load halfopen (")
     assert done.stdout.count(b"\n") == 1
     assert done.stderr == b""
+
+
+def test_a_bug_before_the_start_of_nmap_is_unknown_and_no_warning() -> None:
+    """Python would exit with 1."""
+    code = (
+        "from halfopen.cli import early; early.argv = None\n"
+        "import sys; sys.argv = ['check_tcp_half_open', '192.0.2.25', '25']\n"
+        "from halfopen.main import check_tcp_half_open\ncheck_tcp_half_open()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=-1, stderr=-1, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stderr) == (3, b"")
+    assert done.stdout.startswith(b"TCP HALF-OPEN UNKNOWN - ")

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from invariants import (
+from support.invariants import (
     FORMS,
     XML_FILES,
     check_file,
@@ -27,14 +27,12 @@ from invariants import (
 )
 
 import halfopen
-from halfopen.check import Expectation, Report, Status, failure, judge
-from halfopen.conventions import CONVENTIONS, output, printable
+from halfopen.check import judge
+from halfopen.cli import options
 from halfopen.errors import CheckError, HalfopenError, UsageError
-from halfopen.nmap_command import STATES
-from halfopen.nmap_run import NmapRun
-from halfopen.report import Observation
-from halfopen.settings import wording
-from halfopen.target import parse_targets
+from halfopen.formats.registry import FORMATS, output, printable
+from halfopen.model import PORT_STATES, Expectation, NmapRun, Observation, Report, Status, failure
+from halfopen.targets.parse import parse_targets
 
 # Nowhere: neither examples nor tables are kept, and root leaves no files in the checkout.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.devnull)
@@ -196,23 +194,25 @@ CODES = st.one_of(
 EXIT_MAPS = st.one_of(
     st.text(max_size=20),
     st.lists(
-        st.builds("{}={}".format, st.sampled_from([*STATES, "error", "up"]), CODES), max_size=2
+        st.builds("{}={}".format, st.sampled_from([*PORT_STATES, "error", "up"]), CODES), max_size=2
     ).map(",".join),
 )
 
 
 @MANY
-@given(text=EXIT_MAPS, convention=st.sampled_from(list(CONVENTIONS)))
+@given(text=EXIT_MAPS, format_name=st.sampled_from(list(FORMATS)))
 def test_any_exit_map_gives_codes_that_the_caller_knows_or_a_usage_error(
-    text: str, convention: str
+    text: str, format_name: str
 ) -> None:
+    untyped = {option.key: option.untyped() for option in options.CHECK.options}
+    typed = {**untyped, "format": format_name, "exit": text, "words": ()}
     try:
-        codes = wording(convention, exit_codes=text).exit_map
+        codes = options.read(options.CHECK, typed)["exit"]
     except UsageError as error:
         check_message(error)
         return
-    only = CONVENTIONS[convention].only
-    assert set(codes) <= {*STATES, "error"}
+    only = FORMATS[format_name].only
+    assert set(codes) <= {*PORT_STATES, "error"}
     assert all(code in (range(256) if only is None else only) for code in codes.values())
 
 
@@ -228,7 +228,7 @@ VALID_TARGETS = st.builds(
         ["192.0.2.25", "2001:db8::25", "fe80::25%eth0", "mail.example", "a_b.c.", "::1.2.3.4"]
     ),
     st.integers(1, 65535),
-    st.one_of(st.just(""), TEXTS.map(lambda text: text.replace("\n", " "))),  # of a file's line
+    st.one_of(st.just(""), st.from_regex(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}", fullmatch=True)),
 )
 REASONS = st.one_of(
     st.sampled_from(["syn-ack", "reset", "no-response", "admin-prohibited"]),
@@ -239,7 +239,7 @@ ROUND_TRIPS = st.one_of(
 )
 OBSERVATIONS = st.builds(
     Observation,
-    st.sampled_from(STATES),
+    st.sampled_from(PORT_STATES),
     REASONS,
     st.sampled_from(["192.0.2.25", "2001:db8::25", "fe80::25%eth0"]),
     ROUND_TRIPS,
@@ -248,7 +248,7 @@ ERRORS = st.builds(
     lambda kind, text: kind(text + "!"), st.sampled_from([CheckError, UsageError]), TEXTS
 )
 LIMITS = st.one_of(st.none(), st.floats(1e-5, 3600), st.just(1e-9))
-EXPECTATIONS = st.builds(Expectation, st.sampled_from(STATES), LIMITS, LIMITS)
+EXPECTATIONS = st.builds(Expectation, st.sampled_from(PORT_STATES), LIMITS, LIMITS)
 # /etc/services separates names by white space.
 SERVICES = TEXTS.map(lambda text: "".join(text.split()))
 RUNS = st.builds(
@@ -279,51 +279,53 @@ def reports(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Report:
     return Report(tuple(verdicts), expectation, tuple(runs), began, draw(st.floats(0, 3600)))
 
 
-MAPS = st.dictionaries(st.sampled_from([*STATES, "error"]), st.integers(0, 255), max_size=4)
+MAPS = st.dictionaries(st.sampled_from([*PORT_STATES, "error"]), st.integers(0, 255), max_size=4)
 PERFDATA = re.compile(r"('[^'|=]+'|time)=[0-9]+\.[0-9]{6}s;[0-9.]*;[0-9.]*;0")
-CHECKMK = re.compile(r'([0-3]) "(TCP half-open( [^" ]+)?)" (-|time=[0-9.]+;[0-9.]*;[0-9.]*;0) .+')
+CHECKMK = re.compile(r'([0-3]) "(TCP half-open( [^"]+)?)" (-|time=[0-9.]+;[0-9.]*;[0-9.]*;0) .+')
 SAMPLE = re.compile(
-    r'(halfopen_[a-z_]+\{target="[^"\\\s]*"(,state="[a-z]+")?\}) ([0-9]+(\.[0-9]+)?)'
+    r'(halfopen_[a-z_]+\{target="[^"\\\s]*"(,label="[^"\\\n]+")?(,state="[a-z]+")?\}) '
+    r"([0-9]+(\.[0-9]+)?)"
 )
 COMMENT = re.compile(
     r"# (HELP (halfopen_[a-z_]+) \S.*|TYPE (halfopen_[a-z_]+) gauge|(?!HELP|TYPE).*)"
 )
 
 
-def check_shape(convention: str, text: str, report: Report, statuses: Set[Status]) -> None:
+def check_shape(format_name: str, text: str, report: Report, statuses: Set[Status]) -> None:
     """Check that a caller of this kind can read the text."""
     lines = text.split("\n")
-    if convention == "nagios":
+    if format_name == "nagios":
         expected = report.expectation.state
         seen = [v.observation for v in report.verdicts if v.observation]
         timed = any(one.rtt is not None and one.state == expected for one in seen)
         assert text.count("|") == timed
         first, bar, perfdata = lines[0].partition(" | ")
         assert re.match("TCP HALF-OPEN (OK|WARNING|UNKNOWN|CRITICAL) - ", first)
-        assert not bar or all(map(PERFDATA.fullmatch, perfdata.split(" ")))
-    elif convention == "text":
+        assert not bar or re.fullmatch(f"({PERFDATA.pattern})( {PERFDATA.pattern})*", perfdata)
+        assert len(text.encode("utf-8", "backslashreplace")) <= 8192 or len(lines) == 1
+    elif format_name == "text":
         assert report.runs or len(lines) == len(report.verdicts)
-    elif convention == "farmguardian":
+    elif format_name == "farmguardian":
         assert len(lines) == 1
         assert "%" not in text
-    elif convention == "json":
+    elif format_name == "json":
         assert len(lines) == 1
         document = json.loads(text, parse_constant=pytest.fail)
         VALIDATOR.validate(document)
-    elif convention == "f5":
+    elif format_name == "f5":
         assert text in ("", "UP")
         assert not text or statuses <= {Status.OK, Status.WARNING}
-    elif convention == "zabbix":
+    elif format_name == "zabbix":
         assert len(lines) == 1
         assert text != "1" or statuses <= {Status.OK, Status.WARNING}
         assert text != "0" or Status.CRITICAL in statuses
         assert text in ("0", "1") or text.startswith("TCP HALF-OPEN UNKNOWN - ")
-    elif convention == "checkmk":
+    elif format_name == "checkmk":
         rows = [CHECKMK.fullmatch(line) for line in lines]
         assert all(rows), text
         items = [row.group(2) for row in rows if row]
-        assert len(items) == len(set(items)) == len({str(v.target or "") for v in report.verdicts})
-    elif convention == "prometheus":
+        assert len(items) == len(set(items)) == len({v.target for v in report.verdicts})
+    elif format_name == "prometheus":
         check_exposition(lines)
 
 
@@ -344,28 +346,28 @@ def check_exposition(lines: List[str]) -> None:
     assert len(families) == len(set(families)) == 5
 
 
-@pytest.mark.parametrize("convention", list(CONVENTIONS))
+@pytest.mark.parametrize("format_name", list(FORMATS))
 @FEW
 @given(report=reports(), wanted=MAPS, verbose=st.booleans())
 def test_any_report_has_an_exit_code_and_a_text_that_its_caller_can_read(
-    convention: str, report: Report, wanted: Dict[str, int], verbose: bool
+    format_name: str, report: Report, wanted: Dict[str, int], verbose: bool
 ) -> None:
-    known = CONVENTIONS[convention]
+    known = FORMATS[format_name]
     if known.only is not None:
         wanted = {state: code for state, code in wanted.items() if code in known.only}
 
-    printed = output(convention, report, wanted, verbose)
+    printed = output(format_name, report, wanted, verbose)
 
     assert type(printed.code) is int
     assert printed.code in (range(256) if known.only is None else (0, *known.only))
     assert printed.stream in (1, 2)
-    assert printed.text or convention == "f5"
+    assert printed.text or format_name == "f5"
     assert all(line.isprintable() for line in printed.text.split("\n"))
     printed.text.encode("utf-8")  # a lone surrogate could not be written
     if not wanted:
         statuses = {verdict.status for verdict in report.verdicts}
         assert printed.code == known.codes[max(statuses)]
-        check_shape(convention, printed.text, report, statuses)
+        check_shape(format_name, printed.text, report, statuses)
 
 
 @MANY
@@ -413,7 +415,7 @@ def test_mutated_recordings_still_give_verdicts_of_every_kind(scratch: str) -> N
         xml, other = random.choice(RECORDINGS), random.choice(RECORDINGS)
         states |= set(check_xml(mutated(xml, other, random), scratch))
 
-    assert states == {*STATES, "error"}
+    assert states == {*PORT_STATES, "error"}
 
 
 @pytest.mark.parametrize("file", XML_FILES, ids=["-".join(file.parts[-3:-1]) for file in XML_FILES])

@@ -1,15 +1,10 @@
-"""tools/soak.py's judgement: each kind of wrong verdict is told, and nothing else."""
+"""tests/soak.py's judgement: each kind of wrong verdict is told, and nothing else."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-
 import soak
 from lab import Packet
 

@@ -1,0 +1,227 @@
+"""What the commands do with a command line that was read: from values to what is printed."""
+
+import sys
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence
+
+from halfopen import files
+from halfopen.check import check
+from halfopen.cli import options
+from halfopen.cli.options import Command
+from halfopen.deadline import call_by
+from halfopen.errors import HalfopenError, UsageError
+from halfopen.formats import registry
+from halfopen.formats.registry import FORMATS, Output, output, printable
+from halfopen.model import Expectation, Report, ScanOptions, Target, failure
+from halfopen.scan import head_start
+from halfopen.targets.parse import (
+    Parse,
+    make,
+    parse_lines,
+    parse_plugin_words,
+    parse_port,
+    parse_targets,
+)
+
+if TYPE_CHECKING:
+    from halfopen.cli.fast_path import Parsed
+    from halfopen.cli.options import Values
+
+_WITH_FORMATS_OF_THEIR_OWN = (options.WAIT.name, options.WATCH.name, options.SMOKE.name)
+
+
+def format_asked_for(program: str, typed: Sequence[str], name: str) -> str:
+    """Return the format's name if the command knows it, else "".
+
+    `name` is what stands after --format; the command line may not have been parsed, or be wrong.
+    """
+    own = program == "halfopen" and typed[:1] and typed[0] in _WITH_FORMATS_OF_THEIR_OWN
+    return name if name in (("json",) if own else FORMATS) else ""
+
+
+def default_format(program: str) -> str:
+    """Return the format that counts if none is asked for."""
+    return registry.PLUGIN_FORMAT if program == options.PLUGIN.name else registry.DEFAULT_FORMAT
+
+
+def main(
+    program: str, typed: Sequence[str], parsed: Optional["Parsed"] = None, asked: str = ""
+) -> Output:
+    """Return what a command line prints, and its exit code; raise UsageError for a wrong one.
+
+    `parsed`: what fast_path.py made of it; `asked`: the format that it asks for.
+    """
+    if parsed is None:
+        from halfopen.cli import app  # noqa: PLC0415  slow to import
+
+        given = app.parse(program, typed, asked)
+        if isinstance(given, Output):
+            return given
+        parsed = given
+    command, raw = parsed
+    if command in (options.WAIT, options.WATCH):
+        options.refuse_command_after_targets(typed, raw["words"])
+    return _RUN[command.name](command, options.read(command, raw))
+
+
+def read_targets(  # noqa: PLR0913  the three ways to name targets
+    parse: Parse,
+    words: Sequence[str],
+    host: Optional[str],
+    port: Optional[str],
+    file: Optional[str],
+    family: Optional[int],
+) -> List[Target]:
+    """Return the targets from the one place where the user gave them."""
+    by_option = host is not None or port is not None
+    if bool(words) + by_option + (file is not None) > 1:
+        raise UsageError("targets given in two ways; give arguments, or -H and -p, or --targets")
+    if file is not None:
+        return _from_file(file, family)
+    if not by_option:
+        return parse(words, family)
+    if host is None or port is None:
+        raise UsageError("-H and -p go together; add {}".format("-p PORT" if host else "-H HOST"))
+    return [make(host, port, family)]
+
+
+def _from_file(file: str, family: Optional[int]) -> List[Target]:
+    source = "standard input" if file == "-" else file
+    data = files.read(file)
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[:2].count(0) == 1:
+        raise UsageError(f"{source} is UTF-16; save it as UTF-8")
+    lines = data.decode("utf-8-sig", "surrogateescape").splitlines()
+    try:
+        return parse_lines(lines, source, family)
+    except UsageError as error:
+        if "\\udc" in str(error):  # a byte that is not UTF-8
+            raise UsageError(f"{error}; the file looks like Latin-1: save it as UTF-8") from None
+        raise
+
+
+def _targets(values: "Values", parse: Parse, deadline: float) -> List[Target]:
+    return call_by(
+        lambda: read_targets(
+            parse,
+            values["words"],
+            values["host"],
+            values["port"],
+            values["targets"],
+            values["family"],
+        ),
+        deadline,
+        "reading the targets",
+    )
+
+
+def _scan_options(values: "Values") -> ScanOptions:
+    return ScanOptions(values["nmap"] or "nmap", values["sudo"], values.get("plus_one", True))
+
+
+def _expectation(values: "Values") -> Expectation:
+    return Expectation(values["expect"], values["warning"], values["critical"])
+
+
+def _check(command: Command, values: "Values") -> Output:
+    name = values["format"] or default_format(command.name)
+    form, expectation = FORMATS[name], _expectation(values)
+    parse = parse_plugin_words if command is options.PLUGIN else parse_targets
+    deadline = head_start.began + (values["timeout"] or form.timeout)
+    try:
+        targets = _targets(values, form.parse or parse, deadline)
+    except HalfopenError as error:
+        found = Report((failure(error),), expectation)
+    else:
+        found = check(targets, deadline, _scan_options(values), expectation)
+    printed = output(name, found, values["exit"] or {}, values["verbose"])
+    return printed._replace(file=values["output"])
+
+
+def _replay(command: Command, values: "Values") -> Output:
+    from halfopen.replay import replay  # noqa: PLC0415  what only this command needs
+
+    name = values["format"] or default_format(command.name)
+    deadline = head_start.began + (values["timeout"] or FORMATS[name].timeout)
+    port, expectation = values["port"], _expectation(values)
+    try:
+        found = call_by(
+            lambda: replay(
+                values["words"],
+                deadline,
+                values["host"],
+                None if port is None else parse_port(port),
+                expectation,
+            ),
+            deadline,
+            "reading the recordings",
+        )
+    except HalfopenError as error:
+        found = Report((failure(error),), expectation)
+    return output(name, found, values["exit"] or {}, values["verbose"])
+
+
+def _watched(values: "Values") -> List[Target]:
+    """Return the targets, before nmap is asked for the first time; one named twice is one."""
+    targets = _targets(values, parse_targets, head_start.began + head_start.TIMEOUT)
+    return list(dict.fromkeys(targets))
+
+
+def _wait(_: Command, values: "Values") -> Output:
+    from halfopen.runbook import wait  # noqa: PLC0415  what only this command needs
+
+    condition = wait.Condition(
+        values["state"],
+        values["timeout"],
+        values["interval"],
+        values["successes"],
+        values["any"],
+    )
+    return wait.run(_watched(values), condition, _scan_options(values), values["format"])
+
+
+def _watch(_: Command, values: "Values") -> Output:
+    from halfopen.runbook import schedule, watch  # noqa: PLC0415  what only this command needs
+
+    rounds = schedule.Schedule(
+        values["interval"], values["count"], values["duration"], values["timeout"]
+    )
+    return watch.run(_watched(values), rounds, _scan_options(values), values["format"])
+
+
+def _smoke(_: Command, values: "Values") -> Output:
+    from halfopen.smoke import probes, report  # noqa: PLC0415  what only this command needs
+
+    deadline, folder = head_start.began + values["timeout"], values["save"]
+    if folder is not None:
+        report.make_folder(folder)
+    found = probes.examine(_scan_options(values), deadline, _progress)
+    if folder is not None:
+        try:
+            report.save(found, folder)
+        except UsageError as error:  # what was found is told all the same
+            _say(f"halfopen: not saved: {error}")
+    return Output(report.FORMATS[values["format"]](found), report.CODES[found.verdict])
+
+
+def _progress(doing: str) -> None:
+    if sys.stderr is not None and sys.stderr.isatty():
+        _say(f"smoke: {doing} ...")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(printable(line) + "\n")
+    sys.stderr.flush()
+
+
+def _formats(_: Command, __: "Values") -> Output:
+    return Output(registry.listing(), 0)
+
+
+_RUN: Dict[str, Callable[[Command, "Values"], Output]] = {
+    options.PLUGIN.name: _check,
+    options.CHECK.name: _check,
+    options.REPLAY.name: _replay,
+    options.WAIT.name: _wait,
+    options.WATCH.name: _watch,
+    options.SMOKE.name: _smoke,
+    options.FORMATS.name: _formats,
+}

@@ -1,0 +1,128 @@
+"""Which checks start nmap before all else is loaded: those of one address, known at once.
+
+Loading Python's modules takes half as long as the scan; loaded while it runs, they cost nothing.
+check.py builds its command as ever, and runner.py takes the early run if it has the very same
+arguments; if not, it is killed, and another started.
+"""
+
+import os
+
+from halfopen.scan import command as nmap
+from halfopen.scan import head_start, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional, Tuple
+
+    from halfopen.cli.options import Command, Values
+
+LEAST_TIMEOUT = 1.2
+"""Seconds. With less, how long nmap waits for an answer depends on the time that is left
+(attempts.py), and that is not known before everything is loaded."""
+
+
+def argv(command: "Command", values: "Values", began: float, now: float) -> "List[str]":
+    """Return the nmap command that check.py will build first; empty if that can't be foreseen.
+
+    `began`, `now`: when the time limit began, and that of which the rest is reckoned
+    (`time.monotonic` seconds). Raises HopelessError if there is no nmap, or no sudo.
+    """
+    timeout = values["timeout"]
+    if timeout is None:
+        timeout = _timeout(values["format"])
+    asked = _asked(command, values)
+    if asked is None or timeout < LEAST_TIMEOUT:
+        return []
+    host, port = asked
+    address, version = _address(host)
+    if not version or not _is_number(port, 1, 65535) or values["family"] not in (None, version):
+        return []
+    return [
+        *process.calling(values["nmap"] or "nmap", values["sudo"], _needs_telling),
+        *nmap.argv(
+            [address],
+            int(port),
+            version=version,
+            rtt_timeout=nmap.QUICK_RTT_TIMEOUT,
+            time_left=began + timeout - now,
+            plus_one=values["plus_one"],
+        ),
+    ]
+
+
+def _timeout(format_name: "Optional[str]") -> float:
+    if format_name is None:
+        return head_start.TIMEOUT
+    from halfopen.formats.registry import FORMATS  # noqa: PLC0415  loaded to read the name
+
+    return FORMATS[format_name].timeout
+
+
+def _asked(command: "Command", values: "Values") -> "Optional[Tuple[str, str]]":
+    """Return the host and the port that are asked about, if it is one target."""
+    words = values["words"]
+    if values["targets"] is not None:
+        return None
+    if values["host"] is not None or values["port"] is not None:
+        return (
+            None
+            if words or None in (values["host"], values["port"])
+            else (values["host"], values["port"])
+        )
+    plugin = command.name != "check"
+    if values["format"] is not None:
+        from halfopen.formats.registry import FORMATS  # noqa: PLC0415  as above
+        from halfopen.targets.parse import balancer_words, parse_balancer_words  # noqa: PLC0415
+
+        parse = FORMATS[values["format"]].parse
+        plugin = plugin or parse is not None
+        words = balancer_words(words) if parse is parse_balancer_words else words
+    if plugin:
+        return words[-2:] if len(words) in (2, 4) else None
+    if len(words) == 1:
+        host, _, port = words[0].rpartition(":")
+        return (host, port) if host[:1] == "[" or ":" not in host else None
+    return words if len(words) == 2 and words[0][:1] != "[" else None
+
+
+def _needs_telling(path: str) -> bool:
+    if os.geteuid() == 0:
+        return False
+    from halfopen.scan.diagnosis import nmap_needs_telling  # noqa: PLC0415  root needs none of it
+
+    return nmap_needs_telling(path)
+
+
+def _address(host: str) -> "Tuple[str, int]":
+    """Return the address that the host is, as targets/parse.py has it, and its version; else 0."""
+    if host[:1] == "[" and host[-1:] == "]":
+        host = host[1:-1]
+        if ":" not in host:
+            return "", 0
+    if ":" not in host:
+        return host, 4 if _is_ipv4(host) else 0
+    import _socket  # noqa: PLC0415  socket itself takes 4 ms
+
+    try:
+        text = _socket.inet_ntop(_socket.AF_INET6, _socket.inet_pton(_socket.AF_INET6, host))
+    except (OSError, ValueError):
+        return "", 0
+    if text.startswith("::ffff:") and "." in text:  # F5's form of IPv4
+        return text[7:], 4 if _is_ipv4(text[7:]) else 0
+    several = text == "::" or text.startswith(("ff", "fe8", "fe9", "fea", "feb"))
+    return text, 0 if several else 6
+
+
+def _is_ipv4(text: str) -> bool:
+    """Return whether the text is an address in canonical form that one host can have."""
+    numbers = text.split(".")
+    return (
+        len(numbers) == 4
+        and _is_number(numbers[0], 1, 223)
+        and all(_is_number(number, 0, 255) for number in numbers)
+    )
+
+
+def _is_number(text: str, least: int, most: int) -> bool:
+    digits = text.isascii() and text.isdigit() and len(text) <= 5
+    return digits and str(int(text)) == text and least <= int(text) <= most

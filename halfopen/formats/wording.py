@@ -1,0 +1,114 @@
+"""How verdicts, targets and measurements are put into words, for every format."""
+
+import socket
+from typing import Dict, List, Optional, Set, Tuple
+
+from halfopen.model import Report, Status, Target, Verdict
+
+PLUGIN_CODES = {Status.OK: 0, Status.WARNING: 1, Status.CRITICAL: 2, Status.UNKNOWN: 3}
+"""The monitoring plugins' exit codes; Checkmk's lines begin with them, too."""
+
+UP = (Status.OK, Status.WARNING)
+
+
+def name(verdict: Verdict) -> str:
+    """Return HOST:PORT, with its label, and for a host name with the address that was asked."""
+    target, seen = verdict.target, verdict.observation
+    if target is None:
+        return "-"
+    if seen is None or seen.address == target.host:
+        return target.name
+    if target.label:
+        return f"{target.label} ({target}, {seen.address})"
+    return f"{target} ({seen.address})"
+
+
+def sentence(verdict: Verdict, report: Report) -> str:
+    """Return what a verdict says; its target is named if the report has several."""
+    seen = verdict.observation
+    if seen is None:
+        several = len(report.verdicts) > 1
+        named = several and verdict.target is not None
+        return f"{name(verdict)}: {verdict.error}" if named else str(verdict.error)
+    text = f"{name(verdict)} {seen.state} ({seen.reason})"
+    if seen.state == "open" and verdict.service:
+        text += f" {verdict.service}"
+    return ", ".join(filter(None, [text, surprise(verdict, report)]))
+
+
+def surprise(verdict: Verdict, report: Report) -> str:
+    """Return what is unusual: an expectation other than open, or a slow round trip."""
+    seen, expected = verdict.observation, report.expectation
+    if seen is None:
+        return ""
+    if seen.state != expected.state:
+        return "" if expected.state == "open" else f"expected {expected.state}"
+    if not verdict.slow or seen.rtt is None:
+        return "" if expected.state == "open" else "as expected"
+    limit = expected.critical if verdict.status is Status.CRITICAL else expected.warning
+    return f"round trip {seen.rtt:.6f}s over {_number(limit)}s"
+
+
+def metric(label: str, verdict: Verdict, report: Report, unit: str) -> str:
+    """Return LABEL=VALUE[UNIT];WARNING;CRITICAL;MINIMUM: the round-trip time in seconds.
+
+    "" if there is none, or if it belongs to a state that was not expected.
+    """
+    seen, expected = verdict.observation, report.expectation
+    if seen is None or seen.rtt is None or seen.state != expected.state:
+        return ""
+    limits = f"{_number(expected.warning)};{_number(expected.critical)}"
+    return f"{label}={seen.rtt:.6f}{unit};{limits};0"
+
+
+def _number(value: Optional[float]) -> str:
+    return "" if value is None else f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def transcript(report: Report, verbose: bool) -> List[str]:
+    """Return nmap's command lines and messages, for -v."""
+    lines: List[str] = []
+    for run in report.runs if verbose else ():
+        lines.append(
+            "nmap: {} (exit code {}, {:.3f} s)".format(
+                " ".join(run.argv).replace("\n", "\\n"), run.exit_code, run.seconds
+            )
+        )
+        lines += run.stderr.decode("utf-8", "replace").splitlines()
+    return lines
+
+
+def once_by_target(report: Report) -> List[Tuple[Optional[Target], Verdict]]:
+    """Return each target once: a sample or a service that comes twice voids the whole output."""
+    once = {
+        verdict.target and (str(verdict.target), verdict.target.label): verdict
+        for verdict in report.verdicts
+    }
+    return [(verdict.target, verdict) for verdict in once.values()]
+
+
+def unique_labels(report: Report) -> Dict[Optional[Target], str]:
+    """Return what to call each target in stored histories: its own label, or HOST:PORT.
+
+    Of two targets with the same label the second has its address added. IPv6 addresses are
+    written out: Icinga 2 cuts a perfdata label at `::`, which check_multi uses.
+    """
+    labels: Dict[Optional[Target], str] = {}
+    taken: Set[str] = set()
+    for target, _ in once_by_target(report):
+        if target is None:
+            continue
+        address = _written_out(target)
+        shared = target.label in taken
+        labels[target] = f"{target.label} {address}" if shared else target.label or address
+        taken.update(filter(None, [target.label]))
+    return labels
+
+
+def _written_out(target: Target) -> str:
+    if "::" not in target.host:
+        return str(target._replace(label=""))
+    address, percent, zone = target.host.partition("%")
+    packed = socket.inet_pton(socket.AF_INET6, address)
+    groups = (f"{packed[i] << 8 | packed[i + 1]:x}" for i in range(0, 16, 2))
+    return str(target._replace(host=":".join(groups) + percent + zone))

@@ -1,0 +1,164 @@
+"""Rounds at fixed times, each a check of all targets, until a signal or a limit ends them."""
+
+import math
+import os
+import select
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+
+from halfopen.check import check
+from halfopen.errors import HopelessError
+from halfopen.model import ScanOptions, Target, Verdict
+from halfopen.scan import process
+from halfopen.scan.head_start import TIMEOUT
+from halfopen.scan.process import ENDING_SIGNALS
+from halfopen.targets.resolve import Resolver
+
+FORMATS = ("text", "json")
+"""What wait and watch can print."""
+
+_PAUSE = 0.5
+"""Seconds between a signal and another that is meant: `timeout` sends its own twice."""
+
+Ask = Callable[[Sequence[Target], float], Sequence[Verdict]]
+"""Checks targets by a deadline."""
+
+
+class Schedule(NamedTuple):
+    """When rounds come, and how many."""
+
+    interval: float = 2.0
+    """Seconds from the start of a round to the start of the next."""
+    rounds: Optional[int] = None
+    """None for no limit."""
+    duration: Optional[float] = None
+    """Seconds; None for no limit."""
+    timeout: float = TIMEOUT
+    """Seconds that a round may take."""
+
+
+class Round(NamedTuple):
+    """What a round found."""
+
+    number: int
+    """1 for the first."""
+    time: float
+    """When it began, in Unix time: for people."""
+    began: float
+    """The same in `time.monotonic` seconds, which no setting of the clock changes."""
+    seconds: float
+    """How long it took."""
+    verdicts: Tuple[Verdict, ...]
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether nothing can be checked (no nmap, not allowed), in later rounds neither."""
+        return all(isinstance(verdict.error, HopelessError) for verdict in self.verdicts)
+
+
+class Stop:
+    """Ends waiting, and the round that runs, by Ctrl-C and the like, while a `with` lasts."""
+
+    def __init__(self) -> None:
+        """Stop nothing yet."""
+        self.number = 0
+        """The signal that came; 0 if none has."""
+        self.woken = False
+        """Whether wake() was called."""
+        self.at_once: Callable[[], None] = lambda: None
+        """Called where a second signal ends the process without more ado."""
+        self._came = 0.0
+        self._pipe = (-1, -1)
+        self._open = threading.Lock()
+        self._before: Dict[int, object] = {}
+
+    def __enter__(self) -> "Stop":
+        """Take the signals."""
+        process.be_uninterrupted()
+        self._pipe = os.pipe()
+        for number in ENDING_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
+                self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give them back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        with self._open:
+            for end in self._pipe:
+                os.close(end)
+            self._pipe = (-1, -1)
+
+    def _stop(self, number: int, frame: Optional[FrameType]) -> None:
+        if self.number:
+            if time.monotonic() - self._came > _PAUSE:
+                self.at_once()
+                process.end_by_signal(number, frame)
+            return
+        self.number, self._came = number, time.monotonic()
+        os.write(self._pipe[1], b"!")
+        process.interrupt()
+
+    def wake(self) -> None:
+        """End a wait(), from another thread: the next round is to come now."""
+        self.woken = True
+        with self._open:
+            if self._pipe[1] >= 0:
+                os.write(self._pipe[1], b"!")
+
+    def wait(self, until: float) -> bool:
+        """Wait until then (`time.monotonic` seconds), a signal or wake(); return if to stop."""
+        left = max(0.0, until - time.monotonic())
+        if select.select([self._pipe[0]], [], [], left)[0] and not self.number:
+            os.read(self._pipe[0], 4096)
+        return bool(self.number)
+
+
+def rounds(
+    targets: Sequence[Target],
+    schedule: Schedule,
+    stop: Stop,
+    ask: Ask,
+    tick: Callable[[], None] = lambda: None,
+) -> Iterator[Round]:
+    """Check the targets again and again: each round begins an interval after the one before.
+
+    There is no drift; a round that takes longer costs those that it overlaps. `tick` is called each
+    second in between. `stop.wake` lets a round come early. A round that a signal cuts short is not
+    given.
+    """
+    start, number, place = time.monotonic(), 0, 0
+    duration = math.inf if schedule.duration is None else schedule.duration
+    while not stop.number:
+        stop.woken = False
+        when, began = time.time(), time.monotonic()
+        verdicts = ask(targets, began + schedule.timeout)
+        if stop.number:
+            return
+        number += 1
+        yield Round(number, when, began, time.monotonic() - began, tuple(verdicts))
+        if number == schedule.rounds:
+            return
+        place = max(place + 1, math.ceil((time.monotonic() - start) / schedule.interval))
+        last = place * schedule.interval > duration - 0.001  # 3 * 0.7 is less than 2.1
+        until = start + (duration if last else place * schedule.interval)
+        while time.monotonic() < until and not stop.woken:
+            if stop.wait(min(until, time.monotonic() + 1)):
+                return
+            if not stop.woken:
+                tick()
+        if stop.woken:
+            place -= 1
+        elif last:
+            return
+
+
+def asker(options: ScanOptions, resolver: Resolver) -> Ask:
+    """Return what checks with these options."""
+    return lambda targets, deadline: (
+        check(targets, deadline, options, resolver=resolver.resolve).verdicts
+    )

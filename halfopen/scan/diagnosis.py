@@ -1,0 +1,207 @@
+"""Why nmap failed, by what it, pcap and sudo say, and what lets it open raw sockets."""
+
+import os
+import struct
+from typing import Dict, List, NamedTuple, Sequence
+
+from halfopen.errors import CheckError, NotAllowedError
+from halfopen.model import NmapRun
+
+SEE_README = 'see "Privileges" in the README'
+
+_REFUSALS = (
+    "requires root privileges",
+    "open a raw socket",
+    "dnet: Failed to open",
+    "Operation not permitted",
+    "permission to capture",
+)
+"""What nmap 7.70 to 7.991 says on stderr or as errormsg when it may not scan."""
+
+_SUDO_CAUSES = (
+    (("no new privileges",), f"sudo is barred by no_new_privs; run as root, or {SEE_README}"),
+    (
+        ("password", "tty", "askpass"),
+        f"sudo wants a password; allow nmap with NOPASSWD, {SEE_README}",
+    ),
+    (("not allowed",), f"sudo does not allow this nmap; {SEE_README}"),
+)
+"""What sudo 1.9 says with LC_ALL=C, under which process.py runs it, and what helps."""
+
+_FIRST_HAND = ("pcap_", "route_dst_netlink")
+"""How a line begins in which pcap or netlink names the cause. After it, nmap lists every cause
+that it knows of, on every system."""
+
+
+def failure(run: NmapRun, errormsg: str) -> CheckError:
+    """Return why a run failed that printed no complete report, or one that ends in `errormsg`."""
+    said = _lines(run.stderr.decode("utf-8", "replace")) + _lines(errormsg)
+    refusals = [line for line in said if any(words in line for words in _REFUSALS)]
+    if refusals:
+        return NotAllowedError(why_not(run.argv, refusals[0]))
+    for line in said:
+        for words, advice in _SUDO_CAUSES:
+            if _is_sudos(line) and any(word in line for word in words):
+                return NotAllowedError(advice)
+    first_hand = [line for line in said if line.startswith(_FIRST_HAND)]
+    cause = (first_hand or _lines(errormsg) or said or [""])[0][:200]
+    what = _what_broke(run, cause)
+    if first_hand and "Address family not supported" in cause:
+        return NotAllowedError(f"{what}; allow AF_PACKET and AF_NETLINK (RestrictAddressFamilies=)")
+    if first_hand and "not up" in cause:
+        return CheckError(f"{what}; see ip link")
+    return CheckError(f"{what}; {'run it by hand to see why' if run.argv else 'record it again'}")
+
+
+def _lines(text: str) -> List[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _is_sudos(line: str) -> bool:
+    return "sudo: " in line or "is not allowed to execute" in line
+
+
+def _what_broke(run: NmapRun, cause: str) -> str:
+    if run.exit_code < 0:
+        what = f"nmap was killed by signal {-run.exit_code}"
+    elif run.exit_code > 0:
+        what = f"nmap failed with exit code {run.exit_code}"
+    elif not run.stdout.strip():
+        what = "nmap printed nothing"
+    elif cause:
+        what = "nmap failed"
+    else:
+        what = "nmap printed no complete XML"
+    return f"{what} ({cause})" if cause else what
+
+
+# -- privileges ---------------------------------------------------------------------------------
+
+_CAPABILITIES = (  # noqa: SIM905  as a list of quoted words it is a page long
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
+    "NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO "
+    "SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME "
+    "SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG "
+    "WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+).split()
+"""Their names by number (linux/capability.h)."""
+
+_NET_RAW = 1 << _CAPABILITIES.index("NET_RAW")
+_EFFECTIVE = 1  # VFS_CAP_FLAGS_EFFECTIVE
+
+
+class _OnFile(NamedTuple):
+    """The capabilities that setcap gave to a program."""
+
+    permitted: int
+    effective: bool
+
+
+def nmap_needs_telling(nmap: str) -> bool:
+    """Return whether nmap at this path may open raw sockets but would not believe it.
+
+    nmap looks at the user id alone, and ignores capabilities unless told by --privileged.
+    True when we are not root and either CAP_NET_RAW is ambient (as systemd's
+    AmbientCapabilities sets it), or the file has it and the kernel will honour that.
+    """
+    if os.geteuid() == 0:
+        return False
+    status = _process_status()
+    if _has_net_raw(status, "CapAmb"):
+        return True
+    on_file = _on_file(nmap)
+    # Under no_new_privs the kernel ignores a file's capabilities: HAProxy's default.
+    honoured = not _no_new_privileges(status) and on_file.effective
+    return honoured and bool(on_file.permitted & _NET_RAW)
+
+
+def why_not(argv: Sequence[str], said: str) -> str:
+    """Return why this nmap, that was run just now, may not open raw sockets, and the way out.
+
+    `said`: nmap's own message. Empty argv: a recording, of which nothing more is known.
+    """
+    program = os.path.realpath(argv[0]) if argv else ""
+    status, root = _process_status(), os.geteuid() == 0
+    on_file = _on_file(program)
+    given = bool(on_file.permitted & _NET_RAW)
+    as_root = root or os.path.basename(argv[0] if argv else "") == "sudo"
+    has_it, barred = _has_net_raw(status, "CapEff"), _no_new_privileges(status)
+    causes = (
+        (not argv, f"run as root, or {SEE_README}"),
+        (root and has_it, f"it is root and was refused ({said}); run it by hand to see why"),
+        (as_root, "root has lost it here; containers drop it: --cap-add NET_RAW"),
+        (given and not on_file.effective, f"its own is not effective: {_setcap(program)}"),
+        (
+            given and barred,
+            "no_new_privs hides its own: HAProxy's insecure-setuid-wanted, or an ambient one",
+        ),
+        (given, f"its own is ignored: is {program} on a nosuid mount?"),
+        (
+            has_it and not _has_net_raw(status, "CapAmb"),
+            "ours is not handed on: make it ambient (setpriv --ambient-caps)",
+        ),
+        (_is_script(program), "if the nmap behind this script has it, set NMAP_PRIVILEGED=1"),
+        (barred, f"no_new_privs leaves an ambient one; {SEE_README}"),
+        (True, f"{_setcap(program)}, or run as root"),
+    )
+    return "nmap needs root or CAP_NET_RAW; " + next(cause for so, cause in causes if so)
+
+
+def why_no_exec(program: str) -> str:
+    """Return what helps where the kernel refuses to start a program, by EPERM.
+
+    It does so if the program's file asks for a capability that nobody may have here.
+    """
+    program = os.path.realpath(program)
+    barred = _on_file(program).permitted & ~_capabilities(_process_status(), "CapBnd")
+    names = [name for number, name in enumerate(_CAPABILITIES) if barred >> number & 1]
+    if not names:
+        return "check that nmap runs by hand"
+    here = " and ".join(f"CAP_{name}" for name in names)
+    containers = " ".join(f"--cap-add {name}" for name in names)
+    instead = "" if barred & _NET_RAW else f", or {_setcap(program)}"
+    return f"allow {here} here, which its file asks for (containers: {containers}){instead}"
+
+
+def _setcap(program: str) -> str:
+    return f"sudo setcap cap_net_raw+ep {program}"
+
+
+def _is_script(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
+
+
+def _has_net_raw(status: Dict[str, str], field: str) -> bool:
+    return bool(_capabilities(status, field) & _NET_RAW)
+
+
+def _capabilities(status: Dict[str, str], field: str) -> int:
+    return int(status.get(field, "0"), 16)
+
+
+def _no_new_privileges(status: Dict[str, str]) -> bool:
+    return status.get("NoNewPrivs", "0") != "0"
+
+
+def _process_status() -> Dict[str, str]:
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
+            pairs = (line.partition(":") for line in lines)
+            return {name: value.strip() for name, _, value in pairs}
+    except OSError:
+        return {}
+
+
+def _on_file(path: str) -> _OnFile:
+    try:
+        # struct vfs_cap_data: magic_etc, then permitted and inheritable of capabilities 0 to 31,
+        # and those of 32 to 63
+        raw = os.getxattr(path, "security.capability")
+        magic, low, _, high, _ = struct.unpack_from("<IIIII", raw)
+    except (OSError, struct.error):
+        return _OnFile(0, effective=False)
+    return _OnFile(high << 32 | low, effective=bool(magic & _EFFECTIVE))

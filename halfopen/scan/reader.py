@@ -1,0 +1,291 @@
+"""The only importer of python-nmap: what nmap printed to an Observation, or an error."""
+
+import re
+import sys
+import types
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from xml.etree import ElementTree as ET
+
+from halfopen.errors import CheckError, NoTimeError, RefusedError
+from halfopen.model import FLOOD, LATE, PORT_STATES, UNSTARTED, NmapRun, Observation, Outcome
+from halfopen.scan import diagnosis
+from halfopen.targets.parse import canonical_ip
+
+if "multiprocessing" in sys.modules:
+    import nmap
+else:
+    # python-nmap 0.7.1 imports multiprocessing for its asynchronous scanner alone, which we have no
+    # use for: 4 to 7% of a check's CPU time (pairs of 30 checks on Python 3.11).
+    sys.modules["multiprocessing"] = types.SimpleNamespace(Process=None)  # type: ignore[assignment]
+    import nmap
+
+    del sys.modules["multiprocessing"]
+
+# What the server itself can answer, and what that means; a connect scan says conn-refused.
+_ANSWERS = {"syn-ack": "open", "reset": "closed", "conn-refused": "closed"}
+
+_MAX_ROUND_TRIP = 3600.0  # seconds; a larger number is no round trip
+
+_OPTIONS_WITH_ADDRESS = ("-S", "-D", "-sI", "--dns-servers", "--exclude", "--proxies")
+
+
+class _Reader(nmap.PortScanner):  # type: ignore[misc]  # python-nmap has no types
+    """python-nmap's XML reader; its own __init__ looks for nmap and runs it."""
+
+    def __init__(self) -> None:  # pylint: disable=super-init-not-called
+        pass
+
+
+def library_version() -> str:
+    """Return python-nmap's version."""
+    return str(nmap.__version__)
+
+
+def read(run: NmapRun, addresses: Sequence[str], port: int) -> Dict[str, Outcome]:
+    """Return what the run says about `port` of each address; a CheckError where it says nothing."""
+    try:
+        scan = _scan(run)
+    except CheckError as error:
+        return dict.fromkeys(addresses, error)
+    outcomes: Dict[str, Outcome] = {}
+    for address in addresses:
+        try:
+            outcomes[address] = scan.observation(address, port)
+        except CheckError as error:
+            outcomes[address] = error
+    return outcomes
+
+
+class Recorded(NamedTuple):
+    """What a recorded run was asked, by its command line."""
+
+    addresses: Sequence[str]
+    port: Optional[int]
+    """The port first named in its -p, None if there is none."""
+    why_none: str
+    """What the run says of there being no address; "" if there are some."""
+
+
+def recorded(run: NmapRun) -> Recorded:
+    """Return what a recorded run was asked, from its XML; raise CheckError if that is no XML."""
+    scan = _scan(run)
+    args = scan.root.get("args", "")
+    named = re.search(r"(?:^|\s)-p\s*(?:T:)?([0-9]{1,5})(?![0-9])", args)
+    port = int(named.group(1)) if named and 1 <= int(named.group(1)) <= 65535 else None
+    words = args.split()
+    asked = [
+        address
+        for before, address in zip(words, map(canonical_ip, words[1:]))
+        if address and before not in _OPTIONS_WITH_ADDRESS
+    ]
+    for host in scan.root.findall("host"):
+        names = {n.get("name") for n in host.findall("hostnames/hostname[@type='user']")}
+        if _address(host) and names.intersection(words):
+            asked.append(_address(host))
+    unique = list(dict.fromkeys(asked))
+    return Recorded(unique, port, "" if unique else scan.why_no_host("the asked host"))
+
+
+class _Scan:
+    """One well-formed and completed scan."""
+
+    def __init__(
+        self, root: ET.Element, parsed: Dict[str, Any], stderr: str, seconds: float
+    ) -> None:
+        self.root = root
+        self.seconds = seconds or _MAX_ROUND_TRIP  # a recording has none
+        self.hosts = parsed["scan"]
+        self.stderr = stderr
+
+    def observation(self, address: str, port: int) -> Observation:
+        """Return what was seen of a port; raise CheckError if the scan says nothing certain."""
+        bare = address.split("%", 1)[0]  # nmap prints no zone
+        element = self._only_element(bare, port)
+        if element is None or _address(element) != bare:
+            raise CheckError(self.why_no_host(address))
+        if {status.get("state") for status in element.findall("status")} != {"up"}:
+            raise CheckError(self._discovery(address))
+        if element.get("timedout") == "true" or not element.findall("ports"):
+            # 7.93 says timedout; 7.70 and 7.80 leave out the ports without a word.
+            raise NoTimeError(
+                f"nmap gave up on {bare} before it had looked (--host-timeout); raise --timeout"
+            )
+        # python-nmap's key is the IPv4 address, or else whichever address came first.
+        hosts = [host for host in self.hosts.values() if bare in host["addresses"].values()]
+        seen = hosts[0].get("tcp", {}).get(port) if hosts else None
+        if seen is None:
+            raise CheckError(
+                f"nmap said nothing about TCP port {port} of {bare}; check that it is nmap"
+            )
+        state, reason = _believed(seen, port)
+        if reason == "no-response":
+            self._check_that_it_was_asked(bare, port)
+        rtt = _round_trip(element, self.seconds) if state != "filtered" else None
+        return Observation(state, reason, address, rtt)
+
+    def _only_element(self, address: str, port: int) -> Optional[ET.Element]:
+        """Return a host's element, if there is one; raise CheckError if it, or its port, is twice.
+
+        python-nmap takes the last of several hosts or ports, and the first of several states.
+        """
+        hosts = [
+            host
+            for host in self.root.findall("host")
+            if host.findall(f"address[@addr='{address}']")
+        ]
+        states = [
+            state
+            for host in hosts
+            for element in host.findall("ports/port[@protocol='tcp']")
+            if int(element.get("portid", "")) == port  # as python-nmap has read it
+            for state in element.findall("state")
+        ]
+        for what, found in ((address, hosts), (f"port {port}", states)):
+            if len(found) > 1:
+                raise CheckError(f"nmap reported {what} more than once; run it again")
+        return hosts[0] if hosts else None
+
+    def _check_that_it_was_asked(self, address: str, port: int) -> None:
+        """Raise CheckError if nmap could not send its SYN: it says so on stderr, and goes on."""
+        # No route to host: the kernel had no answer to ARP, which is the target's silence.
+        causes = [c for c in _not_sent(self.stderr, address, port) if c != "No route to host"]
+        if causes:
+            raise RefusedError(
+                f"this machine refused to send to {address} ({causes[0]}); look at its own "
+                "firewall (nft list ruleset)"
+            )
+
+    def why_no_host(self, address: str) -> str:
+        """Return why the scan says nothing about an address."""
+        skipped = {target.get("specification") for target in self.root.findall("target")}
+        if address in skipped and ":" in address and "-6" not in self.root.get("args", "").split():
+            return f"nmap skipped {address}: an IPv6 address needs -6"
+        if address in skipped:
+            return f"no route to {address}; see ip route get {address}"
+        totals = self.root.find("runstats/hosts")
+        if totals is not None and totals.get("down", "0") != "0" and not self.hosts:
+            return self._discovery(address)
+        if self.hosts:
+            return (
+                f"nmap said nothing about {address}, but about another host; check that it is nmap"
+            )
+        said = self.stderr.partition("\n")[0][:200]
+        return f"nmap scanned no host; {said}" if said else "nmap scanned no host"
+
+    @staticmethod
+    def _discovery(address: str) -> str:
+        return (
+            f"nmap's host discovery had no answer from {address}, so the port was never asked; "
+            "scan with -Pn"
+        )
+
+
+def _not_sent(stderr: str, address: str, port: int) -> List[str]:
+    """Return why nmap could not send to a port, by the messages that may be about it.
+
+    Two lines a packet: "sendto in FUNCTION: sendto(..., ADDRESS, 16) => CAUSE" and "Offending
+    packet: TCP ...". Every packet to the address counts, except where nmap names another port.
+    After the tenth nmap omits them, whichever host it was about.
+    """
+    about_it, all_causes = [], []
+    lines = stderr.split("\n")
+    for line, following in zip(lines, [*lines[1:], ""]):
+        if line.startswith("sendto "):
+            call, _, cause = line.rpartition(" => ")
+            all_causes.append(cause)
+            if f", {address}, " in call and not _names_another_port(following, address, port):
+                about_it.append(cause)
+    omitted = any(line.startswith("Omitting future") for line in lines)
+    return about_it + all_causes if omitted else about_it
+
+
+def _names_another_port(line: str, address: str, port: int) -> bool:
+    """Return whether a packet to the address was for another port. 7.991 has IPv6 in brackets."""
+    to = line.partition(" > ")[2]
+    for host in (f"{address}:", f"[{address}]:"):
+        if line.startswith("Offending packet: TCP ") and to.startswith(host):
+            number = to[len(host) :].partition(" ")[0]
+            return number.isdigit() and number != str(port)
+    return False
+
+
+def _believed(seen: Dict[str, str], port: int) -> Tuple[str, str]:
+    """Return state and reason as nmap has them, if a SYN scan can really have found them."""
+    state, reason = seen["state"], seen["reason"]
+    if state not in PORT_STATES:
+        raise CheckError(f"nmap called port {port} {state!r}, not open, closed or filtered")
+    if not re.match(r"[a-z0-9-]+\Z", reason or ""):
+        raise CheckError(f"nmap does not say why port {port} is {state}; use 7.70 or later")
+    if state != _ANSWERS.get(reason, "filtered"):
+        raise CheckError(
+            f"nmap called port {port} {state} for {reason!r}; only a SYN/ACK means open, and only "
+            "a RST closed"
+        )
+    return state, reason
+
+
+def _scan(run: NmapRun) -> _Scan:
+    """Return the completed scan of a run; raise CheckError if it is anything less."""
+    if run.cut == LATE:
+        raise NoTimeError("nmap did not end within --timeout, and was killed; raise --timeout")
+    if run.cut == UNSTARTED:
+        raise NoTimeError("no time left to ask; raise --timeout, or give fewer targets")
+    if run.cut == FLOOD:
+        raise CheckError("nmap printed without end, and was killed; check that it is nmap")
+    root = _parsed(run.stdout)
+    if root is not None and run.exit_code == 0:
+        _check_that_it_is_nmaps(root)
+    ends = [] if root is None else root.findall("runstats/finished")
+    failed = run.exit_code != 0 or {end.get("exit") for end in ends} != {"success"}
+    if failed or root is None or root.find("runstats/hosts") is None:
+        raise diagnosis.failure(run, "\n".join(end.get("errormsg", "") for end in ends))
+    try:
+        parsed = _Reader().analyse_nmap_xml_scan(run.stdout.decode("utf-8"))
+    except Exception as error:  # whatever python-nmap meets in odd XML: it checks nothing
+        raise CheckError(
+            f"cannot make sense of nmap's XML ({type(error).__name__}); run nmap by hand to see it"
+        ) from error
+    return _Scan(root, parsed, run.stderr.decode("utf-8", "replace").strip(), run.seconds)
+
+
+def _parsed(xml: bytes) -> Optional[ET.Element]:
+    # nmap declares nothing but this. Declarations of others can eat memory, name files, and put
+    # attributes where there are none.
+    if re.search(rb"<!(?!--|DOCTYPE nmaprun>)", xml):
+        return None
+    try:
+        return ET.fromstring(xml.decode("utf-8"))  # noqa: S314  no entities: see above
+    except (ET.ParseError, ValueError):  # ValueError: not UTF-8, or an encoding unknown
+        return None
+
+
+def _check_that_it_is_nmaps(root: ET.Element) -> None:
+    """Raise CheckError for the report of another scanner: masscan's has nmap's elements."""
+    scanner = root.get("scanner", "nmap") if root.tag == "nmaprun" else root.tag
+    if scanner != "nmap":
+        raise CheckError(
+            f"the XML is complete, but not nmap's ({scanner[:40]}); give what nmap -oX prints"
+        )
+
+
+def _address(host: ET.Element) -> str:
+    addresses = [
+        address.get("addr", "")
+        for address in host.findall("address")
+        if address.get("addrtype") in ("ipv4", "ipv6")
+    ]
+    return addresses[0] if len(addresses) == 1 else ""
+
+
+def _round_trip(host: ET.Element, longest: float) -> Optional[float]:
+    """Return <times srtt> (microseconds), which python-nmap drops, in seconds.
+
+    None for none (-1), for the negative ones of nmap before 7.80 with late delivery, and for one
+    longer than the run: the clock was set meanwhile, and nmap goes by that.
+    """
+    times = host.find("times")
+    try:
+        seconds = float(times.get("srtt", "")) / 1e6 if times is not None else 0.0
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < longest else None

@@ -1,0 +1,201 @@
+"""Record nmap's answers again, and show where they differ from the recorded ones.
+
+    record_fixtures.py            into a temporary folder, to look at
+    record_fixtures.py --write    in place of fixtures/recorded/nmap-VERSION
+
+The cases (command line, user, truth) are those recorded for the same version, or for the newest
+version at hand. Exit code: 0 no difference that matters, 1 some, 2 nothing could be recorded.
+Versions, times, dates and MAC addresses don't matter. HALFOPEN_NMAP names an nmap other than the
+installed one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lab import NMAP, TOOL_PATH, Lab, why_no_lab
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDED = ROOT / "fixtures" / "recorded"
+HOSTS = """\
+127.0.0.1 localhost
+192.0.2.25 openldap.example.test
+192.0.2.25 dual.example.test
+192.0.2.77 dual.example.test
+"""
+AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+ON_THE_TARGET = {"loopback-open"}
+DROPPED_BY_OUR_FIREWALL = (25, 81)
+WITH_OUR_FIREWALL = re.compile("refused-by-own-firewall$")
+# Each command line says "nmap", as if it were installed.
+ENVIRONMENT = dict(os.environ, PATH=os.pathsep.join([os.path.dirname(NMAP), TOOL_PATH]))
+# The longest case, nobody at the address, takes nmap about 3 s.
+CASE_TIMEOUT = 30
+
+# What differs from run to run and says nothing about nmap's answer.
+NOISE = (
+    (r"Nmap \S+ scan initiated .*? as:", "Nmap VERSION scan initiated DATE as:"),
+    (r' version="[^"]*"', ' version="VERSION"'),
+    (r"<\?xml-stylesheet .*?\?>", "<?xml-stylesheet?>"),
+    (r' (start|starttime|endtime|time|elapsed|srtt|rttvar|to)="[-\d.]+"', r' \1="NUMBER"'),
+    (r' (startstr|timestr)="[^"]*"', r' \1="DATE"'),
+    (r"Nmap done at [^;]*;", "Nmap done at DATE;"),
+    (r"scanned in [\d.]+ seconds", "scanned in NUMBER seconds"),
+    (r'addr="(?:[0-9A-F]{2}:){5}[0-9A-F]{2}"', 'addr="MAC"'),
+    (r":\d+ > ", ":PORT > "),
+    (r"\b(ttl|id|seq)=\d+", r"\1=NUMBER"),
+)
+
+
+class Recording(NamedTuple):
+    """One run of nmap: what `-oX -` printed, and how it was run."""
+
+    xml: str
+    run: dict[str, Any]
+
+    def comparable(self) -> list[str]:
+        """Return the lines of it that matter."""
+        keys = ("argv", "user", "returncode", "stderr", "truth")
+        lines = [f"{key}: {self.run[key]!r}" for key in keys] + self.xml.splitlines()
+        for pattern, replacement in NOISE:
+            lines = [re.sub(pattern, replacement, line) for line in lines]
+        return lines
+
+
+def main() -> int:
+    """Do what the words say."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
+    parser.add_argument("--write", action="store_true", help="replace the recorded set")
+    parser.add_argument("case", nargs="*", help="only these cases (not with --write)")
+    options = parser.parse_args()
+    if options.write and options.case:
+        parser.error("--write replaces the whole set: name no case")
+    missing = why_no_lab()
+    if missing:
+        print(f"can't record: {missing}", file=sys.stderr)
+        return 2
+    version = nmap_version()
+    reference = reference_folder(version)
+    before = read_set(reference, options.case)
+    if not before:
+        print(f"no such case in {reference}", file=sys.stderr)
+        return 2
+    print(f"recording {len(before)} cases with {version}; cases from {reference.name}")
+    after = record_set(before, version)
+    differing = show_differences(before, after)
+    print(f"{differing} of {len(before)} cases differ in what matters")
+    if options.write:
+        folder = RECORDED / version
+        shutil.rmtree(str(folder), ignore_errors=True)
+    else:
+        folder = Path(tempfile.mkdtemp(prefix="halfopen-fixtures-")) / version
+    write_set(folder, after)
+    print(f"written to {folder}")
+    return 1 if differing else 0
+
+
+def nmap_version() -> str:
+    """Return the nmap's name for a folder, like nmap-7.93."""
+    command = [NMAP, "--version"]
+    printed = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, timeout=CASE_TIMEOUT, check=True
+    )
+    found = re.search(r"Nmap version (\S+)", printed.stdout)
+    if not found:
+        raise SystemExit(f"no version in: {printed.stdout}")
+    return f"nmap-{found.group(1)}"
+
+
+def reference_folder(version: str) -> Path:
+    """Return the recorded set of this version, or of the newest."""
+    same = RECORDED / version
+    if same.is_dir():
+        return same
+    numbered = {}
+    for folder in RECORDED.iterdir():
+        found = re.match(r"nmap-(\d+)\.(\d+)$", folder.name)
+        if found:
+            numbered[tuple(map(int, found.groups()))] = folder
+    if not numbered:
+        raise SystemExit(f"no recorded set in {RECORDED}")
+    return numbered[max(numbered)]
+
+
+def read_set(folder: Path, wanted: list[str]) -> dict[str, Recording]:
+    """Return the recordings in a folder; only the wanted ones, if any is named."""
+    return {
+        path.parent.name: Recording(
+            path.with_name("nmap.xml").read_text(), json.loads(path.read_text())
+        )
+        for path in sorted(folder.glob("*/run.json"))
+        if not wanted or path.parent.name in wanted
+    }
+
+
+def record_set(cases: dict[str, Recording], version: str) -> dict[str, Recording]:
+    """Run each case's command again, in a network as it was when the case was first recorded."""
+    with Lab() as lab:
+        for ns in ("scanner", "target"):
+            lab.set_hosts(HOSTS, ns)
+        return {case: record(lab, case, old.run, version) for case, old in cases.items()}
+
+
+def record(lab: Lab, case: str, old: dict[str, Any], version: str) -> Recording:
+    """Run one case's command again."""
+    argv = old["argv"]
+    words = [*AS_NOBODY, *argv] if old["user"] == "nobody" else argv
+    ports = DROPPED_BY_OUR_FIREWALL if WITH_OUR_FIREWALL.search(case) else ()
+    recorded = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    start = time.monotonic()
+    ns = "target" if case in ON_THE_TARGET else "scanner"
+    with lab.own_firewall(*ports) if ports else contextlib.nullcontext():
+        done = lab.run(words, ns, timeout=CASE_TIMEOUT, env=ENVIRONMENT)
+    run = {
+        "argv": argv,
+        "returncode": done.returncode,
+        "seconds": round(time.monotonic() - start, 3),
+        "stderr": done.stderr,
+        "truth": old["truth"],
+        "nmap": version,
+        "recorded": recorded,
+        "kernel": platform.release().split("-", maxsplit=1)[0],
+        "user": old["user"],
+    }
+    return Recording(done.stdout, run)
+
+
+def show_differences(before: dict[str, Recording], after: dict[str, Recording]) -> int:
+    """Print what matters and has changed; return the number of such cases."""
+    differing = 0
+    for case, recording in before.items():
+        old, new = recording.comparable(), after[case].comparable()
+        lines = list(difflib.unified_diff(old, new, f"{case} before", f"{case} now", "", "", 0, ""))
+        if lines:
+            differing += 1
+            print("\n".join(lines), end="\n\n")
+    return differing
+
+
+def write_set(folder: Path, recordings: dict[str, Recording]) -> None:
+    """Write each recording into a folder of its own."""
+    for case, recording in recordings.items():
+        (folder / case).mkdir(parents=True)
+        (folder / case / "nmap.xml").write_text(recording.xml)
+        (folder / case / "run.json").write_text(json.dumps(recording.run, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Stands in for runner.run_all: nmap's XML as a test wants it, without a process."""
+
+import re
+import time
+from collections import Counter
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from halfopen.model import NmapRun
+
+NAMES = {
+    "mail.example": ["192.0.2.25", "2001:db8::25"],
+    "alias.example": ["192.0.2.25"],
+    "local.example": ["fe80::25"],
+}
+
+PORT = """<port protocol="tcp" portid="{port}"><state state="{state}" reason="{reason}" \
+reason_ttl="64"/><service name="x" method="table" conf="3"/></port>"""
+HOST = """<host starttime="1" endtime="1"><status state="up" reason="user-set" reason_ttl="0"/>
+<address addr="{address}" addrtype="{kind}"/>
+<hostnames>
+</hostnames>
+<ports>{ports}
+</ports>
+<times srtt="{srtt}" rttvar="5000" to="100000"/>
+</host>"""
+RUN = """<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE nmaprun>
+<nmaprun scanner="nmap" args="nmap" start="1" version="7.93" xmloutputversion="1.05">
+{hosts}
+<runstats><finished time="1" elapsed="0.12" exit="success"/>\
+<hosts up="{up}" down="0" total="{up}"/>
+</runstats>
+</nmaprun>
+"""
+
+# What a test says of a port, as nmap says it.
+SAYS = {
+    "open": ("open", "syn-ack"),
+    "closed": ("closed", "reset"),
+    "rejected": ("filtered", "admin-prohibited"),
+    "silent": ("filtered", "no-response"),
+}
+CRASH, UNHEARD = "crash", "unheard"
+
+
+def hang(*_: object) -> str:
+    """Answer after longer than anybody waits."""
+    time.sleep(30)
+    return "never"
+
+
+class FakeNmap:
+    """Stands in for running nmap: answers as told, and remembers what it was asked.
+
+    `answers`: for an address what each run that asks about it hears of the asked port; the last
+    one for all further runs too. An address that is not there is open.
+    """
+
+    def __init__(
+        self, answers: Optional[Mapping[str, Sequence[str]]] = None, srtt: int = 65
+    ) -> None:
+        self.answers = answers or {}
+        self.srtt = srtt
+        self.looks: List[List[Sequence[str]]] = []
+        self.deadlines: List[float] = []
+        self._runs: Dict[Tuple[str, int], int] = Counter()
+
+    def __call__(
+        self,
+        commands: Sequence[Sequence[str]],
+        deadline: float,
+        meanwhile: Optional[Callable[[], None]] = None,
+    ) -> List[NmapRun]:
+        self.looks.append(list(commands))
+        self.deadlines.append(deadline)
+        if meanwhile is not None:
+            meanwhile()
+        return [self._run(command) for command in commands]
+
+    @property
+    def commands(self) -> List[Sequence[str]]:
+        """All commands of all attempts."""
+        return [command for attempt in self.looks for command in attempt]
+
+    def _run(self, command: Sequence[str]) -> NmapRun:
+        port = port_of(command)
+        heard = {address: self._answer(address, port) for address in addresses_of(command)}
+        if CRASH in heard.values():
+            return NmapRun(command, 1, b"", b"QUITTING!\n", 0.1)
+        hosts = [self._host(a, port, says) for a, says in heard.items() if says != UNHEARD]
+        xml = RUN.format(hosts="\n".join(hosts), up=len(hosts))
+        return NmapRun(command, 0, xml.encode(), b"", 0.12)
+
+    def _answer(self, address: str, port: int) -> str:
+        answers = self.answers.get(address.partition("%")[0], ["open"])
+        self._runs[address, port] += 1
+        return answers[min(self._runs[address, port], len(answers)) - 1]
+
+    def _host(self, address: str, port: int, says: str) -> str:
+        state, reason = SAYS[says]
+        neighbour = port + 1 if port < 65535 else 65534
+        return HOST.format(
+            address=address.partition("%")[0],  # nmap prints no zone
+            kind="ipv6" if ":" in address else "ipv4",
+            ports=PORT.format(port=port, state=state, reason=reason)
+            + PORT.format(port=neighbour, state="closed", reason="reset"),
+            srtt=self.srtt,
+        )
+
+
+def port_of(command: Sequence[str]) -> int:
+    """Return the port that a command asks about."""
+    asked = re.match("[0-9]+", command[command.index("-p") + 1])
+    assert asked
+    return int(asked.group())
+
+
+def addresses_of(command: Sequence[str]) -> List[str]:
+    """Return the addresses that a command asks about."""
+    return list(command[command.index("-oX") + 2 :])
+
+
+def value_of(command: Sequence[str], option: str) -> str:
+    """Return the word after an option."""
+    return command[command.index(option) + 1]

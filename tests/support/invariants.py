@@ -1,0 +1,417 @@
+"""What must hold for any words and any XML, and how to make odd ones of real ones.
+
+Shared by the properties (test_properties.py, hypothesis) and the fuzz target (tests/fuzz, atheris).
+A check raises AssertionError, and lets through every exception that is not documented.
+"""
+
+import ipaddress
+import os
+import re
+import socket
+import time
+from pathlib import Path
+from random import Random
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
+from unittest import mock
+from xml.etree import ElementTree as ET
+from xml.parsers import expat
+
+import halfopen
+from halfopen.check import check
+from halfopen.cli import commands
+from halfopen.errors import CheckError, HalfopenError, UsageError
+from halfopen.formats.registry import output
+from halfopen.model import LATE, NmapRun, Outcome, ScanOptions, Target
+from halfopen.replay import replay
+from halfopen.scan.reader import read
+from halfopen.targets.parse import (
+    parse_balancer_words,
+    parse_lines,
+    parse_plugin_words,
+    parse_targets,
+)
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+XML_FILES = sorted(FIXTURES.glob("recorded/*/*/nmap.xml")) + sorted(
+    FIXTURES.glob("synthetic/*/nmap.xml")
+)
+
+# -- words --------------------------------------------------------------------------------------
+
+NMAP = "/no/nmap"
+
+Form = Callable[[Sequence[str], Optional[int]], List[Target]]
+
+
+def _options(words: Sequence[str], family: Optional[int]) -> List[Target]:
+    host, port = [*words, None, None][:2]
+    return commands.read_targets(parse_targets, words[2:], host, port, None, family)
+
+
+FORMS: Dict[str, Form] = {
+    "HOST PORT": parse_plugin_words,
+    "VIP VPORT RIP RPORT": parse_balancer_words,
+    "-H HOST -p PORT": _options,
+    "HOST:PORT...": parse_targets,
+}
+"""The ways to name targets in words."""
+
+
+def check_words(
+    form: str, words: Sequence[str], family: Optional[int], answer: str
+) -> List[Target]:
+    """Check what becomes of words; return the targets, none for a UsageError.
+
+    `answer` is the address that the resolver gives for every name.
+    """
+    return _check_targets(lambda: FORMS[form](words, family), family, answer)
+
+
+def check_file(data: bytes, path: str, family: Optional[int], answer: str) -> List[Target]:
+    """Check what becomes of a targets file, as check_words does; `path` is where to put it."""
+    Path(path).write_bytes(data)
+    return _check_targets(
+        lambda: commands.read_targets(parse_targets, [], None, None, path, family), family, answer
+    )
+
+
+def _check_targets(
+    parse: Callable[[], List[Target]], family: Optional[int], answer: str
+) -> List[Target]:
+    try:
+        targets = parse()
+    except UsageError as error:
+        check_message(error)
+        return []
+    assert targets
+    for target in targets:
+        _check_target(target, family)
+    unlabelled = [target._replace(label="") for target in targets]
+    assert parse_targets([str(target) for target in targets], family) == unlabelled
+    lines = [f"{target.label} = {target}" if target.label else str(target) for target in targets]
+    assert parse_lines(lines, "", family) == targets
+    for command in _commands(targets, answer):
+        _check_argv(command, {target.port for target in targets})
+    return targets
+
+
+def check_message(error: HalfopenError) -> None:
+    """Check that it says something, in one line."""
+    assert str(error)
+    assert "\n" not in str(error)
+
+
+def _check_target(target: Target, family: Optional[int]) -> None:
+    assert type(target.port) is int
+    assert 1 <= target.port <= 65535
+    assert target.family == family
+    assert re.match(r"([A-Za-z0-9][A-Za-z0-9 ._-]{0,39})?\Z", target.label), target
+    if re.match(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z", target.host) and re.search(
+        "[A-Za-z]", target.host
+    ):
+        assert len(target.host) <= 254
+    else:
+        _check_address(target.host, family)
+
+
+def _check_address(word: str, version: Optional[int]) -> None:
+    """Check that it is one host's address as the C library writes it, with a zone if it needs one.
+
+    ipaddress reads it; only the C library writes an IPv4-compatible one as nmap does.
+    """
+    bare, percent, zone = word.partition("%")
+    address = ipaddress.ip_address(bare)
+    packed = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    assert version in (None, address.version), word
+    assert bare == socket.inet_ntop(packed, address.packed), word
+    assert not address.is_multicast, word
+    assert not address.is_unspecified, word
+    if isinstance(address, ipaddress.IPv6Address):
+        assert address.ipv4_mapped is None, word
+        assert bool(percent) == address.is_link_local, word
+    if percent:
+        assert re.match(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}\Z", zone), word
+
+
+def _commands(targets: Sequence[Target], answer: str) -> List[Sequence[str]]:
+    """Return the command lines that a check of the targets would run."""
+    commands: List[Sequence[str]] = []
+
+    def run(
+        given: Sequence[Sequence[str]],
+        _deadline: float,
+        _meanwhile: Optional[Callable[[], None]] = None,
+    ) -> List[NmapRun]:
+        commands.extend(given)
+        return [NmapRun(argv, 0, b"", b"", 0.0, LATE) for argv in given]
+
+    def resolver(_host: str, _port: None, family: int, *_: int) -> List[Tuple[object, ...]]:
+        """Stand in for the system's resolver, which can't be made to give odd addresses."""
+        kind = socket.AF_INET6 if ":" in answer else socket.AF_INET
+        if family not in (socket.AF_UNSPEC, kind):
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(kind, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (answer, 0))]
+
+    with mock.patch.object(socket, "getaddrinfo", resolver), mock.patch.object(
+        socket, "if_nametoindex", return_value=1
+    ):
+        report = check(targets, time.monotonic() + 600, ScanOptions(NMAP), run=run)
+    assert [verdict.target for verdict in report.verdicts] == list(targets)
+    assert all(verdict.error is not None for verdict in report.verdicts)
+    return commands
+
+
+def is_address(word: str) -> bool:
+    """Return whether a resolver could give this: an IP address, with any zone."""
+    try:
+        version = ipaddress.ip_address(word.partition("%")[0]).version
+    except ValueError:
+        return False
+    return version == 6 or "%" not in word
+
+
+_DATA_FOLDER = os.path.join(os.path.dirname(os.path.abspath(halfopen.__file__)), "nmap_data")
+_FLAGS = {"-n", "-sS", "-6", "-Pn", "--disable-arp-ping", "--send-ip"}
+_MILLISECONDS = "[0-9]+ms"
+_VALUES = {
+    "--datadir": re.escape(_DATA_FOLDER),
+    "--min-rate": "[0-9]+",
+    "--initial-rtt-timeout": _MILLISECONDS,
+    "--min-rtt-timeout": _MILLISECONDS,
+    "--max-rtt-timeout": _MILLISECONDS,
+    "--host-timeout": _MILLISECONDS,
+    "-p": "[1-9][0-9]*[-,][1-9][0-9]*",
+}
+
+
+def _check_argv(argv: Sequence[str], ports: Set[int]) -> None:
+    """Check that it holds our own options, digits and addresses, and no word of another shape."""
+    program, *words = argv
+    assert program == NMAP
+    if words[0] == "--privileged":
+        words.pop(0)
+    options, form, stdout, addresses = _split_at(words, "-oX")
+    assert (form, stdout) == ("-oX", "-"), argv
+    version = 4
+    while options:
+        word = options.pop(0)
+        if word in _FLAGS:
+            version = 6 if word == "-6" else version
+            continue
+        value = options.pop(0)
+        assert re.match(_VALUES[word] + r"\Z", value), argv
+        if word == "-p":
+            asked, second = map(int, re.split("[-,]", value))
+            assert asked in ports, argv
+            assert 1 <= second <= 65535, argv
+    assert addresses
+    for address in addresses:
+        _check_address(address, version)
+
+
+def _split_at(words: Sequence[str], word: str) -> Tuple[List[str], str, str, List[str]]:
+    place = list(words).index(word)
+    return list(words[:place]), words[place], words[place + 1], list(words[place + 2 :])
+
+
+# -- XML ----------------------------------------------------------------------------------------
+
+ASKED = ("192.0.2.25", "2001:db8::25", "192.0.2.77", "fe80::25%eth0")
+"""Addresses that each XML is asked about: those of the recordings, and two that few have."""
+
+_IP = ("ipv4", "ipv6")
+_MEANS = {"syn-ack": "open", "reset": "closed", "conn-refused": "closed"}
+"""What the server's own answers mean; all else is silence or another's answer: filtered."""
+
+
+def claims(xml: bytes, address: str, port: int) -> Optional[Set[Tuple[str, str]]]:
+    """Return each state and reason that a completed scan's XML has for a port.
+
+    The oracle: an independent judgement, and a strict one. None where nothing is certain: the XML
+    is not whole, not nmap's, or not of a scan that succeeded; the host is not in it once, up,
+    looked at, and without another address.
+    """
+    root = _whole(xml)
+    if root is None or root.tag != "nmaprun":
+        return None
+    ends = {finished.get("exit") for finished in root.findall("runstats/finished")}
+    bare = address.partition("%")[0]
+    hosts = [
+        host
+        for host in root.findall("host")
+        if bare in [element.get("addr") for element in host.findall("address")]
+    ]
+    if ends != {"success"} or len(hosts) != 1:
+        return None
+    its = [a.get("addr") for a in hosts[0].findall("address") if a.get("addrtype") in _IP]
+    up = {status.get("state") for status in hosts[0].findall("status")} == {"up"}
+    if its != [bare] or not up or hosts[0].get("timedout") == "true":
+        return None
+    found = set()
+    for element in hosts[0].findall("ports/port"):
+        if (element.get("protocol"), element.get("portid")) == ("tcp", str(port)):
+            found |= {(s.get("state", ""), s.get("reason", "")) for s in element.findall("state")}
+    return found
+
+
+def _whole(xml: bytes) -> Optional[ET.Element]:
+    """Return the root, None if it is not well-formed or declares anything of its own."""
+    declared: List[object] = []
+    parser = expat.ParserCreate()
+    for declaration in ("EntityDecl", "AttlistDecl", "ElementDecl", "NotationDecl"):
+        setattr(parser, declaration + "Handler", lambda *what: declared.append(what))
+    try:
+        text = xml.decode("utf-8")
+        parser.Parse(text, True)
+        return None if declared else ET.fromstring(text)  # noqa: S314
+    except (expat.ExpatError, ET.ParseError, ValueError):
+        return None
+
+
+def check_xml(xml: bytes, path: str) -> List[str]:
+    """Check what a replay and the reader make of XML; return the states that the replay saw.
+
+    `path` is where to put the recording.
+    """
+    Path(path).write_bytes(xml)
+    report = replay([path], time.monotonic() + 600)
+    assert report.verdicts
+    for verdict in report.verdicts:
+        if verdict.target is None:
+            assert isinstance(verdict.error, CheckError)
+        elif verdict.observation is not None:
+            target = verdict.target
+            _check_outcome(xml, target.host, target.port, verdict.observation)
+    states = [verdict.state for verdict in report.verdicts]
+    _check_printed(states, path)
+    run = NmapRun(("nmap",), 0, xml, b"", 0.0)
+    for port in (25, 80):
+        outcomes = read(run, ASKED, port)
+        assert list(outcomes) == list(ASKED)
+        for address, outcome in outcomes.items():
+            _check_outcome(xml, address, port, outcome)
+    return states
+
+
+def _check_outcome(xml: bytes, address: str, port: int, outcome: Outcome) -> None:
+    if isinstance(outcome, CheckError):
+        check_message(outcome)
+        return
+    found = claims(xml, address, port)
+    assert found == {(outcome.state, outcome.reason)}, (address, port, outcome, found)
+    assert outcome.state == _MEANS.get(outcome.reason, "filtered"), outcome
+    assert outcome.reason
+    assert outcome.address == address
+    assert outcome.rtt is None or 0 < outcome.rtt < 3600
+
+
+def _check_printed(states: Sequence[str], path: str) -> None:
+    printed = output("nagios", replay([path], time.monotonic() + 600), {}, verbose=False)
+    seen = set(states)
+    if seen & {"closed", "filtered"}:
+        assert printed.code == 2
+    else:
+        assert printed.code == (3 if "error" in seen else 0)
+    assert all(line.isprintable() for line in printed.text.split("\n"))
+
+
+_TAG = re.compile(r"<(/?)([A-Za-z]+)[^<>]*?(/?)>")
+_ATTRIBUTE = re.compile(r'([a-z]+)="([^"]*)"')
+_WORDS = {
+    "state": ["open", "closed", "filtered", "open|filtered", "unfiltered", "up", "down", "Open"],
+    "reason": ["syn-ack", "reset", "no-response", "conn-refused", "admin-prohibited", ""],
+    "portid": ["25", "26", "025", "80", "65535", "x", "9" * 5000],
+    "protocol": ["tcp", "udp", "status", "addresses"],
+    "addr": [*ASKED[:3], "2001:DB8::25", "fe80::25", ""],
+    "addrtype": ["ipv4", "ipv6", "mac"],
+    "exit": ["success", "error", ""],
+    "srtt": ["-1", "nan", "1e999", "65", ""],
+    "timedout": ["true", "false"],
+    "args": ["nmap -p 25-26 192.0.2.25", "nmap -6 -p 25 2001:db8::25 192.0.2.25", "nmap -p 025"],
+}
+
+
+def mutated(xml: bytes, other: bytes, random: Random) -> bytes:
+    """Return XML with one to four changes: bytes, elements, attributes, parts of another."""
+    for _ in range(random.randint(1, 4)):
+        xml = random.choice(_MUTATIONS)(xml, other, random)
+    return xml
+
+
+def _bytes_changed(xml: bytes, _other: bytes, random: Random) -> bytes:
+    begin = random.randrange(len(xml) + 1)
+    end = min(len(xml), begin + random.choice([0, 1, 1, 2, 40]))
+    new = random.choice([b"", xml[begin:end] * 2, bytes([random.randrange(256)]), b"\0", b"<"])
+    return xml[:begin] + new + xml[end:]
+
+
+def _spliced(xml: bytes, other: bytes, random: Random) -> bytes:
+    return xml[: random.randrange(len(xml) + 1)] + other[random.randrange(len(other) + 1) :]
+
+
+def _element_changed(xml: bytes, other: bytes, random: Random) -> bytes:
+    """Delete, double, or move an element, or put another's in its place or beside it."""
+    mine, others = _elements(xml), _elements(other)
+    if not mine:
+        return xml
+    begin, end, name = random.choice(mine)
+    same = [span for span in others if span[2] == name] or [(0, 0, "")]
+    foreign = random.choice(same)
+    element, its = xml[begin:end], other[foreign[0] : foreign[1]]
+    new = random.choice([b"", element + element, its, its + element, element + its])
+    changed = xml[:begin] + new + xml[end:]
+    if not new and random.randrange(2):
+        place = random.choice(random.choice(_elements(changed) or [(0, 0, "")])[:2])
+        return changed[:place] + element + changed[place:]
+    return changed
+
+
+def _attribute_changed(xml: bytes, _other: bytes, random: Random) -> bytes:
+    """Swap the values of two attributes, or give one another value."""
+    text = xml.decode("latin-1")
+    found = [match for match in _ATTRIBUTE.finditer(text) if match.group(1) in _WORDS]
+    if not found:
+        return xml
+    first = random.choice(found)
+    if random.randrange(2):
+        value = random.choice(_WORDS[first.group(1)])
+        text = text[: first.start(2)] + value + text[first.end(2) :]
+    else:
+        alike = [match for match in found if match.group(1) == first.group(1)]
+        first, second = sorted([first, random.choice(alike)], key=lambda match: match.start())
+        if first is not second:
+            text = "".join(
+                [
+                    text[: first.start(2)],
+                    second.group(2),
+                    text[first.end(2) : second.start(2)],
+                    first.group(2),
+                    text[second.end(2) :],
+                ]
+            )
+    return text.encode("latin-1")
+
+
+_MUTATIONS = [
+    _bytes_changed,
+    _spliced,
+    _element_changed,
+    _element_changed,
+    _attribute_changed,
+    _attribute_changed,
+]
+
+
+def _elements(xml: bytes) -> List[Tuple[int, int, str]]:
+    """Return begin, end and name of each element of XML that may be broken."""
+    spans = []
+    begun: List[Tuple[str, int]] = []
+    for tag in _TAG.finditer(xml.decode("latin-1")):
+        closing, name, empty = tag.groups()
+        if empty:
+            spans.append((tag.start(), tag.end(), name))
+        elif not closing:
+            begun.append((name, tag.start()))
+        elif begun and begun[-1][0] == name:
+            spans.append((begun.pop()[1], tag.end(), name))
+    return spans

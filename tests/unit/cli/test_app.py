@@ -1,0 +1,647 @@
+"""The commands, from the command line's words to what is printed and the exit code."""
+
+import errno
+import functools
+import gc
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple
+
+import jsonschema
+import pytest
+from support.fake_run import FakeNmap, addresses_of, port_of, value_of
+from test_formats import SCHEMA
+from test_parse import service_port
+
+from halfopen import __version__, main
+from halfopen.check import check
+from halfopen.cli import commands, fast_path, options
+
+PLUGIN, HALFOPEN = main.check_tcp_half_open, main.halfopen
+BOTH = pytest.mark.parametrize("console", [PLUGIN, HALFOPEN], ids=["plugin", "halfopen"])
+RECORDED = Path(__file__).resolve().parents[3] / "fixtures" / "recorded" / "nmap-7.93"
+
+
+class Left(BaseException):
+    """Raised where the process would end."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+
+class Ended(NamedTuple):
+    """What a command gave."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def said(self) -> str:
+        """All that was printed."""
+        return self.stdout + self.stderr
+
+
+class Commands:
+    """Runs our commands in this process, with a fake nmap."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capfd = capfd
+        self.nmap = FakeNmap()
+
+    def __call__(self, console: Callable[[], object], *words: str) -> Ended:
+        self._monkeypatch.setattr(sys, "argv", ["command", *words])
+        self._monkeypatch.setattr(commands, "check", functools.partial(check, run=self.nmap))
+        with pytest.raises(Left) as left:
+            console()
+        return Ended(left.value.code, *self._capfd.readouterr())
+
+    def check(self, *words: str) -> Ended:
+        """Run `halfopen check`."""
+        return self(HALFOPEN, "check", *words)
+
+    def plugin(self, *words: str) -> Ended:
+        """Run `check_tcp_half_open`."""
+        return self(PLUGIN, *words)
+
+    def full(self, console: Callable[[], object], *words: str) -> Ended:
+        """Run the check with options, by either command."""
+        return self(console, *(["check"] if console is HALFOPEN else []), *words)
+
+    @property
+    def asked(self) -> List[str]:
+        """All HOST:PORT that nmap was asked for."""
+        return [f"{a}:{port_of(c)}" for c in self.nmap.commands for a in addresses_of(c)]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Commands:
+    """Run commands, on a system that knows smtp."""
+
+    def leave(code: int) -> None:
+        raise Left(code)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr("halfopen.scan.process.start_early", lambda *_: None)  # no other process
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(gc, "disable", lambda: None)
+    monkeypatch.setattr(socket, "getservbyname", service_port)
+    monkeypatch.setattr(socket, "getservbyport", lambda *_: "smtp")
+    monkeypatch.setattr("halfopen.check.nmap_needs_telling", lambda _: False)
+    monkeypatch.setenv("HALFOPEN_NMAP", "/opt/nmap")
+    return Commands(monkeypatch, capfd)
+
+
+def refused(run: Commands, ended: Ended) -> None:
+    """See that a mistake was told in one line, with exit code 3, and that nmap never started."""
+    assert ended.code == 3
+    assert ended.said.count("\n") == 1
+    assert ended.said.isascii()
+    assert run.nmap.looks == []
+
+
+# -- targets from files -------------------------------------------------------------------------
+
+
+def test_targets_are_read_from_a_file(run: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "my targets"
+    file.write_bytes(b"# mail\r\n192.0.2.25:25\r\n\r\n2001:db8::25 smtp # six\n[::1]:80")
+
+    ended = run.check("--targets", str(file))
+
+    assert ended.code == 0
+    assert run.asked == ["192.0.2.25:25", "2001:db8::25:25", "::1:80"]
+
+
+def test_targets_are_read_from_standard_input(
+    run: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"192.0.2.25:25\n")))
+
+    assert run.check("--targets", "-").code == 0
+    assert run.asked == ["192.0.2.25:25"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(b"", " names no target; write one a line", id="empty"),
+        pytest.param(b"# none\n\n", " names no target; write one a line", id="only-comments"),
+        pytest.param(b"a:1\n192.0.2.25:0\n", ", line 2: port '0' is out of range", id="bad-port"),
+        pytest.param(b"-iL:25\n", ", line 1: host '-iL' begins with '-'", id="option"),
+        pytest.param(b"10.0.0.0/8:25\n", ", line 1: host '10.0.0.0/8' is a net", id="network"),
+        pytest.param(b"\n\na\x00b:25\n", ", line 3: host 'a\\x00b' is neither", id="nul"),
+        pytest.param(
+            b"# caf\xe9\nm\xfcnchen:25\n",
+            ", line 2: host 'm\\udcfcnchen' is not ASCII; write an international name as xn--...; "
+            "the file looks like Latin-1: save it as UTF-8",
+            id="latin-1",
+        ),
+        pytest.param("a:1".encode("utf-16"), " is UTF-16; save it as UTF-8", id="utf-16"),
+        pytest.param("a:1".encode("utf-16-be"), " is UTF-16; save it as UTF-8", id="utf-16-be"),
+        pytest.param("a:1".encode("utf-16-le"), " is UTF-16; save it as UTF-8", id="utf-16-le"),
+    ],
+)
+@BOTH
+def test_a_bad_targets_file_is_refused_with_its_name_and_line(
+    run: Commands, console: Callable[[], object], tmp_path: Path, text: bytes, said: str
+) -> None:
+    file = tmp_path / "targets"
+    file.write_bytes(text)
+
+    ended = run.full(console, "--targets", str(file))
+
+    refused(run, ended)
+    assert f"{file}{said}" in ended.said
+
+
+def test_standard_input_is_called_that_in_messages(
+    run: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"192.0.2.25\n")))
+
+    ended = run.check("--targets", "-")
+
+    refused(run, ended)
+    assert "standard input, line 1: '192.0.2.25' has no port" in ended.said
+
+
+def test_a_closed_standard_input_is_refused(run: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+
+    ended = run.check("--targets", "-")
+
+    refused(run, ended)
+    assert "standard input is closed; name a file instead of -" in ended.said
+
+
+def test_a_targets_file_that_never_ends_costs_no_more_than_the_timeout(
+    run: Commands, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(str(pipe))
+    started = time.monotonic()
+
+    ended = run.check("--targets", str(pipe), "--timeout", "0.1")
+    # Lets the reader's thread go: it waits for a writer.
+    os.close(os.open(str(pipe), os.O_RDWR | os.O_NONBLOCK))
+
+    assert time.monotonic() - started < 25
+    refused(run, ended)
+    assert "no time left for reading the targets; raise --timeout" in ended.said
+
+
+# -- words that are taken -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        pytest.param(["192.0.2.25", "25"], "192.0.2.25:25", id="two-words"),
+        pytest.param(["192.0.2.25", "smtp"], "192.0.2.25:25", id="service-name"),
+        pytest.param(
+            ["192.0.2.1", "80", "192.0.2.25", "25"], "192.0.2.25:25", id="ldirectords-four"
+        ),
+        pytest.param(
+            ["NOT_USED", "NOT_USED", "192.0.2.25", "25"], "192.0.2.25:25", id="haproxys-four"
+        ),
+        pytest.param(["::ffff:192.0.2.25", "25"], "192.0.2.25:25", id="f5s-ipv4"),
+        pytest.param(["fe80::25%eth0", "25"], "fe80::25%eth0:25", id="link-local"),
+        pytest.param(["-H", "192.0.2.25", "-p", "25"], "192.0.2.25:25", id="short-options"),
+        pytest.param(["-H192.0.2.25", "-p25"], "192.0.2.25:25", id="glued-options"),
+        pytest.param(["--hostname=192.0.2.25", "--port=smtp"], "192.0.2.25:25", id="long-options"),
+        pytest.param(["-6", "2001:db8::25", "25"], "2001:db8::25:25", id="words-and-an-option"),
+        pytest.param(["192.0.2.25", "25", "-4"], "192.0.2.25:25", id="option-behind"),
+        pytest.param(["--", "192.0.2.25", "25"], "192.0.2.25:25", id="after-two-dashes"),
+    ],
+)
+def test_the_plugin_asks_for_the_target_in_every_form(
+    run: Commands, words: List[str], asked: str
+) -> None:
+    ended = run.plugin(*words)
+
+    assert run.asked == [asked]
+    assert ended.code == 0
+    assert ended.stdout.startswith("TCP HALF-OPEN OK - ")
+    assert ended.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        pytest.param(["192.0.2.25:25"], ["192.0.2.25:25"], id="host-colon-port"),
+        pytest.param(["[2001:db8::25]:smtp"], ["2001:db8::25:25"], id="brackets"),
+        pytest.param(["192.0.2.25", "25"], ["192.0.2.25:25"], id="two-words"),
+        pytest.param(["-H", "192.0.2.25", "-p", "25"], ["192.0.2.25:25"], id="options"),
+        pytest.param(
+            ["192.0.2.25:25", "192.0.2.26", "25", "[::1]:80"],
+            ["192.0.2.25:25", "192.0.2.26:25", "::1:80"],
+            id="several",
+        ),
+    ],
+)
+def test_check_asks_for_targets_in_every_form(
+    run: Commands, words: List[str], asked: List[str]
+) -> None:
+    ended = run.check(*words)
+
+    assert run.asked == asked
+    assert ended.code == 0
+    assert len(ended.stdout.splitlines()) == len(asked)
+    assert ended.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("says", "code", "line"),
+    [
+        (
+            "open",
+            0,
+            "TCP HALF-OPEN OK - 192.0.2.25:25 open (syn-ack) smtp | time=0.000065s;;;0\n",
+        ),
+        ("closed", 2, "TCP HALF-OPEN CRITICAL - 192.0.2.25:25 closed (reset)\n"),
+        ("silent", 2, "TCP HALF-OPEN CRITICAL - 192.0.2.25:25 filtered (no-response)\n"),
+        (
+            "crash",
+            3,
+            "TCP HALF-OPEN UNKNOWN - nmap failed with exit code 1 (QUITTING!); run it by hand to "
+            "see why\n",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "words",
+    [["192.0.2.25", "25"], ["-H", "192.0.2.25", "-p", "25"]],
+    ids=["plain-words", "options"],
+)
+def test_the_plugin_says_and_exits_as_nagios_wants(
+    run: Commands, words: List[str], says: str, code: int, line: str
+) -> None:
+    run.nmap.answers = {"192.0.2.25": [says]}
+
+    assert run.plugin(*words) == Ended(code, line, "")
+
+
+def test_check_speaks_to_people(run: Commands) -> None:
+    assert run.check("192.0.2.25:25") == Ended(
+        0, "192.0.2.25:25  open  syn-ack  smtp  0.065 ms\n", ""
+    )
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("options", "says", "code", "said"),
+    [
+        pytest.param(["--expect", "closed"], "closed", 0, "as expected", id="expect"),
+        pytest.param(["--expect", "closed"], "open", 2, "expected closed", id="expect-not-met"),
+        pytest.param(["--exit", "closed=1"], "closed", 1, "WARNING", id="exit-code"),
+        pytest.param(["--exit", "closed=ok"], "closed", 0, "OK", id="exit-name"),
+        pytest.param(["--exit", "error=0"], "crash", 0, "UNKNOWN", id="exit-error"),
+        pytest.param(["-w", "0.00001"], "open", 1, "WARNING", id="warning"),
+        pytest.param(["-c", "0.00001"], "open", 2, "CRITICAL", id="critical"),
+        pytest.param(["-w", "1", "-c", "2"], "open", 0, ";1;2;0", id="below-thresholds"),
+    ],
+)
+def test_options_decide_what_is_good(
+    run: Commands,
+    console: Callable[[], object],
+    options: List[str],
+    says: str,
+    code: int,
+    said: str,
+) -> None:
+    run.nmap.answers = {"192.0.2.25": [says]}
+
+    ended = run.full(console, "-H", "192.0.2.25", "-p", "25", "--format", "nagios", *options)
+
+    assert ended.code == code
+    assert said in ended.stdout
+
+
+def test_a_failed_check_called_good_hides_no_other_targets_code(run: Commands) -> None:
+    run.nmap.answers = {"192.0.2.25": ["closed"], "192.0.2.26": ["crash"]}
+
+    ended = run.check("--exit", "closed=1,error=0", "192.0.2.25:25", "192.0.2.26:26")
+
+    assert ended.code == 1
+
+
+@pytest.mark.parametrize("port", ["80,443", "80:90", "*", "nonesuch"])
+def test_no_exit_map_makes_a_wrong_target_good(run: Commands, port: str) -> None:
+    ended = run.plugin("192.0.2.25", port, "--exit", "error=0", "--format", "nagios")
+
+    assert ended.code == 3
+    assert ended.stdout.startswith("TCP HALF-OPEN UNKNOWN - ")
+
+
+def test_the_worst_of_several_targets_decides(run: Commands) -> None:
+    run.nmap.answers = {"192.0.2.25": ["closed"], "192.0.2.26": ["unheard"]}
+
+    ended = run.check("192.0.2.25:25", "192.0.2.26:25", "192.0.2.27:25")
+
+    assert ended.code == 2
+    assert [line.split()[1] for line in ended.stdout.splitlines()] == ["closed", "unknown", "open"]
+
+
+@BOTH
+def test_options_reach_nmap(
+    run: Commands, console: Callable[[], object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sudo").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = ["-H", "192.0.2.25", "-p", "25", "--no-plus-one", "--sudo", "--nmap", "/my/nmap"]
+
+    run.full(console, *words, "-t", "5")
+
+    (command,) = run.nmap.commands
+    assert command[:3] == [str(tmp_path / "sudo"), "-n", "/my/nmap"]
+    assert value_of(command, "-p") == "25"
+    assert 3000 < int(value_of(command, "--host-timeout")[:-2]) <= 5000
+
+
+@pytest.mark.parametrize("words", [["192.0.2.25", "25"], ["-H", "192.0.2.25", "-p", "25"]])
+@pytest.mark.parametrize(
+    ("variable", "nmap"), [("/my/nmap", "/my/nmap"), ("", "nmap")], ids=["set", "empty"]
+)
+def test_the_environment_names_the_nmap(
+    run: Commands,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: List[str],
+    variable: str,
+    nmap: str,
+) -> None:
+    (tmp_path / "nmap").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HALFOPEN_NMAP", variable)
+
+    run.plugin(*words)
+
+    (command,) = run.nmap.commands
+    assert command[0] == os.path.join(str(tmp_path), nmap)
+
+
+def test_an_empty_path_is_the_nmap_of_the_system(
+    run: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "nmap").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    run.plugin("-H", "192.0.2.25", "-p", "25", "--nmap", "")
+
+    (command,) = run.nmap.commands
+    assert command[0] == str(tmp_path / "nmap")
+
+
+def test_a_missing_nmap_is_unknown(
+    run: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HALFOPEN_NMAP")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("halfopen.scan.process.USUAL_FOLDERS", ())
+
+    ended = run.plugin("192.0.2.25", "25")
+
+    assert ended.code == 3
+    assert "nmap not found" in ended.stdout
+    assert run.nmap.looks == []
+
+
+@BOTH
+def test_verbose_shows_nmaps_command_line(run: Commands, console: Callable[[], object]) -> None:
+    ended = run.full(console, "-H", "192.0.2.25", "-p", "25", "-v")
+
+    _, transcript = ended.stdout.splitlines()
+    assert transcript.startswith("nmap: /opt/nmap -n -sS -Pn ")
+    assert transcript.endswith(" -p 25,26 -oX - 192.0.2.25 (exit code 0, 0.120 s)")
+
+
+# -- json ---------------------------------------------------------------------------------------
+
+
+def document(ended: Ended) -> Dict[str, Any]:
+    """Return the JSON that was printed, if it is as the schema says."""
+    assert ended.stderr == ""
+    parsed: Dict[str, Any] = json.loads(ended.stdout)
+    jsonschema.Draft7Validator(SCHEMA).validate(parsed)
+    return parsed
+
+
+@BOTH
+@pytest.mark.parametrize("says", ["open", "closed", "rejected", "silent", "crash", "unheard"])
+def test_json_of_a_check_is_as_the_schema_says(
+    run: Commands, console: Callable[[], object], says: str
+) -> None:
+    run.nmap.answers = {"192.0.2.25": [says]}
+
+    ended = run.full(console, "-H", "192.0.2.25", "-p", "25", "--format", "json", "-v")
+
+    assert document(ended)["targets"][0]["host"] == "192.0.2.25"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["--format", "json", "--frobnicate"], id="parse-fails-after"),
+        pytest.param(["--frobnicate", "--format=json"], id="parse-fails-before"),
+        pytest.param(["--format", "json", "-t"], id="value-missing"),
+        pytest.param(["--format", "json", "-t", "0", "-H", "a", "-p", "25"], id="bad-setting"),
+        pytest.param(["--format", "json", "-H", "a", "-p", "0"], id="bad-port"),
+        pytest.param(["--format", "json", "--targets", "/proc/nonexistent"], id="no-such-file"),
+    ],
+)
+def test_bad_words_are_told_as_json_where_the_words_ask_for_it(
+    run: Commands, console: Callable[[], object], words: List[str]
+) -> None:
+    ended = run.full(console, *words)
+
+    parsed = document(ended)
+    assert (parsed["status"], parsed["targets"]) == ("UNKNOWN", [])
+    assert parsed["error"]
+    refused(run, ended)
+
+
+@pytest.mark.parametrize(
+    ("words", "start", "stderr"),
+    [
+        (["check", "--format", "nagios", "-x"], "TCP HALF-OPEN UNKNOWN - ", False),
+        (["check", "-x"], "halfopen: ", True),
+        (["check", "-x", "--format", "morse"], "halfopen: ", True),
+        (["check", "-x", "--format"], "halfopen: ", True),
+    ],
+    ids=["named", "default", "unknown-one", "none-after-as"],
+)
+def test_bad_words_are_told_in_the_format_that_applies(
+    run: Commands, words: List[str], start: str, stderr: bool
+) -> None:
+    ended = run(HALFOPEN, *words)
+
+    assert (ended.stderr if stderr else ended.stdout).startswith(start)
+    refused(run, ended)
+
+
+# -- help, version, replay ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("console", "words", "code", "said"),
+    [
+        pytest.param(HALFOPEN, ["--help"], 0, "replay", id="halfopen-help"),
+        pytest.param(HALFOPEN, [], 3, "smoke", id="halfopen-alone"),
+        pytest.param(HALFOPEN, ["help"], 0, "smoke", id="halfopen-help-command"),
+        pytest.param(HALFOPEN, ["help", "check"], 0, "--expect", id="help-check"),
+        pytest.param(HALFOPEN, ["check", "--help"], 0, "--expect", id="check-help"),
+        pytest.param(HALFOPEN, ["watch", "-h"], 0, "--interval", id="watch-h"),
+        pytest.param(PLUGIN, ["-h"], 3, "--expect", id="plugin-h"),
+        pytest.param(PLUGIN, ["-V"], 3, "halfopen ", id="plugin-V"),
+        pytest.param(HALFOPEN, ["replay", "--help"], 0, "RUN.xml", id="replay-help"),
+        pytest.param(HALFOPEN, ["--version"], 0, __version__, id="halfopen-version"),
+        pytest.param(HALFOPEN, ["check", "--version"], 0, __version__, id="check-version"),
+        pytest.param(PLUGIN, ["--help"], 3, "--expect", id="plugin-help"),
+        pytest.param(PLUGIN, ["--version"], 3, __version__, id="plugin-version"),
+    ],
+)
+def test_help_and_version_are_printed_and_are_unknown_to_a_monitor(
+    run: Commands, console: Callable[[], object], words: List[str], code: int, said: str
+) -> None:
+    ended = run(console, *words)
+
+    assert ended.code == code
+    assert said in ended.stdout
+    assert ended.stderr == ""
+    assert run.nmap.looks == []
+
+
+class ClosedPipe(io.StringIO):
+    """Standard output where nobody reads any more."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+@pytest.mark.parametrize(
+    ("console", "code"), [(HALFOPEN, 0), (PLUGIN, 3)], ids=["halfopen", "plugin"]
+)
+def test_help_into_a_closed_pipe_has_the_exit_code_of_help(
+    run: Commands, monkeypatch: pytest.MonkeyPatch, console: Callable[[], object], code: int
+) -> None:
+    monkeypatch.setattr(sys, "stdout", ClosedPipe())
+
+    assert run(console, "--help") == Ended(code, "", "")
+
+
+EVERY_HELP = {
+    "check_tcp_half_open": options.PLUGIN,
+    **{f"halfopen {name}": command for name, command in options.COMMANDS.items()},
+}
+
+
+@pytest.mark.parametrize("name", list(EVERY_HELP))
+def test_help_has_every_option_the_exit_codes_and_two_examples_that_work(
+    run: Commands, name: str
+) -> None:
+    command, (program, *typed) = EVERY_HELP[name], name.split()
+
+    said = run(PLUGIN if program != "halfopen" else HALFOPEN, *typed, "--help").stdout
+
+    words = said.replace(",", " ").split()
+    names = [option for each in command.options for option in (*each.names, each.off) if option]
+    assert [option for option in names if option not in words] == []
+    assert "  Exit code: " in said
+    assert [line.strip() for line in said.splitlines()[-2:]] == list(command.examples)
+    for example in command.examples:
+        line = shlex.split(re.split(r" (&&|\||>)", example)[0])
+        assert fast_path.parse(line[0], line[1:]) is not None
+
+
+def test_the_overview_has_whole_sentences_and_examples(run: Commands) -> None:
+    said = run(HALFOPEN, "--help").stdout
+
+    summaries = re.findall(r"(?m)^  [a-z]+  +(.*)$", said.split("Commands:")[1].split("Exit")[0])
+    assert len(summaries) == len(options.COMMANDS)
+    assert all(re.fullmatch(r"[A-Z].*[A-Za-z0-9]\.", summary) for summary in summaries)
+    assert said.count("    halfopen ") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        pytest.param([], 0, "192.0.2.25:25  open  syn-ack", id="as-recorded"),
+        pytest.param(["-p", "26"], 2, "192.0.2.25:26  closed  reset", id="the-other-port"),
+        pytest.param(["-p", "27"], 3, "said nothing about TCP port 27", id="a-port-not-there"),
+        pytest.param(["-H", "192.0.2.25"], 0, "192.0.2.25:25  open", id="the-recorded-host"),
+        pytest.param(["-H", "192.0.2.26"], 3, "nothing about 192.0.2.26", id="a-host-not-there"),
+        pytest.param(["-H", "-iL"], 3, "host '-iL' begins with '-'", id="a-bad-host"),
+        pytest.param(["--expect", "closed"], 2, "expected closed", id="expecting-another-state"),
+        pytest.param(["--exit", "open=7"], 7, "open", id="with-an-exit-code"),
+    ],
+)
+def test_replay_judges_what_the_words_ask_for(
+    run: Commands, words: List[str], code: int, said: str
+) -> None:
+    recording = RECORDED / "v4-open-plus-one" / "nmap.xml"
+
+    ended = run(HALFOPEN, "replay", str(recording), *words)
+
+    assert ended.code == code
+    assert said in ended.said
+    assert run.nmap.looks == []
+
+
+def test_replay_judges_several_recordings_and_the_worst_decides(run: Commands) -> None:
+    names = ["v4-open-plus-one", "v4-closed-plus-one", "error-not-root"]
+
+    ended = run(HALFOPEN, "replay", *[str(RECORDED / name / "nmap.xml") for name in names])
+
+    assert ended.code == 2
+    assert [line.split()[1] for line in ended.stdout.splitlines()] == ["open", "closed", "unknown"]
+
+
+def test_replay_reads_standard_input(run: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = (RECORDED / "v6-open-plus-one" / "nmap.xml").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(recording)))
+
+    ended = run(HALFOPEN, "replay", "-")
+
+    assert ended.code == 0
+    assert ended.stdout.startswith("[2001:db8::25]:25  open  syn-ack")
+
+
+def test_a_recording_without_a_port_needs_one_to_be_named(run: Commands, tmp_path: Path) -> None:
+    xml = (RECORDED / "v4-open-plus-one" / "nmap.xml").read_text().replace("-p 25-26 ", "")
+    (tmp_path / "run.xml").write_text(xml)
+
+    ended = run(HALFOPEN, "replay", str(tmp_path / "run.xml"))
+
+    assert ended.code == 3
+    assert "names no port; name the one to judge with --port" in ended.stderr
+    assert run(HALFOPEN, "replay", str(tmp_path / "run.xml"), "-p", "25").code == 0
+
+
+def test_a_targets_file_may_begin_with_a_byte_order_mark(run: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "targets"
+    file.write_bytes(b"\xef\xbb\xbf192.0.2.25:25\n")
+
+    assert run.check("--targets", str(file)).code == 0
+
+
+@pytest.mark.parametrize("name", ["_HALFOPEN_COMPLETE", "_CHECK_TCP_HALF_OPEN_COMPLETE"])
+@pytest.mark.parametrize("console", [HALFOPEN, PLUGIN])
+def test_no_variable_turns_a_check_into_a_completion(
+    run: Commands, monkeypatch: pytest.MonkeyPatch, console: Callable[[], object], name: str
+) -> None:
+    monkeypatch.setenv(name, "complete_bash")
+    run.nmap.answers = {"192.0.2.25": ["closed"]}
+
+    assert run.full(console, "-H", "192.0.2.25", "-p", "25").code == 2

@@ -1,0 +1,326 @@
+"""The nmap that starts before all else: for what, with what, and that none is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Iterator, List
+
+import pytest
+from support import fakes
+from support.fakes import HOST, OPEN, OPEN_PORT, recording
+
+from halfopen.check import check
+from halfopen.cli import commands, early, fast_path
+from halfopen.model import ScanOptions, Target
+from halfopen.scan import attempts, head_start, process
+
+TARGET = Target(HOST, OPEN_PORT)
+PLUGIN, CHECK = ["check_tcp_half_open"], ["halfopen", "check"]
+SLOW = {"typing", "re", "subprocess", "socket", "threading", "selectors"}
+
+
+@pytest.fixture(autouse=True)
+def _left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Be root, whoever runs the tests, and let no signal wait any longer than the test."""
+    monkeypatch.setattr(os, "geteuid", int)
+    yield
+    process.kill_all()
+    process.let_signals_in()
+
+
+def nmap(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
+    """Put a fake nmap where the commands find it; it notes each start in `started`."""
+    path = folder / "fake-nmap"
+    path.write_text(f"#!/bin/sh\necho $$ >>'{folder}/started'\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("HALFOPEN_NMAP", str(path))
+    return path
+
+
+def start(*typed: object) -> None:
+    """Begin a check, as far as to the start of nmap."""
+    fast_path.begin("check_tcp_half_open", [str(word) for word in typed])
+
+
+def assert_no_child() -> None:
+    """Assert that this process has no child, not even a zombie."""
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def started(folder: Path) -> List[int]:
+    """Return the numbers of the fakes that have started."""
+    file = folder / "started"
+    # The shell makes the file before it writes to it.
+    fakes.until(lambda: file.exists() and file.read_text().endswith("\n"), 5)
+    return [int(pid) for pid in file.read_text().split()]
+
+
+@pytest.fixture(autouse=True, params=["posix_spawn", "fork"])
+def way_to_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test see both ways to start nmap where Python has both, else 3.7's alone."""
+    if request.param == "fork":
+        monkeypatch.delattr(os, "posix_spawn", raising=False)
+
+
+def test_the_check_takes_the_run_that_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = nmap(tmp_path, monkeypatch, recording(OPEN))
+
+    start(HOST, OPEN_PORT)
+    early = started(tmp_path)
+    report = check([TARGET], head_start.began + head_start.TIMEOUT, ScanOptions(str(path)))
+
+    assert [verdict.state for verdict in report.verdicts] == ["open"]
+    assert len(early) == 1
+    assert started(tmp_path) == early
+
+
+def test_a_run_of_other_words_is_killed_and_another_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = nmap(tmp_path, monkeypatch, recording(OPEN))
+    start("192.0.2.26", OPEN_PORT)
+    early = started(tmp_path)
+
+    report = check([TARGET], time.monotonic() + 10, ScanOptions(str(path)))
+
+    assert [verdict.state for verdict in report.verdicts] == ["open"]
+    assert len(started(tmp_path)) == 2
+    assert not Path(f"/proc/{early[0]}").exists()
+
+
+def test_a_run_that_nobody_takes_ends_with_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nmap(tmp_path, monkeypatch, "exec sleep 60")
+    start(HOST, OPEN_PORT)
+    (pid,) = started(tmp_path)
+
+    process.kill_all()
+
+    assert not Path(f"/proc/{pid}").exists()
+
+
+V6 = "2001:db8::25"
+STARTS_EARLY = {
+    "plain": [*PLUGIN, HOST, "25"],
+    "balancers": [*PLUGIN, "NOT_USED", "NOT_USED", HOST, "25"],
+    "-H-p": [*PLUGIN, "-H", HOST, "-p", "25", "-t", "5"],
+    "glued": [*PLUGIN, f"-H{HOST}", "-p25", "--timeout=5s", "-4"],
+    "thresholds": [*PLUGIN, "-w", "50ms", "-c", "0:0.5", HOST, "25"],
+    "expect-and-exit": [*PLUGIN, HOST, "25", "--expect", "closed", "--exit", "error=0"],
+    "f5": [*PLUGIN, "--format", "f5", f"::ffff:{HOST}", "25"],
+    "below-4-s": [*PLUGIN, HOST, "25", "-t", "3.3"],
+    "below-2-s": [*PLUGIN, HOST, "25", "-t", "1300ms"],
+    "alone": [*PLUGIN, "--no-plus-one", "--", HOST, "25"],
+    "ipv6": [*PLUGIN, V6, "25"],
+    "ipv6-written-out": [*PLUGIN, "2001:DB8:0:0::0025", "25", "-6"],
+    "ipv6-in-brackets": [*PLUGIN, "x", "80", f"[{V6}]", "25"],
+    "check": [*CHECK, f"{HOST}:25"],
+    "check-two-arguments": [*CHECK, HOST, "25", "-v"],
+    "check-ipv6": [*CHECK, f"[{V6}]:25", "--format", "json"],
+    "keepalived": [*CHECK, "--format", "keepalived", "-t", "2", f"{HOST}:25"],
+    "haproxy": [*CHECK, "--format", "haproxy", "--timeout", "2"],
+    "zabbix": [*CHECK, "-H", HOST, "-p", "25", "--format", "zabbix"],
+}
+
+
+@pytest.mark.parametrize("line", STARTS_EARLY.values(), ids=list(STARTS_EARLY))
+def test_the_one_run_of_these_checks_starts_early(
+    line: List[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were the arguments others than check.py's, it would start another."""
+    nmap(tmp_path, monkeypatch, recording(OPEN))
+    monkeypatch.setenv("HAPROXY_SERVER_ADDR", HOST)
+    monkeypatch.setenv("HAPROXY_SERVER_PORT", "25")
+    program, *typed = line
+
+    parsed = fast_path.begin(program, typed)
+    early_run = started(tmp_path)
+    commands.main(program, typed, parsed)
+
+    assert len(early_run) == 1
+    assert started(tmp_path) == early_run
+
+
+@pytest.mark.parametrize("privilege", ["file", "ambient", "none"])
+def test_an_ordinary_users_nmap_starts_early_with_what_it_needs_to_be_told(
+    privilege: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nmap(tmp_path, monkeypatch, f'printf "%s\\n" "$1" >"{tmp_path}/first"; {recording(OPEN)}')
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for module in ("halfopen.scan.diagnosis", "halfopen.check"):
+        monkeypatch.setattr(f"{module}.nmap_needs_telling", lambda _: privilege != "none")
+    typed = [HOST, str(OPEN_PORT), "-t", "3"]
+
+    parsed = fast_path.begin("check_tcp_half_open", typed)
+    early_run = started(tmp_path)
+    commands.main("check_tcp_half_open", typed, parsed)
+
+    assert len(early_run) == 1
+    assert started(tmp_path) == early_run
+    assert (tmp_path / "first").read_text() == ("-n\n" if privilege == "none" else "--privileged\n")
+
+
+STARTS_NOTHING = {
+    "a-name": [*PLUGIN, "mail.example", "25"],
+    "unspecified": [*PLUGIN, "0.0.0.0", "25"],  # noqa: S104  to be refused
+    "multicast": [*PLUGIN, "224.0.0.1", "25"],
+    "no-address": [*PLUGIN, "192.0.2.256", "25"],
+    "leading-zero": [*PLUGIN, "192.0.2.025", "25"],
+    "three-numbers": [*PLUGIN, "192.0.2", "25"],
+    "range": [*PLUGIN, "192.0.2.25-26", "25"],
+    "line-end": [*PLUGIN, "192.0.2.25\n", "25"],
+    "other-digits": [*PLUGIN, "192.0.2.\u0662\u0665", "25"],
+    "ipv6-multicast": [*PLUGIN, "ff02::1", "25"],
+    "ipv6-link-local": [*PLUGIN, "fe80::1%lo", "25"],
+    "ipv6-unspecified": [*PLUGIN, "::", "25"],
+    "mapped-multicast": [*PLUGIN, "::ffff:224.0.0.1", "25"],
+    "ipv4-in-brackets": [*PLUGIN, f"[{HOST}]", "25"],
+    "port-0": [*PLUGIN, HOST, "0"],
+    "port-65536": [*PLUGIN, HOST, "65536"],
+    "port-negative": [*PLUGIN, HOST, "-1"],
+    "service": [*PLUGIN, HOST, "smtp"],
+    "port-range": [*PLUGIN, HOST, "25-26"],
+    "port-other-digits": [*PLUGIN, HOST, "\uff12\uff15"],
+    "port-empty": [*PLUGIN, HOST, ""],
+    "port-long": [*PLUGIN, HOST, "2" * 50],
+    "one-argument": [*PLUGIN, f"{HOST}:25"],
+    "three-arguments": [*PLUGIN, HOST, "25", "26"],
+    "nothing": PLUGIN,
+    "option-of-nmap": [*PLUGIN, "-iL", "25"],
+    "help": [*PLUGIN, HOST, "25", "--help"],
+    "unknown-option": [*PLUGIN, HOST, "25", "--frobnicate"],
+    "timeout-wrong": [*PLUGIN, HOST, "25", "-t", "soon"],
+    "timeout-short": [*PLUGIN, HOST, "25", "-t", "1.1"],
+    "expect-wrong": [*PLUGIN, HOST, "25", "--expect", "ajar"],
+    "format-wrong": [*PLUGIN, HOST, "25", "--format", "morse"],
+    "exit-wrong": [*PLUGIN, HOST, "25", "--exit", "open"],
+    "exit-unknown-to-the-caller": [*CHECK, HOST, "25", "--format", "f5", "--exit", "error=0"],
+    "thresholds-swapped": [*PLUGIN, HOST, "25", "-w", "2", "-c", "1"],
+    "both-families": [*PLUGIN, HOST, "25", "-4", "-6"],
+    "other-family": [*PLUGIN, HOST, "25", "-6"],
+    "two-ways": [*PLUGIN, HOST, "25", "-H", HOST, "-p", "25"],
+    "no-port": [*PLUGIN, "-H", HOST],
+    "a-file": [*CHECK, "--targets", "/dev/null"],
+    "check-two-targets": [*CHECK, f"{HOST}:25", f"{HOST}:26"],
+    "check-host-alone": [*CHECK, HOST],
+    "check-ipv6-alone": [*CHECK, V6],
+    "check-target-and-port": [*CHECK, f"{HOST}:25", "25"],
+    "check-balancers": [*CHECK, "NOT_USED", "NOT_USED", HOST, "25"],
+    "farmguardian-with-a-target": [*CHECK, "--format", "farmguardian", f"{HOST}:25"],
+    "wait": ["halfopen", "wait", f"{HOST}:25"],
+    "no-command": ["halfopen", HOST, "25"],
+    "no-nmap": [*PLUGIN, "--nmap", "no-such-nmap", HOST, "25"],
+}
+
+
+@pytest.mark.parametrize("line", STARTS_NOTHING.values(), ids=list(STARTS_NOTHING))
+def test_nothing_starts_early_for_what_is_not_one_address_or_not_right(
+    line: List[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nmap(tmp_path, monkeypatch, "exec sleep 60")
+
+    fast_path.begin(line[0], line[1:])
+
+    assert_no_child()
+
+
+def test_what_nmap_is_asked_first_is_certain_with_the_least_timeout_for_an_early_start() -> None:
+    """Even if the rest of the modules take 0.2 s to load."""
+    for slow in (0.0, 0.2):
+        assert attempts.plan(early.LEAST_TIMEOUT - slow)[0] == attempts.QUICK
+
+
+def test_a_missing_nmap_is_left_for_the_check_to_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HALFOPEN_NMAP", str(tmp_path / "no-nmap"))
+
+    start(HOST, OPEN_PORT)
+
+    assert_no_child()
+
+
+def test_signals_wait_until_there_is_somebody_to_take_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nmap(tmp_path, monkeypatch, "exec sleep 60")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    start(HOST, OPEN_PORT)
+    meanwhile = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    process.let_signals_in()
+
+    assert set(process.ENDING_SIGNALS) <= meanwhile
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [STARTS_EARLY[name] for name in ("plain", "-H-p", "thresholds", "ipv6", "check")],
+    ids=" ".join,
+)
+def test_hardly_anything_is_loaded_before_nmap_starts(line: List[str]) -> None:
+    code = f"""
+import os, sys
+before = set(sys.modules)
+import halfopen.main
+from halfopen.scan import process
+def start(*_):
+    print(*sorted(set(sys.modules) - before))
+    sys.stdout.flush()
+    os._exit(0)
+process.start_early = start
+sys.argv = {line}
+halfopen.main.{line[0]}()
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({_home()!r})\n{code}"],
+        env={**os.environ, "HALFOPEN_NMAP": "/bin/true"},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=60,
+    )
+
+    loaded = done.stdout.decode().split()
+    assert "halfopen.cli.early" in loaded
+    assert SLOW.intersection(loaded) == set()
+
+
+def _home() -> str:
+    """Return the folder that holds the package."""
+    return str(Path(head_start.__file__).resolve().parents[2])
+
+
+def test_nmap_inherits_no_more_than_its_three_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = nmap(tmp_path, monkeypatch, "ls /proc/self/fd")
+    with open(__file__, "rb") as left_open:
+        os.set_inheritable(left_open.fileno(), True)
+        start(HOST, OPEN_PORT)
+        report = check([TARGET], head_start.began + head_start.TIMEOUT, ScanOptions(str(path)))
+
+    # ls has one of its own, for the folder.
+    assert report.runs[0].stdout.split() == [b"0", b"1", b"2", b"3"]
+
+
+def test_an_nmap_that_cannot_be_started_leaves_the_check_to_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "nmap"
+    path.write_bytes(b"\x7fELF of another machine")
+    path.chmod(0o755)
+    monkeypatch.setenv("HALFOPEN_NMAP", str(path))
+    descriptors = len(os.listdir("/proc/self/fd"))
+
+    start(HOST, OPEN_PORT)
+
+    assert_no_child()
+    assert len(os.listdir("/proc/self/fd")) == descriptors

@@ -1,0 +1,419 @@
+"""The commands as a monitor host calls them: its way to name the target, and its exit codes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from support import fakes
+from support.fake_run import CRASH
+from support.fakes import CLOSED, CLOSED_PORT, HOST, OPEN, OPEN_PORT, recording
+from test_app import BOTH, HALFOPEN, Commands, run
+from test_formats import EXIT_CODES
+from test_process import ENTRY_POINTS, HANGS, PRINTS_OPEN, Command, Ending, run_all
+
+__all__ = ["run"]  # a fixture
+
+Console = Callable[[], object]
+HOST_FORMS = {
+    "farmguardian": ["192.0.2.25", "25"],
+    "haproxy": ["NOT_USED", "NOT_USED", "192.0.2.25", "25"],
+    "ldirectord": ["198.51.100.1", "80", "192.0.2.25", "25"],
+    "f5": ["::ffff:192.0.2.25", "25"],
+}
+
+
+# -- how the target is named --------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("format_name", list(HOST_FORMS))
+def test_both_commands_take_the_words_of_the_host(
+    run: Commands, console: Console, format_name: str
+) -> None:
+    ended = run.full(console, "--format", format_name, *HOST_FORMS[format_name])
+
+    assert (ended.code, ended.stderr) == (0, "")
+    assert run.asked == ["192.0.2.25:25"]
+
+
+@BOTH
+@pytest.mark.parametrize("format_name", ["haproxy", "ldirectord"])
+def test_a_load_balancer_may_leave_the_server_in_the_environment(
+    run: Commands, console: Console, format_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HAPROXY_SERVER_ADDR", "2001:db8::25")
+    monkeypatch.setenv("HAPROXY_SERVER_PORT", "8443")
+    ended = run.full(console, "--format", format_name)
+
+    assert ended.code == 0
+    assert run.asked == ["2001:db8::25:8443"]
+
+
+def test_words_win_over_the_environment(run: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAPROXY_SERVER_ADDR", "192.0.2.99")
+    monkeypatch.setenv("HAPROXY_SERVER_PORT", "99")
+    run.check("--format", "haproxy", *HOST_FORMS["haproxy"])
+
+    assert run.asked == ["192.0.2.25:25"]
+
+
+@pytest.mark.parametrize("present", ["HAPROXY_SERVER_ADDR", "HAPROXY_SERVER_PORT"])
+def test_half_an_environment_is_no_target(
+    run: Commands, present: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(present, "25")
+
+    assert run.check("--format", "haproxy").code == 1
+    assert run.asked == []
+
+
+@pytest.mark.parametrize("address", ["/run/backend.sock", "-iL/etc/passwd", "192.0.2.0/24"])
+def test_an_environment_that_names_no_host_is_refused(
+    run: Commands, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HAPROXY_SERVER_ADDR", address)
+    monkeypatch.setenv("HAPROXY_SERVER_PORT", "25")
+
+    assert run.check("--format", "haproxy").code == 1
+    assert run.asked == []
+
+
+def test_the_environment_counts_for_no_other_format(
+    run: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HAPROXY_SERVER_ADDR", "192.0.2.25")
+    monkeypatch.setenv("HAPROXY_SERVER_PORT", "25")
+
+    assert run.plugin("--format", "nagios").code == 3
+
+
+# -- time limits --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("format_name", "most"), [("haproxy", 2), ("ldirectord", 5), ("zabbix", 3), ("f5", 5)]
+)
+def test_the_default_timeout_is_below_what_the_host_allows(
+    run: Commands, format_name: str, most: float
+) -> None:
+    run.plugin("--format", format_name, "192.0.2.25", "25")
+    limits = [re.search(r"--host-timeout (\d+)ms", " ".join(c)) for c in run.nmap.commands]
+
+    assert limits
+    assert all(limit and 1000 <= int(limit.group(1)) < most * 1000 for limit in limits)
+
+
+# -- exit codes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format_name", list(EXIT_CODES))
+@pytest.mark.parametrize("words", [[], ["no host", "25"], ["192.0.2.25", "0"], ["--nonsense"]])
+@BOTH
+def test_bad_words_are_a_failed_check_in_each_format(
+    run: Commands, console: Console, format_name: str, words: list[str]
+) -> None:
+    ended = run.full(console, "--format", format_name, *words)
+
+    assert ended.code == EXIT_CODES[format_name][3]
+    assert run.asked == []
+    if format_name == "f5":
+        assert ended.said == ""
+
+
+@pytest.mark.parametrize("word", ["--help", "--version"])
+@pytest.mark.parametrize("format_name", ["keepalived", "systemd", "nagios", "haproxy"])
+@BOTH
+def test_help_is_never_up(run: Commands, console: Console, format_name: str, word: str) -> None:
+    ended = run.full(console, "--format", format_name, word)
+
+    assert ended.code == EXIT_CODES[format_name][3]
+
+
+@pytest.mark.parametrize("word", ["--help", "--version"])
+@pytest.mark.parametrize("format_name", ["f5", "F5", "zabbix", "checkmk", "prometheus"])
+@BOTH
+def test_help_is_not_printed_where_the_printed_decides(
+    run: Commands, console: Console, format_name: str, word: str
+) -> None:
+    ended = run.full(console, "--format", format_name, *HOST_FORMS["f5"], word)
+
+    assert "Usage" not in ended.said
+    assert "halfopen 0" not in ended.said
+    assert ended.said == "" or format_name not in {"f5", "F5"}
+
+
+def test_a_mistyped_f5_is_still_told_nothing(run: Commands) -> None:
+    assert run.plugin("--format", "F5", *HOST_FORMS["f5"]).said == ""
+
+
+@pytest.mark.parametrize("codes", ["closed=2", "error=3", "open=255,closed=1", "open=unknown"])
+def test_keepalived_takes_no_exit_code_but_0_and_1(run: Commands, codes: str) -> None:
+    ended = run.check("--format", "keepalived", "--exit", codes, "192.0.2.25:25")
+
+    assert ended.code == 1
+    assert ended.stdout == (
+        "TCP HALF-OPEN UNKNOWN - --exit: keepalived knows the codes 0 and 1 only\n"
+    )
+
+
+def test_keepalived_may_be_told_that_a_failed_check_is_up(run: Commands) -> None:
+    run.nmap.answers = {"192.0.2.25": [CRASH]}
+
+    assert run.check("--format", "keepalived", "--exit", "error=0", "192.0.2.25:25").code == 0
+
+
+@pytest.mark.parametrize("format_name", ["f5", "checkmk", "zabbix", "prometheus"])
+def test_exit_codes_are_refused_where_the_printed_decides(run: Commands, format_name: str) -> None:
+    ended = run.check("--format", format_name, "--exit", "error=0", "192.0.2.25", "25")
+
+    assert ended.code == 0
+    assert run.asked == []
+    assert "--exit changes nothing" in ended.stdout or format_name == "f5"
+
+
+# -- the listing --------------------------------------------------------------------------------
+
+
+def test_formats_are_listed(run: Commands) -> None:
+    ended = run(HALFOPEN, "formats")
+
+    assert (ended.code, ended.stderr) == (0, "")
+    assert [line.split()[0] for line in ended.stdout.splitlines()[1:]] == list(EXIT_CODES)
+
+
+# -- a file instead -----------------------------------------------------------------------------
+
+
+def test_a_report_goes_to_a_file_instead(run: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "halfopen.prom"
+    file.write_text("old\n")
+    ended = run.check("--format", "prometheus", "--output", str(file), "192.0.2.25:25")
+
+    assert (ended.code, ended.said) == (0, "")
+    assert 'halfopen_up{target="192.0.2.25:25"} 1\n' in file.read_text()
+    assert "old" not in file.read_text()
+    assert os.listdir(str(tmp_path)) == ["halfopen.prom"]
+
+
+def test_others_may_read_the_file_as_the_umask_allows(run: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "halfopen.prom"
+    old = os.umask(0o022)
+    try:
+        run.check("--format", "prometheus", "--output", str(file), "192.0.2.25:25")
+    finally:
+        os.umask(old)
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+
+
+def test_who_has_the_old_file_open_still_reads_the_old(run: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "halfopen.prom"
+    file.write_text("old\n")
+    with file.open() as old:
+        run.check("--format", "prometheus", "--output", str(file), "192.0.2.25:25")
+
+        assert old.read() == "old\n"
+
+
+@pytest.mark.parametrize("words", [["--targets", "/nowhere"], ["--nonsense"], ["192.0.2.25:0"]])
+@pytest.mark.parametrize("form", [["--output", "{}"], ["--output={}"]])
+def test_bad_words_overwrite_what_an_old_file_says(
+    run: Commands, tmp_path: Path, words: list[str], form: list[str]
+) -> None:
+    file = tmp_path / "halfopen.prom"
+    file.write_text('halfopen_up{target="192.0.2.25:25"} 1\n')
+    option = [word.format(file) for word in form]
+    ended = run.check("--format", "prometheus", *option, *words)
+
+    assert (ended.code, ended.said) == (0, "")
+    assert "halfopen_up{" not in file.read_text()
+    assert 'halfopen_state{target="",state="error"} 1\n' in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("format_name", "code"), [("prometheus", 3), ("keepalived", 1), ("text", 3), ("systemd", 255)]
+)
+def test_a_file_that_cannot_be_written_is_a_failed_check(
+    run: Commands, tmp_path: Path, format_name: str, code: int
+) -> None:
+    file = tmp_path / "none" / "file"
+    ended = run.check("--format", format_name, "--output", str(file), "192.0.2.25:25")
+
+    assert (ended.code, ended.stdout) == (code, "")
+    assert ended.stderr == (
+        f"halfopen: cannot write '{file}': No such file or directory; "
+        "name a file in a writable folder\n"
+    )
+
+
+@pytest.mark.parametrize("kind", ["device", "fifo"])
+def test_what_is_no_regular_file_stays_what_it_is(run: Commands, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "there"
+    if kind == "fifo":
+        os.mkfifo(str(file))
+    else:
+        file = Path("/dev/null")
+    before = file.stat()
+    ended = run.check("--output", str(file), "192.0.2.25:25")
+
+    assert (ended.code, ended.stderr.count("not a regular file")) == (3, 1)
+    assert (file.stat().st_ino, file.stat().st_mode) == (before.st_ino, before.st_mode)
+
+
+def test_a_file_that_the_callers_output_goes_to_is_left_as_it_is(
+    run: Commands, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("old\n")
+    with log.open("a") as stdout:  # as /dev/stdout leads to it
+        ended = run.check("--output", f"/proc/self/fd/{stdout.fileno()}", "192.0.2.25:25")
+
+    assert (ended.code, ended.stderr.count("not a regular file")) == (3, 1)
+    assert log.read_text() == "old\n"
+
+
+def test_a_link_stays_a_link_to_the_file_that_is_written(run: Commands, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link.prom"
+    link.symlink_to(tmp_path / "real" / "file.prom")
+    run.check("--format", "prometheus", "--output", str(link), "192.0.2.25:25")
+
+    assert link.is_symlink()
+    assert "halfopen_up" in (tmp_path / "real" / "file.prom").read_text()
+
+
+@pytest.mark.parametrize("command", ["replay", "wait", "watch", "smoke", "formats"])
+def test_a_command_without_output_overwrites_nothing(
+    run: Commands, tmp_path: Path, command: str
+) -> None:
+    file = tmp_path / "keep"
+    file.write_text("kept")
+    ended = run(HALFOPEN, command, "--output", str(file))
+
+    assert (ended.code, file.read_text()) == (3, "kept")
+    assert "no option" in ended.stderr
+
+
+@pytest.mark.parametrize(("last", "code"), [("keepalived", 1), ("systemd", 255), ("nagios", 3)])
+def test_of_two_formats_the_last_counts_even_for_bad_words(
+    run: Commands, last: str, code: int
+) -> None:
+    words = ["--format", "haproxy", f"--format={last}", "192.0.2.25", "25"]
+
+    assert run.plugin(*words, "--nonsense").code == code
+    assert run.plugin(*words[:-1], "0").code == code
+
+
+def test_a_bad_option_is_sent_to_the_help_that_lists_it(run: Commands) -> None:
+    assert run.check("--nonsense").stderr.endswith("; see halfopen check --help\n")
+    assert run(HALFOPEN, "--nonsense").stderr.endswith("; see halfopen --help\n")
+    assert run.plugin("--nonsense").stdout.endswith("; see check_tcp_half_open --help\n")
+
+
+def test_a_folder_in_the_files_place_leaves_nothing_beside_it(
+    run: Commands, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+
+    assert run.check("--output", str(tmp_path / "folder"), "192.0.2.25:25").code == 3
+    assert os.listdir(str(tmp_path)) == ["folder"]
+
+
+# -- processes ----------------------------------------------------------------------------------
+
+
+def commands(folder: Path, format_name: str, nmap: str, words: list[object]) -> dict[str, Command]:
+    """Return both commands in a format, with a fake nmap."""
+    made = {}
+    for entry in ENTRY_POINTS:
+        place = folder / entry
+        command = ["check"] if entry == "halfopen" else []
+        made[entry] = Command(
+            place,
+            *command,
+            "--format",
+            format_name,
+            *words,
+            entry=entry,
+            nmap=fakes.fake(place, nmap),
+        )
+    return made
+
+
+@pytest.mark.parametrize("format_name", ["keepalived", "systemd", "f5", "zabbix"])
+def test_a_real_process_ends_by_its_format(tmp_path: Path, format_name: str) -> None:
+    codes = EXIT_CODES[format_name]
+    cases = {
+        "open": (codes[0], recording(OPEN), OPEN_PORT),
+        "closed": (codes[1], recording(CLOSED), CLOSED_PORT),
+        "killed": (codes[3], "kill -9 $$", OPEN_PORT),
+    }
+    for name, (code, nmap, port) in cases.items():
+        for ending in run_all(commands(tmp_path / name, format_name, nmap, [HOST, port])).values():
+            assert (ending.code, ending.stderr, ending.left) == (code, "", [])
+            if format_name == "f5":
+                assert ending.stdout == ("UP\n" if name == "open" else "")
+
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1]
+
+
+@pytest.mark.parametrize("format_name", ["keepalived", "ldirectord"])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_who_would_misread_a_death_by_signal_sees_1(
+    tmp_path: Path, number: signal.Signals, format_name: str
+) -> None:
+    running = Command(
+        tmp_path,
+        *["--format", format_name, HOST, OPEN_PORT],
+        nmap=fakes.fake(tmp_path, HANGS),
+    ).start()
+    running.send_once_started(number)
+    ending = running.wait()
+
+    assert (ending.code, ending.stdout, ending.stderr, ending.left) == (1, "", "", [])
+
+
+BROKEN = "import sys; sys.modules['halfopen.cli.exit'] = None"
+
+
+@pytest.mark.parametrize(
+    ("format_name", "code", "quiet"),
+    [
+        ("keepalived", 1, False),
+        ("f5", 3, True),
+        ("F5", 3, True),
+        ("systemd", 255, False),
+        ("haproxy", 3, False),
+        ("nagios", 3, False),
+    ],
+)
+@pytest.mark.parametrize("form", [["--format", "{}"], ["--format={}"]])
+def test_an_installation_that_does_not_load_is_never_up(
+    tmp_path: Path, format_name: str, code: int, quiet: bool, form: list[str]
+) -> None:
+    option = [word.format(format_name) for word in form]
+    words = [*option, HOST, OPEN_PORT]
+    nmap = fakes.fake(tmp_path, PRINTS_OPEN)
+    ending: Ending = Command(tmp_path, *words, nmap=nmap, before=BROKEN).run()
+
+    assert (ending.code, ending.left) == (code, [])
+    told = "TCP HALF-OPEN UNKNOWN - cannot load halfopen"
+    assert (ending.stderr if quiet else ending.stdout).startswith(told)
+    assert (ending.stdout if quiet else ending.stderr) == ""
+
+
+def test_the_file_is_written_by_a_real_process(tmp_path: Path) -> None:
+    file = tmp_path / "out.prom"
+    words = ["--format", "prometheus", "--output", file, HOST, OPEN_PORT]
+    ending = Command(tmp_path, *words, nmap=fakes.fake(tmp_path, PRINTS_OPEN)).run()
+
+    assert (ending.code, ending.stdout, ending.stderr, ending.left) == (0, "", "", [])
+    assert f'halfopen_up{{target="{HOST}:{OPEN_PORT}"}} 1\n' in file.read_text()
+    assert re.search(r"(?m)^halfopen_check_timestamp_seconds\S+ 1[0-9]{9}\.", file.read_text())

@@ -1,0 +1,116 @@
+"""nmap's argv: the sudoers line of the examples admits exactly these."""
+
+import os
+from pathlib import Path
+from typing import List
+
+import pytest
+
+import halfopen
+from halfopen.scan import command
+from halfopen.scan.command import QUICK_RTT_TIMEOUT, argv, ports, second_port
+
+DATA_FOLDER = os.path.join(os.path.dirname(os.path.abspath(halfopen.__file__)), "nmap_data")
+
+
+def words(command: str) -> List[str]:
+    """Return a command's words, with our data folder in the place of DATA."""
+    return [DATA_FOLDER if word == "DATA" else word for word in command.split()]
+
+
+def built(time_left: float = 10, *, plus_one: bool = True) -> List[str]:
+    """Return the commonest command."""
+    return argv(
+        ["192.0.2.25"],
+        25,
+        version=4,
+        rtt_timeout=QUICK_RTT_TIMEOUT,
+        time_left=time_left,
+        plus_one=plus_one,
+    )
+
+
+def test_the_ipv4_command_is_exactly_this() -> None:
+    assert built(time_left=10) == words(
+        "-n -sS -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate 20 "
+        "--initial-rtt-timeout 150ms --min-rtt-timeout 150ms --max-rtt-timeout 150ms "
+        "--host-timeout 10000ms -p 25,26 -oX - 192.0.2.25"
+    )
+
+
+def test_the_ipv6_command_is_exactly_this() -> None:
+    addresses = ["2001:db8::25", "fe80::25%eth0"]
+
+    assert argv(
+        addresses,
+        65535,
+        version=6,
+        rtt_timeout=0.5,
+        time_left=9.5604,
+        plus_one=True,
+    ) == words(
+        "-n -sS -6 -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate 40 "
+        "--initial-rtt-timeout 500ms --min-rtt-timeout 500ms --max-rtt-timeout 500ms "
+        "--host-timeout 8000ms -p 65535,65534 -oX - 2001:db8::25 fe80::25%eth0"
+    )
+
+
+def test_without_plus_one_only_the_asked_port_is_scanned() -> None:
+    command = built(time_left=10, plus_one=False)
+
+    assert command[command.index("-p") + 1] == "25"
+
+
+def test_without_a_real_data_folder_nmap_reads_its_own_tables(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    inside_a_zip = tmp_path / "halfopen.pyz" / "halfopen" / "scan" / "command.py"
+    monkeypatch.setattr(command, "__file__", str(inside_a_zip))
+
+    assert "--datadir" not in built(time_left=10)
+
+
+def test_the_data_folder_has_the_tables_that_nmap_reads_at_its_start() -> None:
+    assert {"nmap-services", "nmap-mac-prefixes"} <= set(os.listdir(DATA_FOLDER))
+
+
+@pytest.mark.parametrize("time_left", [0.0004, 0.0, -3.0])
+def test_nmap_is_never_given_a_host_timeout_of_zero_which_means_none(time_left: float) -> None:
+    command = built(time_left=time_left)
+
+    assert command[command.index("--host-timeout") + 1] == "1ms"
+
+
+@pytest.mark.parametrize(
+    ("port", "second", "both"),
+    [
+        (1, 2, "1,2"),
+        (25, 26, "25,26"),
+        (65534, 65535, "65534,65535"),
+        (65535, 65534, "65535,65534"),
+    ],
+)
+def test_the_asked_port_is_named_first_and_the_second_is_a_real_port(
+    port: int, second: int, both: str
+) -> None:
+    assert second_port(port) == second
+    assert ports(port, plus_one=True) == both
+
+
+@pytest.mark.parametrize("time_left", [0.3, 0.9, 1.05, 1.2, 1.49, 1.7, 2.2, 2.9])
+def test_a_short_host_timeout_takes_nothing_from_the_wait(time_left: float) -> None:
+    command = built(time_left=time_left)
+    limit = command[command.index("--host-timeout") + 1]
+
+    assert limit == f"{int(time_left * 1000)}ms"
+
+
+@pytest.mark.parametrize(
+    ("time_left", "limit"), [(4.5, "4000ms"), (5.99, "4000ms"), (6, "6000ms"), (9.9, "8000ms")]
+)
+def test_a_long_host_timeout_has_the_same_arguments_for_two_seconds(
+    time_left: float, limit: str
+) -> None:
+    command = built(time_left=time_left)
+
+    assert command[command.index("--host-timeout") + 1] == limit

@@ -1,0 +1,382 @@
+"""When nmap has to be told that it may open raw sockets, and why it failed."""
+
+import errno
+import io
+import os
+import struct
+from typing import IO, Any, Optional, Sequence, Type
+
+import pytest
+
+from halfopen.errors import CheckError, HopelessError, NotAllowedError
+from halfopen.model import NmapRun
+from halfopen.scan import diagnosis, process
+from halfopen.scan.diagnosis import failure, nmap_needs_telling
+
+NET_RAW, NET_ADMIN, NET_BIND, BPF, EFFECTIVE = 1 << 13, 1 << 12, 1 << 10, 1 << 39, 1
+
+
+def file_capability(permitted: int, flags: int = EFFECTIVE) -> bytes:
+    """Return what setcap leaves on a file (struct vfs_cap_data, revision 2)."""
+    low, high = permitted & 0xFFFFFFFF, permitted >> 32
+    return struct.pack("<IIIII", 0x02000000 | flags, low, 0, high, 0)
+
+
+SETCAP = file_capability(NET_RAW)
+
+
+def machine(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    user: int = 1000,
+    status: Optional[str],
+    on_file: Optional[bytes] = None,
+    head: bytes = b"\x7fELF",
+) -> None:
+    """Put a user, a /proc/self/status and an nmap in the place of the real ones."""
+
+    def open_file(path: str, *_: str, **__: str) -> IO[Any]:
+        if path != "/proc/self/status":
+            return io.BytesIO(head)
+        if status is None:
+            raise FileNotFoundError(path)
+        return io.StringIO(status)
+
+    def getxattr(path: str, name: str) -> bytes:
+        assert not path.startswith("/proc")
+        assert name == "security.capability"
+        if on_file is None:
+            raise OSError("no such attribute")
+        return on_file
+
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "getxattr", getxattr, raising=False)
+    monkeypatch.setattr(diagnosis, "open", open_file, raising=False)
+
+
+def proc_status(
+    ambient: int = 0, no_new_privileges: int = 0, effective: int = 0, bounding: int = 2**41 - 1
+) -> str:
+    """Return the lines of /proc/self/status that matter, among others."""
+    return (
+        f"Name:\tpython3\nCapEff:\t{effective:016x}\nCapBnd:\t{bounding:016x}\n"
+        f"CapAmb:\t{ambient:016x}\nNoNewPrivs:\t{no_new_privileges}\nSeccomp:\t0\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "on_file", "needs"),
+    [
+        pytest.param(proc_status(), None, False, id="nothing-gives-it-the-right"),
+        pytest.param(proc_status(ambient=NET_RAW), None, True, id="ambient"),
+        pytest.param(proc_status(ambient=NET_RAW | NET_BIND), None, True, id="ambient-of-several"),
+        pytest.param(proc_status(ambient=NET_BIND), None, False, id="another-ambient"),
+        pytest.param(proc_status(), SETCAP, True, id="setcap"),
+        pytest.param(proc_status(), file_capability(NET_BIND), False, id="another-setcap"),
+        pytest.param(proc_status(), file_capability(NET_RAW, 0), False, id="setcap-not-effective"),
+        pytest.param(proc_status(), SETCAP[:6], False, id="setcap-too-short"),
+        pytest.param(proc_status(0, 1), SETCAP, False, id="setcap-under-no-new-privileges"),
+        pytest.param(proc_status(NET_RAW, 1), None, True, id="ambient-under-no-new-privileges"),
+        pytest.param(None, SETCAP, True, id="setcap-without-proc"),
+        pytest.param(None, None, False, id="nothing-without-proc"),
+        pytest.param("Name:\tpython3\n", None, False, id="old-kernel-without-ambient"),
+    ],
+)
+def test_nmap_is_told_what_it_would_not_believe(
+    monkeypatch: pytest.MonkeyPatch, status: Optional[str], on_file: Optional[bytes], needs: bool
+) -> None:
+    machine(monkeypatch, status=status, on_file=on_file)
+
+    assert nmap_needs_telling("/opt/nmap") is needs
+
+
+def test_root_needs_no_telling(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, user=0, status=proc_status(ambient=NET_RAW), on_file=SETCAP)
+
+    assert nmap_needs_telling("/opt/nmap") is False
+
+
+REFUSED = "dnet: Failed to open device eth9"
+NEEDS = "nmap needs root or CAP_NET_RAW"
+SETCAP_LINE = "sudo setcap cap_net_raw+ep /opt/nmap, or run as root"
+SEE = 'see "Privileges" in the README'
+
+
+def why(
+    stderr: str = "",
+    errormsg: str = "",
+    argv: Sequence[str] = ("/opt/nmap", "-n"),
+    *,
+    code: int = 1,
+    stdout: bytes = b"",
+    kind: Type[CheckError] = CheckError,
+) -> str:
+    """Return why a run failed that said this."""
+    run = NmapRun(argv, code, stdout, stderr.encode("utf-8", "surrogateescape"), 0.1)
+    error = failure(run, errormsg)
+    assert type(error) is kind
+    assert "\n" not in str(error)
+    return str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "on_file", "said"),
+    [
+        pytest.param(proc_status(), None, SETCAP_LINE, id="nothing"),
+        pytest.param(None, None, SETCAP_LINE, id="nothing-without-proc"),
+        pytest.param(proc_status(), file_capability(NET_BIND), SETCAP_LINE, id="another-setcap"),
+        pytest.param(
+            proc_status(),
+            file_capability(NET_RAW, 0),
+            "its own is not effective: sudo setcap cap_net_raw+ep /opt/nmap",
+            id="setcap-not-effective",
+        ),
+        pytest.param(
+            proc_status(no_new_privileges=1),
+            SETCAP,
+            "no_new_privs hides its own: HAProxy's insecure-setuid-wanted, or an ambient one",
+            id="setcap-under-no-new-privileges",
+        ),
+        pytest.param(
+            proc_status(),
+            SETCAP,
+            "its own is ignored: is /opt/nmap on a nosuid mount?",
+            id="setcap-ignored",
+        ),
+        pytest.param(
+            proc_status(effective=NET_RAW),
+            None,
+            "ours is not handed on: make it ambient (setpriv --ambient-caps)",
+            id="effective-not-ambient",
+        ),
+        pytest.param(
+            proc_status(NET_RAW, effective=NET_RAW),
+            None,
+            SETCAP_LINE,
+            id="ambient-and-still-refused",
+        ),
+        pytest.param(
+            proc_status(no_new_privileges=1),
+            None,
+            f"no_new_privs leaves an ambient one; {SEE}",
+            id="no-new-privileges",
+        ),
+    ],
+)
+def test_an_ordinary_user_is_told_what_keeps_nmap_from_it(
+    monkeypatch: pytest.MonkeyPatch, status: Optional[str], on_file: Optional[bytes], said: str
+) -> None:
+    machine(monkeypatch, status=status, on_file=on_file)
+
+    assert why(REFUSED, kind=NotAllowedError) == f"{NEEDS}; {said}"
+
+
+def test_a_wrapper_script_is_told_how_to_say_that_its_nmap_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine(monkeypatch, status=proc_status(), head=b"#!/bin/sh")
+
+    said = "if the nmap behind this script has it, set NMAP_PRIVILEGED=1"
+
+    assert why(REFUSED, kind=NotAllowedError) == f"{NEEDS}; {said}"
+
+
+LOST = "root has lost it here; containers drop it: --cap-add NET_RAW"
+
+
+@pytest.mark.parametrize(
+    ("user", "program", "effective", "said"),
+    [
+        (0, "/opt/nmap", 0, LOST),
+        (
+            0,
+            "/opt/nmap",
+            NET_RAW,
+            f"it is root and was refused ({REFUSED}); run it by hand to see why",
+        ),
+        (1000, "/usr/bin/sudo", 0, LOST),
+    ],
+)
+def test_root_is_told_of_a_capability_that_was_taken_away(
+    monkeypatch: pytest.MonkeyPatch, user: int, program: str, effective: int, said: str
+) -> None:
+    machine(monkeypatch, user=user, status=proc_status(effective=effective))
+
+    assert why(REFUSED, argv=[program, "-n"], kind=NotAllowedError) == f"{NEEDS}; {said}"
+
+
+def test_a_recording_has_the_plain_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, user=0, status=proc_status(effective=NET_RAW))
+
+    assert why(REFUSED, argv=[], kind=NotAllowedError) == f"{NEEDS}; run as root, or {SEE}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "bounding", "said"),
+    [
+        (
+            NET_RAW | NET_ADMIN,
+            NET_RAW,
+            "allow CAP_NET_ADMIN here, which its file asks for (containers: --cap-add NET_ADMIN), "
+            "or sudo setcap cap_net_raw+ep {}",
+        ),
+        (
+            NET_RAW | NET_ADMIN,
+            NET_BIND,
+            "allow CAP_NET_ADMIN and CAP_NET_RAW here, which its file asks for (containers: "
+            "--cap-add NET_ADMIN --cap-add NET_RAW)",
+        ),
+        (
+            NET_RAW | BPF,
+            2**39 - 1,
+            "allow CAP_BPF here, which its file asks for (containers: --cap-add BPF), "
+            "or sudo setcap cap_net_raw+ep {}",
+        ),
+        (NET_RAW, NET_RAW, "check that nmap runs by hand"),
+        (None, NET_RAW, "check that nmap runs by hand"),
+    ],
+    ids=["one", "both", "above-31", "allowed", "none-on-file"],
+)
+def test_an_exec_that_the_kernel_refuses_is_told_by_what_is_not_allowed_here(
+    monkeypatch: pytest.MonkeyPatch, asked: Optional[int], bounding: int, said: str
+) -> None:
+    def refuse(argv: Sequence[str], _: Sequence[int]) -> int:
+        raise PermissionError(errno.EPERM, "Operation not permitted", argv[0])
+
+    on_file = None if asked is None else file_capability(asked)
+    machine(monkeypatch, status=proc_status(bounding=bounding), on_file=on_file)
+    monkeypatch.setattr(process, "_spawn", refuse)
+
+    with pytest.raises(HopelessError) as raised:
+        process.start(["/opt/nmap"])
+
+    assert str(raised.value) == "cannot start /opt/nmap: Operation not permitted; " + said.format(
+        "/opt/nmap"
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "You requested a scan type which requires root privileges.\nQUITTING!",
+        "Couldn't open a raw socket. Error: (1) Operation not permitted",
+        "Couldn't open a raw socket. Error: Permission denied (13)",
+        "socket troubles in Init: Operation not permitted (1)",
+        REFUSED,
+        "eth0: You don't have permission to capture on that device",
+    ],
+)
+def test_an_nmap_that_is_not_allowed_is_told_so_on_stderr_and_in_the_report(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    machine(monkeypatch, status=proc_status())
+
+    assert why(said, kind=NotAllowedError) == f"{NEEDS}; {SETCAP_LINE}"
+    assert why("odd", said, kind=NotAllowedError) == f"{NEEDS}; {SETCAP_LINE}"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "said"),
+    [
+        pytest.param(
+            'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.',
+            f"sudo is barred by no_new_privs; run as root, or {SEE}",
+            id="no-new-privileges",
+        ),
+        pytest.param(
+            "sudo: a password is required",
+            f"sudo wants a password; allow nmap with NOPASSWD, {SEE}",
+            id="password",
+        ),
+        pytest.param(
+            "sudo: sorry, you must have a tty to run sudo",
+            f"sudo wants a password; allow nmap with NOPASSWD, {SEE}",
+            id="tty",
+        ),
+        pytest.param(
+            "sudo: www-data is not allowed to run sudo on lb1.",
+            f"sudo does not allow this nmap; {SEE}",
+            id="not-allowed",
+        ),
+        pytest.param(
+            "Sorry, user www-data is not allowed to execute '/usr/bin/nmap' as root on lb1.",
+            f"sudo does not allow this nmap; {SEE}",
+            id="not-allowed-this-command",
+        ),
+    ],
+)
+def test_what_sudo_says_becomes_advice(stderr: str, said: str) -> None:
+    assert why(stderr, kind=NotAllowedError) == said
+
+
+LIST_OF_CAUSES = (
+    "Call to pcap_open_live() failed three times. There are several possible reasons for this, "
+    "depending on your operating system:\nLINUX: If you are getting Socket type not supported, "
+    "try modprobe af_packet or recompile your kernel with PACKET enabled."
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "advice", "kind"),
+    [
+        (
+            "pcap_activate(lo) FAILED: socket: Address family not supported by protocol.",
+            "allow AF_PACKET and AF_NETLINK (RestrictAddressFamilies=)",
+            NotAllowedError,
+        ),
+        (
+            "route_dst_netlink: cannot create AF_NETLINK socket: "
+            "Address family not supported by protocol",
+            "allow AF_PACKET and AF_NETLINK (RestrictAddressFamilies=)",
+            NotAllowedError,
+        ),
+        ("pcap_activate(lo) FAILED: That device is not up.", "see ip link", CheckError),
+        ("pcap_activate(lo) FAILED: odd", "run it by hand to see why", CheckError),
+    ],
+    ids=["no-af-packet", "no-af-netlink", "down", "another"],
+)
+def test_the_line_that_names_the_cause_goes_before_nmaps_list_of_causes(
+    first: str, advice: str, kind: Type[CheckError]
+) -> None:
+    # As nmap 7.93 says it: the list twice.
+    told = why(f"{first}\n{LIST_OF_CAUSES}\n\nQUITTING!", LIST_OF_CAUSES, kind=kind)
+
+    assert told == f"nmap failed with exit code 1 ({first}); {advice}"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "said"),
+    [
+        pytest.param("\n  Illegal argument  \nQUITTING!", "1 (Illegal argument)", id="anything"),
+        pytest.param("", "1", id="nothing"),
+        pytest.param("x" * 999, "1 (" + "x" * 200 + ")", id="very-long-line"),
+        pytest.param("sudo: " * 100000, "1 (" + ("sudo: " * 34)[:200] + ")", id="without-end"),
+        pytest.param("\udcff\udcfe", "1 (\ufffd\ufffd)", id="not-utf-8"),
+    ],
+)
+def test_what_nmap_says_first_is_told(stderr: str, said: str) -> None:
+    assert why(stderr) == f"nmap failed with exit code {said}; run it by hand to see why"
+
+
+@pytest.mark.parametrize(
+    ("code", "stdout", "said"),
+    [
+        (-9, b"", "nmap was killed by signal 9"),
+        (139, b"", "nmap failed with exit code 139"),
+        (0, b"", "nmap printed nothing"),
+        (0, b"not XML", "nmap printed no complete XML"),
+    ],
+    ids=["signal", "exit-code", "silent-success", "no-xml"],
+)
+def test_a_run_without_a_word_is_told_by_how_it_ended(code: int, stdout: bytes, said: str) -> None:
+    assert why(code=code, stdout=stdout) == f"{said}; run it by hand to see why"
+    assert why(code=code, stdout=stdout, argv=()) == f"{said}; record it again"
+
+
+def test_what_the_report_says_of_its_error_goes_before_other_messages() -> None:
+    assert why("odd", "Too tired", code=0, stdout=b"<nmaprun/>") == (
+        "nmap failed (Too tired); run it by hand to see why"
+    )
+    assert why("odd", code=0, stdout=b"<nmaprun/>") == (
+        "nmap failed (odd); run it by hand to see why"
+    )

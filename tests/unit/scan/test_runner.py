@@ -1,0 +1,368 @@
+"""nmap_run.run_all, with shell scripts for programs: nothing hangs, gets lost or stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from support import fakes
+
+from halfopen.errors import CheckError
+from halfopen.model import FLOOD, LATE, ON_TIME, UNSTARTED, NmapRun
+from halfopen.scan import process, runner
+from halfopen.scan.attempts import SIDE_BY_SIDE
+from halfopen.scan.runner import run_all
+
+AMPLE = 40.0
+"""Seconds that no test needs."""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder by which this test's processes are known."""
+    monkeypatch.setenv(fakes.FOLDER, str(tmp_path))
+    return tmp_path
+
+
+def sh(script: str, *words: object) -> list[str]:
+    """Return the command that runs a shell script; it has the words as $1 and on."""
+    return ["/bin/sh", "-c", script, "fake-nmap", *map(str, words)]
+
+
+def run(*commands: list[str], seconds: float = AMPLE) -> list[NmapRun]:
+    """Run the commands with a deadline so many seconds from now."""
+    return run_all(commands, time.monotonic() + seconds)
+
+
+def descriptors() -> list[str]:
+    """Return what files this process has open."""
+    return sorted(os.listdir("/proc/self/fd"))
+
+
+def test_a_run_gives_argv_exit_code_both_outputs_and_its_time() -> None:
+    command = sh("echo out; echo err >&2; sleep 0.1; exit 4")
+    (given,) = run(command)
+    assert given.argv == command
+    assert (given.exit_code, given.stdout, given.stderr) == (4, b"out\n", b"err\n")
+    assert 0.1 <= given.seconds < AMPLE
+    assert given.cut == ON_TIME
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 127, 137, 255])
+def test_exit_codes_are_reported(code: int) -> None:
+    assert run(sh("exit $1", code))[0].exit_code == code
+
+
+@pytest.mark.parametrize("name", ["SEGV", "TERM", "KILL", "ABRT"])
+def test_signals_are_reported_as_negative_numbers(name: str) -> None:
+    (given,) = run(sh("ulimit -c 0; echo before; kill -s $1 $$", name))
+    assert (given.exit_code, given.stdout) == (-signal.Signals[f"SIG{name}"], b"before\n")
+    assert given.cut == ON_TIME
+
+
+def test_no_commands_give_no_runs() -> None:
+    assert run() == []
+
+
+def test_commands_run_side_by_side() -> None:
+    begin = time.monotonic()
+    given = run(*[sh("sleep 1")] * 10)
+    took = time.monotonic() - begin
+    one_after_the_other = 10 * 1.0
+    assert took < one_after_the_other
+    assert [one.cut for one in given] == [ON_TIME] * 10
+
+
+def test_runs_come_in_the_order_of_their_commands_however_they_end() -> None:
+    given = run(*(sh("sleep $1; echo $2", (5 - number) / 25, number) for number in range(5)))
+    assert [int(one.stdout) for one in given] == [0, 1, 2, 3, 4]
+
+
+def test_many_commands_all_run_but_only_so_many_at_a_time(folder: Path) -> None:
+    counting = 'mkdir "$1/on.$$"; set -- "$1/"on.*; echo $#; sleep 0.05; rmdir "${0%/*}/on.$$"'
+    command = ["/bin/sh", "-c", counting, str(folder / "fake-nmap"), str(folder)]
+    given = run(*[command] * (2 * SIDE_BY_SIDE + 5))
+    assert [(one.exit_code, one.cut) for one in given] == [(0, ON_TIME)] * len(given)
+    at_once = [int(one.stdout) for one in given]
+    assert 1 < max(at_once) <= SIDE_BY_SIDE
+
+
+def test_deadline_ends_those_that_run_and_those_that_had_to_wait(folder: Path) -> None:
+    count = SIDE_BY_SIDE + 4
+    commands = [sh("sleep $1 & wait", fakes.FOREVER + number) for number in range(count)]
+    begin = time.monotonic()
+    given = run(*commands, seconds=5.0)
+    assert time.monotonic() - begin < 30
+    assert [one.argv for one in given] == commands
+    assert [one.cut for one in given] == [LATE] * SIDE_BY_SIDE + [UNSTARTED] * 4
+    assert fakes.left_behind(folder) == []
+
+
+def test_deadline_cuts_only_the_late() -> None:
+    quick, late = run(sh("echo quick"), sh("echo begun; exec sleep 60"), seconds=2.0)
+    assert (quick.stdout, quick.exit_code, quick.cut) == (b"quick\n", 0, ON_TIME)
+    assert (late.stdout, late.exit_code, late.cut) == (b"begun\n", -signal.SIGKILL, LATE)
+    assert 0.3 <= late.seconds < AMPLE / 2
+
+
+@pytest.fixture
+def _interrupted() -> Iterator[None]:
+    yield
+    process.be_uninterrupted()
+
+
+@pytest.mark.usefixtures("_interrupted")
+def test_an_interrupt_ends_those_that_run_and_starts_no_more(folder: Path) -> None:
+    count = SIDE_BY_SIDE + 4
+    timer = threading.Timer(0.5, process.interrupt)
+    timer.start()
+    begin = time.monotonic()
+    given = run(*[sh("echo begun; exec sleep 60")] * count)
+    timer.join()
+
+    assert time.monotonic() - begin < AMPLE / 2
+    assert [one.cut for one in given][-4:] == [UNSTARTED] * 4
+    assert fakes.left_behind(folder) == []
+
+
+def test_nothing_starts_after_the_deadline(folder: Path) -> None:
+    given = run(*[sh("sleep 60 & wait")] * 3, seconds=-1.0)
+    assert [one.cut for one in given] == [UNSTARTED] * 3
+    assert fakes.left_behind(folder) == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "exec sleep 60",
+        "sleep 60 & wait",
+        "trap '' TERM HUP INT; sleep 60 & wait",
+        "exec >&- 2>&-; sleep 60",
+        "(sleep 60 &); exit 0",
+        "(exec >&- 2>&-; sleep 60) & exec sleep 60",
+        "kill -s STOP $$",
+    ],
+    ids=[
+        "sleeps",
+        "child-sleeps",
+        "ignores-signals",
+        "pipes-closed",
+        "orphan-holds-pipes",
+        "child-without-pipes",
+        "stopped",
+    ],
+)
+def test_a_run_that_does_not_end_is_late_and_killed_whole(folder: Path, script: str) -> None:
+    begin = time.monotonic()
+    (given,) = run(sh(script), seconds=0.3)
+    assert 0.3 <= time.monotonic() - begin < 30
+    assert given.cut == LATE
+    assert fakes.left_behind(folder) == []
+
+
+def test_children_that_outlive_a_run_are_killed_with_it(folder: Path) -> None:
+    (given,) = run(sh("sleep 60 >/dev/null 2>&1 & echo done"))
+    assert (given.stdout, given.cut) == (b"done\n", ON_TIME)
+    assert given.seconds < AMPLE / 2
+    assert fakes.left_behind(folder) == []
+
+
+@pytest.mark.parametrize("where", ["", " >&2"], ids=["stdout", "stderr"])
+def test_a_flood_is_cut_long_before_the_deadline_and_spoils_no_other_run(
+    folder: Path, where: str
+) -> None:
+    flood, other = run(sh(f"yes flood{where} & wait"), sh("sleep 0.2; echo fine"))
+    assert flood.cut == FLOOD
+    assert flood.seconds < AMPLE / 2
+    assert len(flood.stdout) + len(flood.stderr) < 2 * runner.MAX_OUTPUT
+    assert (other.stdout, other.cut) == (b"fine\n", ON_TIME)
+    assert fakes.left_behind(folder) == []
+
+
+@pytest.mark.parametrize("order", ["", " >&2"], ids=["stderr-last", "stderr-first"])
+def test_both_pipes_are_read_whatever_comes_first(order: str) -> None:
+    many = "head -c 900000 /dev/zero"
+    first, second = (many + order, many) if order else (many, many + " >&2")
+    (given,) = run(sh(f"{first}; {second}"))
+    assert (len(given.stdout), len(given.stderr), given.cut) == (900000, 900000, ON_TIME)
+
+
+@pytest.fixture
+def _stdin_is_a_pipe() -> Iterator[None]:
+    """Put a pipe where standard input is; pytest itself has it closed off."""
+    kept, (reading, writing) = os.dup(0), os.pipe()
+    os.dup2(reading, 0)
+    yield
+    os.dup2(kept, 0)
+    for descriptor in (kept, reading, writing):
+        os.close(descriptor)
+
+
+@pytest.mark.usefixtures("_stdin_is_a_pipe")
+def test_a_run_has_no_standard_input_and_a_group_and_session_of_its_own() -> None:
+    (given,) = run(sh("readlink /proc/$$/fd/0; cut -d' ' -f1,5,6 /proc/$$/stat"))
+    standard_input, numbers = given.stdout.decode().splitlines()
+    assert standard_input == os.devnull
+    assert len(set(numbers.split())) == 1
+
+
+@pytest.mark.parametrize("place", [0, 1, SIDE_BY_SIDE + 1], ids=["first", "second", "later"])
+def test_one_that_cannot_be_started_is_an_error_and_ends_the_others(
+    folder: Path, place: int
+) -> None:
+    missing = str(folder / "no-nmap")
+    commands = [sh("sleep 0.05; exec sleep 0.2")] + [sh("sleep 0.1")] * (SIDE_BY_SIDE + 1)
+    commands.insert(place, [missing])
+    with pytest.raises(CheckError, match=f"cannot start {missing}: No such file") as raised:
+        run(*commands)
+    assert "\n" not in str(raised.value)
+    assert fakes.left_behind(folder) == []
+
+
+def test_a_failing_errand_meanwhile_is_raised_and_leaves_no_run(folder: Path) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_all([sh("sleep 60 & wait")] * 3, time.monotonic() + AMPLE, fail)
+    assert fakes.left_behind(folder) == []
+
+
+def test_the_errand_meanwhile_is_done_once_while_the_first_runs_run(folder: Path) -> None:
+    running: list[int] = []
+    count = SIDE_BY_SIDE + 3
+    run_all(
+        [sh("sleep 0.2")] * count,
+        time.monotonic() + AMPLE,
+        lambda: running.append(len(fakes.alive(folder))),
+    )
+    # This process may bear the mark too, if it was started with it.
+    assert len(running) == 1
+    assert running[0] >= 1
+
+
+def test_nothing_stays_open_and_no_zombie_is_left(folder: Path) -> None:
+    before = descriptors()
+    run(*[sh("echo out")] * 3)
+    run(sh("(sleep 60 &); exit 0"), sh("yes"), seconds=0.2)
+    with pytest.raises(CheckError):
+        run(sh("sleep 60"), [str(folder / "no-nmap")])
+    assert descriptors() == before
+    assert children() == []
+
+
+def children() -> list[str]:
+    """Return the numbers of this process's children, zombies as well."""
+    return [
+        child
+        for task in Path("/proc/self/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+
+
+def test_waiting_costs_no_cpu_time() -> None:
+    before = time.process_time()
+    run(sh("exec sleep 60"), seconds=0.5)
+    assert time.process_time() - before < 0.25
+
+
+def test_the_environment_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD_LOOKALIKE", "/a b/c.so:\n'\"")
+    (given,) = run(sh('printf %s "$LD_PRELOAD_LOOKALIKE"'))
+    assert given.stdout == b"/a b/c.so:\n'\""
+
+
+SIGNAL_AT_EVERY_LINE = """
+import os, signal, sys, time
+from halfopen.cli import exit as leave
+from halfopen.formats import registry
+from halfopen.scan import process, runner
+
+files = (process.__file__, runner.__file__, leave.__file__)
+
+def main(words):
+    (given,) = runner.run_all([words], time.monotonic() + 20)
+    return registry.Output(given.stdout.decode(), 0)
+
+def check(lines):
+    # Returns only in the parent. The child gets the signal at that line of the three files.
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1]
+    def count(frame, event, arg):
+        nonlocal lines
+        if event == 'line':
+            lines -= 1
+            if lines == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return count
+    def trace(frame, event, arg):
+        return count if frame.f_code.co_filename in files else None
+    sys.settrace(trace)
+    leave.leave(main, 'nagios')
+
+line = 1
+while True:
+    status = check(line)
+    if os.WIFEXITED(status):
+        break
+    assert os.WTERMSIG(status) == signal.SIGTERM, (line, status)
+    line += 1
+print('lines', line, 'exit code', os.WEXITSTATUS(status), file=sys.stderr)
+"""
+
+
+def test_a_signal_at_any_line_of_a_run_is_what_ends_us_and_leaves_nothing(folder: Path) -> None:
+    # The fake is over at once, but for a child that only a kill of its whole group ends.
+    command = sh("sleep 60 >/dev/null 2>&1 & echo open")
+    given = subprocess.run(
+        [sys.executable, "-c", SIGNAL_AT_EVERY_LINE, *command],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    # Only the one that was over before its line came has ended by itself.
+    words = given.stderr.decode().split()
+    assert (words[0], words[2:]) == ("lines", ["exit", "code", "0"])
+    assert int(words[1]) > 50
+    assert fakes.left_behind(folder) == []
+
+
+@pytest.mark.parametrize("path", ["", ".", ":", "bin", "./bin:../bin", ":bin:"])
+def test_a_program_in_the_current_folder_is_never_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    for place in (folder, folder / "bin"):
+        fakes.fake(place, "exit 0").rename(place / "nmap")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setattr(process, "USUAL_FOLDERS", ("/nowhere",))
+    with pytest.raises(CheckError, match="nmap not found on PATH, nor in /nowhere; install nmap"):
+        process.find_program("nmap")
+
+
+def test_a_program_is_found_on_path_first_and_passes_over_what_cannot_be_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a" / "nmap").mkdir(parents=True)
+    (folder / "b").mkdir()
+    (folder / "b" / "nmap").write_text("not executable")
+    for name in ("c", "d", "usual"):
+        fakes.fake(folder / name, "exit 0").rename(folder / name / "nmap")
+    monkeypatch.setattr(process, "USUAL_FOLDERS", (str(folder / "usual"),))
+    monkeypatch.setenv("PATH", ":".join(str(folder / name) for name in "abcd"))
+    assert process.find_program("nmap") == str(folder / "c" / "nmap")
+    monkeypatch.delenv("PATH")
+    assert process.find_program("nmap") == str(folder / "usual" / "nmap")
+
+
+@pytest.mark.parametrize("name", ["./nmap", "/nowhere/nmap", "folder/nmap"])
+def test_a_name_with_a_slash_is_taken_as_it_is(name: str) -> None:
+    assert process.find_program(name) == name

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Prints the path of a bare Debian's files as a tar: what debootstrap makes of SUITE (minbase).
+#
+#   tools/debian_root.sh bookworm
+#
+# It is made once, kept in the user's cache for 30 days, and comes from HALFOPEN_DEBIAN_MIRROR or the
+# mirror that this system's apt has for its own release. Needs root and debootstrap.
+set -eu
+
+suite=$1
+mirror=${HALFOPEN_DEBIAN_MIRROR:-}
+if [ -z "$mirror" ]; then
+    # shellcheck disable=SC1091 # each system's own
+    own=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
+    # shellcheck disable=SC2016 # apt's own variables
+    mirror=$(apt-get indextargets --format '$(CODENAME) $(ORIGIN) $(SITE)' \
+        'Created-By: Packages' 'Component: main' 2>/dev/null | sed -n "s/^$own Debian //p" | head -n 1)
+    [ -n "$mirror" ] || { echo "debian_root: apt names no mirror of Debian; set HALFOPEN_DEBIAN_MIRROR" >&2; exit 1; }
+fi
+
+cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/halfopen
+tar=$cache/debian-$suite-$(printf '%s' "$mirror" | cksum | cut -d ' ' -f 1).tar
+mkdir -p "$cache"
+exec 9>"$tar.lock"
+flock 9
+find "$tar" -mtime +30 -delete 2>/dev/null || :
+if [ ! -e "$tar" ]; then
+    # /tmp may be mounted nodev.
+    folder=$(mktemp -d "/var/tmp/halfopen-debootstrap-$$-XXXXXX")
+    trap 'rm -rf "$folder"' EXIT
+    # A debootstrap knows the suites of its time; newer ones are made as sid is.
+    script=''
+    [ -e "/usr/share/debootstrap/scripts/$suite" ] || script=sid
+    # Alone with its processes: what one of them leaves running ends with it.
+    unshare --mount --pid --fork --kill-child --mount-proc timeout 1200 \
+        debootstrap --variant=minbase "$suite" "$folder" "$mirror" $script </dev/null >"$tar.log" 2>&1 ||
+        { tail -n 20 "$tar.log" >&2; exit 1; }
+    rm -rf "$folder"/var/cache/apt/archives/*.deb
+    chmod 755 "$folder"
+    tar -C "$folder" -cf "$tar.new" .
+    mv "$tar.new" "$tar"
+fi
+printf '%s\n' "$tar"
