@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Callable, Iterator, NamedTuple, Sequence
 
 from lab import NMAP, TARGET, Lab, Running
-
-from .machine import ROOT, Machine, Site, wait_until
+from support.machine import ROOT, Machine, Site, wait_until
 
 FIXTURES = ROOT / "fixtures"
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"

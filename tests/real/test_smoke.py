@@ -18,8 +18,8 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple
 from xml.etree import ElementTree as ET
 
 import pytest
-from hosts.machine import Machine, Site, end, wait_until
 from lab import Finished, Lab
+from support.machine import Machine, Site, end, wait_until
 
 RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "recorded"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

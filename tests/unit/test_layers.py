@@ -29,7 +29,9 @@ def imports() -> Iterator[Tuple[str, str]]:
             if isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{file.name}: relative"
                 module = str(node.module)
-                modules = [module] if layer_of(module) else [f"{module}.{a.name}" for a in node.names]
+                modules = (
+                    [module] if layer_of(module) else [f"{module}.{a.name}" for a in node.names]
+                )
             for module in modules:
                 if module.startswith("halfopen."):
                     yield inside[1], layer_of(module)
