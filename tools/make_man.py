@@ -73,7 +73,7 @@ def _option(option: Option) -> str:
 
 
 def _formats() -> str:
-    head = "\\fB\\-\\-as\\fR\topen\tclosed\tfiltered\tfailed\tfor"
+    head = "\\fB\\-\\-format\\fR\topen\tclosed\tfiltered\tfailed\tfor"
     rows = [
         "\t".join([rf"\fB{name}\fR", *_codes(each.codes), _CELL.format(_escaped(each.about))])
         for name, each in FORMATS.items()
