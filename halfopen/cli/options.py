@@ -7,16 +7,10 @@ long to load as all of this. Nobody changes them.
 import os
 
 from halfopen.cli import values
-from halfopen.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional, Sequence, Tuple, Union
-
-    Raw = Dict[str, Any]
-    """Option's key to what was typed: a text or None, True or False; "words": the arguments."""
-    Values = Dict[str, Any]
-    """The same after reading; "family" in place of -4 and -6."""
+    from typing import Optional, Tuple, Union
 
 
 class Option:
@@ -91,14 +85,24 @@ NMAP = Option(
     about="The nmap to run.",
 )
 SUDO = Option("sudo", "--sudo", about="Run nmap with sudo -n.")
-TIMEOUT = Option(
-    "timeout",
-    "--timeout",
-    "-t",
-    metavar="TIME",
-    read=values.time(values.HOUR),
-    about="Time for everything; 10s, or what the format's caller allows.",
-)
+
+
+def timeout(about: str, most: float = values.HOUR, default: "Optional[str]" = None) -> Option:
+    """Return a command's time limit."""
+    read = values.time(most)
+    return Option(
+        "timeout", "--timeout", "-t", metavar="TIME", default=default, read=read, about=about
+    )
+
+
+def format_of(*names: str) -> Option:
+    """Return --format of a command that knows these alone; the first is the default."""
+    about = "What to print: {}.".format(", ".join(names))
+    read = values.choice(*names)
+    return Option("format", "--format", metavar="NAME", default=names[0], read=read, about=about)
+
+
+TIMEOUT = timeout("Time for everything; 10s, or what the format's caller allows.")
 EXPECT = Option(
     "expect",
     "--expect",
@@ -141,14 +145,7 @@ OUTPUT = Option(
     "output", "--output", metavar="FILE", about="Write to a file, by rename, instead of printing."
 )
 VERBOSE = Option("verbose", "--verbose", "-v", about="Show nmap's command lines and messages.")
-STREAM = Option(
-    "format",
-    "--format",
-    metavar="NAME",
-    default="text",
-    read=values.choice("text", "json"),
-    about="What to print: text or json.",
-)
+STREAM = format_of("text", "json")
 
 
 def interval(default: str) -> Option:
@@ -223,15 +220,7 @@ WAIT = Command(
         read=values.choice("open", "closed", "filtered", "not-open"),
         about="open, closed, filtered or not-open.",
     ),
-    Option(
-        "timeout",
-        "--timeout",
-        "-t",
-        metavar="TIME",
-        default="60s",
-        read=values.time(365 * values.DAY),
-        about="Give up after this time.",
-    ),
+    timeout("Give up after this time.", 365 * values.DAY, "60s"),
     interval("1s"),
     Option(
         "successes",
@@ -258,15 +247,7 @@ WATCH = Command(
     PORT,
     TARGETS,
     interval("2s"),
-    Option(
-        "timeout",
-        "--timeout",
-        "-t",
-        metavar="TIME",
-        default="10s",
-        read=values.time(values.HOUR),
-        about="Time for a round.",
-    ),
+    timeout("Time for a round.", default="10s"),
     Option(
         "duration",
         "--duration",
@@ -288,28 +269,10 @@ WATCH = Command(
 )
 SMOKE = Command(
     "smoke",
+    timeout("Time for everything.", default="15s"),
+    format_of("text", "json", "junit"),
     Option(
-        "timeout",
-        "--timeout",
-        "-t",
-        metavar="TIME",
-        default="15s",
-        read=values.time(values.HOUR),
-        about="Time for everything.",
-    ),
-    Option(
-        "format",
-        "--format",
-        metavar="NAME",
-        default="text",
-        read=values.choice("text", "json", "junit"),
-        about="What to print: text, json or junit.",
-    ),
-    Option(
-        "save",
-        "--save",
-        metavar="DIR",
-        about="Keep nmap's runs as recordings, for a bug report.",
+        "save", "--save", metavar="DIR", about="Keep nmap's runs as recordings, for a bug report."
     ),
     NMAP,
     SUDO,
@@ -327,50 +290,3 @@ FORMATS = Command(
 
 COMMANDS = {each.name: each for each in (CHECK, REPLAY, WAIT, WATCH, SMOKE, FORMATS)}
 """What `halfopen` is followed by."""
-
-
-def read(command: Command, raw: "Raw") -> "Values":
-    """Return what was typed as values; raise UsageError for the first that is wrong."""
-    found: Values = {"words": raw["words"]}
-    for option in command.options:
-        text = raw[option.key]
-        found[option.key] = (
-            text if option.read is None or text is None else option.read(option.names[0], text)
-        )
-    if "ipv4" in found:
-        if found["ipv4"] and found["ipv6"]:
-            raise UsageError("-4 and -6 exclude each other; leave out one")
-        found["family"] = 4 if found["ipv4"] else 6 if found["ipv6"] else None
-    warning, critical = found.get("warning"), found.get("critical")
-    if warning is not None and critical is not None and warning > critical:
-        raise UsageError(
-            "--warning {!r} is above --critical {!r}; swap them".format(
-                raw["warning"], raw["critical"]
-            )
-        )
-    if found.get("exit") and found["format"]:
-        _refuse_unknown_codes(found["format"], found["exit"])
-    return found
-
-
-def _refuse_unknown_codes(format_name: str, codes: "Dict[str, int]") -> None:
-    """Raise UsageError if the format's caller would misread a code."""
-    from halfopen.formats import registry  # noqa: PLC0415  takes 10 ms
-
-    only = registry.FORMATS[format_name].only
-    if only is None or all(code in only for code in codes.values()):
-        return
-    if not only:
-        raise UsageError(f"--exit changes nothing for {format_name}: what is printed decides")
-    raise UsageError(
-        "--exit: {} knows the codes {} only".format(format_name, " and ".join(map(str, only)))
-    )
-
-
-def refuse_command_after_targets(typed: "Sequence[str]", arguments: "Sequence[str]") -> None:
-    """Raise UsageError for `wait A B -- COMMAND`: other programs of this kind would run it."""
-    if "--" not in typed:
-        return
-    after = list(typed[typed.index("--") + 1 :])
-    if len(after) < len(arguments) and list(arguments[len(arguments) - len(after) :]) == after:
-        raise UsageError("no command is run here; write `&& COMMAND` after it, in place of `--`")

@@ -318,6 +318,11 @@ class Screen:
         """Show the cursor, and what was there before."""
         self._live.stop()
 
+    def close_at_once(self) -> None:
+        """Do so if the terminal takes it; do not wait for one that hangs."""
+        if select.select([], [1], [], 0)[1]:
+            self.close()
+
     def draw(self, *parts: "RenderableType") -> None:
         """Draw these below one another, over what was there."""
         from rich.console import Group  # noqa: PLC0415

@@ -18,9 +18,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, NamedTuple, Sequence
 
-from lab import TARGET, Lab, Running
-
-from halfopen.scan import process
+from lab import NMAP, TARGET, Lab, Running
 
 from .machine import ROOT, Machine, Site, wait_until
 
@@ -735,9 +733,8 @@ def assert_as_expected_and_documented(made: World, fault: Fault) -> None:
 
 
 def _is_of_this_nmap() -> bool:
-    """Return whether the document's lines are those of the nmap that is installed."""
-    nmap = process.find_program("nmap")
-    done = subprocess.run([nmap, "-V"], capture_output=True, text=True, timeout=30, check=True)
+    """Return whether the document's lines are those of the nmap to test."""
+    done = subprocess.run([NMAP, "-V"], capture_output=True, text=True, timeout=30, check=True)
     version = done.stdout.split()[2]
     (of,) = re.findall(r"with nmap (\S+) and", DOCUMENT.read_text(encoding="utf-8"))
     return bool(of == version)

@@ -2,7 +2,8 @@
 
 A machine is a network namespace of the lab with process and mount namespaces of its own. Its root
 is an overlay on `/`: daemons find their packages' files, may write wherever they like, and all of
-it is gone when the machine ends, together with every process in it.
+it is gone when the machine ends, together with every process in it. The nmap to test is installed
+on it as /usr/bin/nmap.
 
 Two backends stand in the lab's target: `192.0.2.11` and `192.0.2.12`, port 443. The examples name
 them; `Farm` opens and closes them.
@@ -26,13 +27,14 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence
 
-from lab import IP, TOOL_PATH, Finished, Lab, Running
+from lab import IP, NMAP, Finished, Lab, Running
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 WEB1, WEB2 = "192.0.2.11", "192.0.2.12"
 PORT = 443
 VAR_TMP = "/var/tmp"  # noqa: S108  only mkdtemp writes there; /tmp may be mounted nosuid
+NMAP_DATA = Path(NMAP).resolve().parents[1] / "share" / "nmap"
 PATIENCE = 60.0
 """Seconds in which a daemon must have come to a verdict; it mostly takes a few."""
 
@@ -47,6 +49,8 @@ mount --rbind /dev "$1/root/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$1/root/dev/shm"
 mount -t tmpfs -o mode=755 tmpfs "$1/root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$1/root/tmp"
+mkdir -p "$1/root/usr/share/nmap"
+[ ! -d "$2" ] || mount --bind "$2" "$1/root/usr/share/nmap"
 cd "$1/root"
 # An ignored SIGCHLD makes the kernel reap what is orphaned.
 trap '' CHLD
@@ -177,6 +181,7 @@ class Machine:
         """Boot it, with both commands where the examples expect them."""
         try:
             self._boot()
+            self.mend_nmap()
             for command, folder in (
                 ("check_tcp_half_open", "/usr/lib/nagios/plugins"),
                 ("halfopen", "/usr/local/bin"),
@@ -210,7 +215,7 @@ class Machine:
         mountpoint.mkdir()
         unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"]
         self._holder = self._lab.popen(
-            [*unshare, "sh", "-c", _BOOT, "sh", str(mountpoint)], self._ns
+            [*unshare, "sh", "-c", _BOOT, "sh", str(mountpoint), str(NMAP_DATA)], self._ns
         )
         assert self._holder.stdout is not None
         ready = select.select([self._holder.stdout], [], [], 30)[0]
@@ -335,12 +340,10 @@ class Machine:
 
     def mend_nmap(self) -> None:
         """Put the real nmap back, without any capability."""
-        source = shutil.which("nmap", path=TOOL_PATH)
-        assert source
         for name in ("nmap", "nmap.real"):
             with contextlib.suppress(FileNotFoundError):
                 self.path("/usr/bin", name).unlink()
-        shutil.copy(source, str(self.path("/usr/bin/nmap")))
+        shutil.copy(NMAP, str(self.path("/usr/bin/nmap")))
 
     def let_nmap(self, group: str | None = None) -> None:
         """Give nmap the capability, for everyone or for one group, as the README says."""

@@ -513,9 +513,9 @@ def test_nagios_sees_labels_in_words_and_in_perfdata(run: Run, farm: str) -> Non
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("convention", ["prometheus", "checkmk"])
-def test_what_monitors_store_goes_by_the_label(run: Run, farm: str, convention: str) -> None:
-    printed = run("check", "--targets", farm, "--format", convention).stdout
+@pytest.mark.parametrize("format_name", ["prometheus", "checkmk"])
+def test_what_monitors_store_goes_by_the_label(run: Run, farm: str, format_name: str) -> None:
+    printed = run("check", "--targets", farm, "--format", format_name).stdout
 
     names = re.findall(r'halfopen_up{target=".*?",label="(.*?)"}|"TCP half-open (.*?)"', printed)
     assert ["".join(name) for name in names][:2] == ["web 1", "web-2.b_c"]

@@ -443,11 +443,10 @@ def test_a_firewall_that_refuses_what_nmap_sends_leaves_it_open(world: World) ->
     def refused(words: Sequence[str], _: str, run: NmapRun) -> NmapRun:
         if words[-1] != LOOPBACK[4]:
             return run
-        where = f"{words[-1]}:{port_of(words)}"
         told = "sendto in send_ip_packet_sd: sendto(4, packet, 44, 0, {}, 16) => {}\n{}".format(
-            where,
+            words[-1],
             "Operation not permitted",
-            f"Offending packet: TCP 127.0.0.1:4242 > {where} S ttl=40 id=1 iplen=44\n",
+            f"Offending packet: TCP 127.0.0.1:4242 > {words[-1]}:{port_of(words)} S ttl=40 id=1\n",
         )
         silent = re.sub(rb'state="[a-z]+" reason="(syn-ack|reset)"', SILENT, run.stdout)
         return run._replace(stdout=silent, stderr=told.encode())
