@@ -11,7 +11,8 @@ cd "$(dirname "$0")/.."
 # Not below /tmp, which may be mounted nosuid; and a machine of the tests' has a /tmp of its own.
 folder=$(mktemp -d /var/tmp/halfopen-nmaps-XXXXXX)
 trap 'rm -rf "$folder"' EXIT
-# Users of the tests' run it, too.
+trap 'exit 1' HUP INT TERM
+# Not only root runs what is in it.
 chmod 755 "$folder"
 log=$folder/log
 
