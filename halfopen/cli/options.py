@@ -215,13 +215,13 @@ SMOKE = Command(
     timeout("Time for everything.", default="15s"),
     format_of("text", "json", "junit"),
     Option("--save", "DIR", "Keep nmap's runs as recordings, for a bug report."),
-    Option("--strict", "", "Exit code 2 for an nmap that is fit with workarounds."),
+    Option("--strict", "", "Exit code 2 for an nmap that needs workarounds."),
     Option("--verbose -v", "", "Show what is ok, too."),
     NMAP,
     SUDO,
     about="Find out whether this nmap is fit for half-open checks.\n\n"
     "It is asked about targets of our own, on loopback and in network namespaces.",
-    codes="0 fit, 2 not fit, 3 inconclusive",
+    codes="0 fit, also with halfopen's workarounds, 2 not fit, 3 inconclusive",
     examples=("halfopen smoke", "halfopen smoke --format junit --save runs >smoke.xml"),
 )
 FORMATS = Command(

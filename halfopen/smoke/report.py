@@ -22,6 +22,8 @@ _COLOURS = {
     Outcome.SKIPPED: "yellow",
     Outcome.INCONCLUSIVE: "magenta",
 }
+_WIDE = 72
+"""Columns of a terminal from which on the details have a column of their own."""
 
 
 def output(found: Examination, format_name: str, *, verbose: bool, strict: bool) -> Output:
@@ -56,21 +58,26 @@ def _aligned(lines: Sequence[str], rows: Sequence[Finding]) -> str:
 def _drawn(lines: Sequence[str], rows: Sequence[Finding]) -> str:
     """Return the same for the terminal: wrapped, and in colour."""
     from rich.console import Console  # noqa: PLC0415  80 ms that only a terminal needs
+    from rich.padding import Padding  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in rows:
-        outcome = Text(row.outcome.value, _COLOURS[row.outcome], no_wrap=True)
-        table.add_row(row.group, row.name, outcome, printable(row.detail))
     console = Console(markup=False, highlight=False, emoji=False)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for _ in range(4):
+        table.add_column(overflow="fold")
     with console.capture() as drawn:
-        for line in lines:
+        for line in [*lines, ""] if rows else lines:
             console.print(printable(line))
-        if rows:
-            console.print()
-            console.print(table)
-    return "\n".join(line.rstrip() for line in drawn.get().splitlines())
+        for row in rows:
+            outcome = Text(row.outcome.value, _COLOURS[row.outcome])
+            if console.width >= _WIDE:
+                table.add_row(row.group, row.name, outcome, printable(row.detail))
+            else:
+                console.print(Text.assemble(f"{row.group}, {row.name}: ", outcome))
+                console.print(Padding(printable(row.detail), (0, 0, 0, 2)))
+        console.print(table)
+    return "\n".join(line.rstrip() for line in drawn.get().rstrip().splitlines())
 
 
 # -- for programs ---------------------------------------------------------------------------------

@@ -251,6 +251,13 @@ def test_a_wrong_state_is_not_fit(machine: FakeMachine, state: str, instead: str
     assert verdict(found.findings) is (FIT if right else NOT_FIT)
 
 
+def test_what_nmap_said_when_it_was_refused_is_kept(machine: FakeMachine) -> None:
+    machine.gives = closed_is_open_without_root
+    (raw,) = [f for f in machine.examine().findings if f.name == "raw sockets"]
+
+    assert {trial.run.exit_code for trial in raw.trials} == {1}
+
+
 def test_a_negative_round_trip_is_counted(machine: FakeMachine) -> None:
     machine.gives = lambda argv, _, run: (
         edit(run, b'srtt="65"', b'srtt="-200291"') if apart(argv) else run

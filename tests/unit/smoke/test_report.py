@@ -101,6 +101,8 @@ def test_on_a_terminal_lines_are_wrapped_and_coloured(
     assert plain.startswith("nmap 7.93: not fit for")
     assert max(map(len, plain.splitlines())) <= width
     assert plain.count("word") == 80
+    # A narrow one has no column for the details.
+    assert ("\nstates, closed port, IPv4, alone:" in plain) is (width == 40)
 
 
 def test_the_json_names_everything(monkeypatch: pytest.MonkeyPatch) -> None:
