@@ -16,8 +16,8 @@ SOURCES = Path(__file__).resolve().parents[1] / "packaging" / "man"
 # Neither adjusted nor hyphenated: it is too narrow for either.
 _CELL = "T{{\n.ad l\n.nh\n{}\nT}}"
 _ASKING = (
-    Option("version", "--version", "-V", about="Show the version and exit."),
-    Option("help", "--help", "-h", about="Show what the command takes, and exit."),
+    Option("--version -V", "", "Show the version and exit."),
+    Option("--help -h", "", "Show what the command takes, and exit."),
 )
 
 
@@ -66,14 +66,14 @@ def _option(option: Option) -> str:
     if option.default:
         text += f" Default: {option.default}."
     elif option.off:
-        text += f" Default: {option.names[0] if option.on else option.off}."
+        text += f" Default: {option.names[0]}."
     if option.variable:
         text += f" Also: {option.variable} in the environment."
     return f".TP\n{head}\n{_escaped(text)}"
 
 
 def _formats() -> str:
-    head = "\\fB\\-\\-as\\fR\topen\tclosed\tfiltered\tfailed\tfor"
+    head = "\\fB\\-\\-format\\fR\topen\tclosed\tfiltered\tfailed\tfor"
     rows = [
         "\t".join([rf"\fB{name}\fR", *_codes(each.codes), _CELL.format(_escaped(each.about))])
         for name, each in FORMATS.items()

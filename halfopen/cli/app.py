@@ -124,7 +124,7 @@ def _parameter(option: Option) -> inspect.Parameter:
         kind: Any = Optional[str]
         names = option.names
     else:
-        default, kind = option.on, bool
+        default, kind = option.untyped(), bool
         names = (f"{option.names[0]}/{option.off}",) if option.off else option.names
     return inspect.Parameter(
         option.key,

@@ -105,7 +105,7 @@ def _targets(values: "Values", parse: Parse, deadline: float) -> List[Target]:
         lambda: read_targets(
             parse,
             values["arguments"],
-            values["host"],
+            values["hostname"],
             values["port"],
             values["targets"],
             values["family"],
@@ -149,7 +149,7 @@ def _replay(command: Command, values: "Values") -> Output:
             lambda: replay(
                 values["arguments"],
                 deadline,
-                values["host"],
+                values["hostname"],
                 None if port is None else parse_port(port),
                 expectation,
             ),
@@ -190,18 +190,20 @@ def _watch(_: Command, values: "Values") -> Output:
 
 
 def _smoke(_: Command, values: "Values") -> Output:
-    from halfopen.smoke import probes, report  # noqa: PLC0415  what only this command needs
+    from halfopen.smoke import probes, recordings, report  # noqa: PLC0415  what only this command needs
 
     deadline, folder = head_start.began + values["timeout"], values["save"]
     if folder is not None:
-        report.make_folder(folder)
+        recordings.make_folder(folder)
     found = probes.examine(_scan_options(values), deadline, _progress)
     if folder is not None:
         try:
-            report.save(found, folder)
+            recordings.save(found, folder)
         except UsageError as error:  # what was found is told all the same
             _say(f"halfopen: not saved: {error}")
-    return Output(report.FORMATS[values["format"]](found), report.CODES[found.verdict])
+    return report.output(
+        found, values["format"], verbose=values["verbose"], strict=values["strict"]
+    )
 
 
 def _progress(doing: str) -> None:

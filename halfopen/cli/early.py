@@ -64,11 +64,11 @@ def _asked(command: "Command", values: "Values") -> "Optional[Tuple[str, str]]":
     arguments = values["arguments"]
     if values["targets"] is not None:
         return None
-    if values["host"] is not None or values["port"] is not None:
+    if values["hostname"] is not None or values["port"] is not None:
         return (
             None
-            if arguments or None in (values["host"], values["port"])
-            else (values["host"], values["port"])
+            if arguments or None in (values["hostname"], values["port"])
+            else (values["hostname"], values["port"])
         )
     plugin = command.name != "check"
     if values["format"] is not None:

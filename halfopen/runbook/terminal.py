@@ -170,7 +170,9 @@ class LiveLine:
         """Write this over what was there."""
         columns = shutil.get_terminal_size().columns or 80  # 0 where nobody has given it a size
         up = max(0, -(-self._width // columns) - 1)
-        shown = shortened(printable(text), columns - 1)
+        room = max(0, columns - 3)  # for `^C`, which the terminal adds, and the cursor
+        shown = printable(text)
+        shown = shown if len(shown) <= room else (shown[: max(0, room - 3)] + "...")[:room]
         self._width = len(shown)
         _write((f"\033[{up}A" if up else "") + "\r\033[J" + shown)
 

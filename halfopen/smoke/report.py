@@ -1,79 +1,97 @@
-"""What `halfopen smoke` found: as text, JSON or JUnit's XML, and its runs as recordings."""
+"""What `halfopen smoke` found: as text, JSON or JUnit's XML."""
 
 import json
-import os
-import platform
-import stat
-import time
-from typing import Callable, Dict, List
+import sys
+from typing import List, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from halfopen import __version__
-from halfopen.errors import UsageError
-from halfopen.formats.registry import printable
-from halfopen.smoke.probes import Examination, Finding, Outcome
+from halfopen.formats.registry import Output, printable
+from halfopen.smoke.conclusion import Verdict, second_port_needed, sentences, verdict
+from halfopen.smoke.findings import Examination, Finding, Outcome
 
-CODES = {Outcome.OK: 0, Outcome.FAILED: 2, Outcome.UNSURE: 3}
-"""Exit codes for fit, not fit, could not tell."""
-
-_VERDICTS = {Outcome.OK: "fit", Outcome.FAILED: "not fit", Outcome.UNSURE: "could not tell"}
-
-
-_SECOND_PORT = {
-    True: "A second port is needed here: leave --plus-one on.",
-    False: "A second port is not needed here.",
-    None: "Whether a second port is needed here was not found out: leave --plus-one on.",
+_CODES = {
+    Verdict.FIT: 0,
+    Verdict.WORKED_AROUND: 0,
+    Verdict.NOT_FIT: 2,
+    Verdict.INCONCLUSIVE: 3,
 }
+_ELEMENTS = {Outcome.FAILED: "failure", Outcome.INCONCLUSIVE: "error", Outcome.SKIPPED: "skipped"}
+_COLOURS = {
+    Outcome.OK: "green",
+    Outcome.FAILED: "red",
+    Outcome.SKIPPED: "yellow",
+    Outcome.INCONCLUSIVE: "magenta",
+}
+_WIDE = 72
+"""Columns of a terminal from which on the details have a column of their own."""
 
-_SAID = ("nmap", "raw sockets", "suspicion")
-"""What is no test of its own; the first line says why."""
+
+def output(found: Examination, format_name: str, *, verbose: bool, strict: bool) -> Output:
+    """Return what to print, and the exit code; `strict`: that of "not fit" for workarounds."""
+    conclusion = verdict(found.findings)
+    code = _CODES[conclusion]
+    if strict and conclusion is Verdict.WORKED_AROUND:
+        code = _CODES[Verdict.NOT_FIT]
+    if format_name == "json":
+        return Output(_json(found), code)
+    if format_name == "junit":
+        return Output(_junit(found.findings), code)
+    rows = [f for f in found.findings if verbose or f.outcome is not Outcome.OK]
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Output((_drawn if on_terminal else _aligned)(sentences(found), rows), code)
 
 
-def text(found: Examination) -> str:
-    """Return a table of the findings, and the conclusion in words."""
-    groups = max(len(finding.group) for finding in found.findings)
-    names = max(len(finding.name) for finding in found.findings)
-    rows = [
-        "{:<{}}  {:<{}}  {:<7}  {}".format(
-            finding.group, groups, finding.name, names, finding.outcome.value, finding.detail
-        )
-        for finding in found.findings
+# -- text -----------------------------------------------------------------------------------------
+
+
+def _aligned(lines: Sequence[str], rows: Sequence[Finding]) -> str:
+    """Return the conclusion, and the rows with their columns under one another."""
+    cells = [(row.group, row.name, row.outcome.value, row.detail) for row in rows]
+    widths = [max(map(len, column)) for column in list(zip(*cells))[:-1]]
+    table = [
+        "  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[-1]])
+        for row in cells
     ]
-    return printable("\n".join([*rows, "", *conclusion(found)]))
+    return printable("\n".join([*lines, *([""] if table else []), *table]))
 
 
-def conclusion(found: Examination) -> List[str]:
-    """Return in words whether nmap is fit, whether it needs the second port, and what to do."""
-    name = "nmap {}".format(found.version or "").strip()
-    bad = [f for f in found.findings if f.outcome is found.verdict]
-    unsure = found.verdict is Outcome.UNSURE
-    whether = "could not tell whether it is fit" if unsure else _VERDICTS[found.verdict]
-    first = f"{name}: {whether} for half-open checks"
-    if found.verdict is not Outcome.OK:
-        first += f" ({bad[0].group}: {bad[0].name}: {bad[0].detail})"
-    lines = [first + ".", _SECOND_PORT[found.second_port]]
-    if found.verdict is Outcome.FAILED:
-        lines.append("Install another nmap (7.80 or later), or name one with --nmap.")
-    untested = [
-        f.group if f.name == "all" else f"{f.group}, {f.name}"
-        for f in found.findings
-        if f.outcome in (Outcome.SKIPPED, Outcome.UNSURE) and f.name not in _SAID
-    ]
-    if untested:
-        lines.append("Not tested: {}.".format("; ".join(untested)))
-    return lines
+def _drawn(lines: Sequence[str], rows: Sequence[Finding]) -> str:
+    """Return the same for the terminal: wrapped, and in colour."""
+    from rich.console import Console  # noqa: PLC0415  80 ms that only a terminal needs
+    from rich.padding import Padding  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for _ in range(4):
+        table.add_column(overflow="fold")
+    with console.capture() as drawn:
+        for line in [*lines, ""] if rows else lines:
+            console.print(printable(line))
+        for row in rows:
+            outcome = Text(row.outcome.value, _COLOURS[row.outcome])
+            if console.width >= _WIDE:
+                table.add_row(row.group, row.name, outcome, printable(row.detail))
+            else:
+                console.print(Text.assemble(f"{row.group}, {row.name}: ", outcome))
+                console.print(Padding(printable(row.detail), (0, 0, 0, 2)))
+        console.print(table)
+    return "\n".join(line.rstrip() for line in drawn.get().rstrip().splitlines())
 
 
-def as_json(found: Examination) -> str:
-    """Return one JSON object."""
+# -- for programs ---------------------------------------------------------------------------------
+
+
+def _json(found: Examination) -> str:
     return json.dumps(
         {
-            "version": 1,
-            "verdict": _VERDICTS[found.verdict],
-            "nmap": found.nmap,
-            "nmap_version": found.version or None,
-            "second_port_needed": found.second_port,
-            "conclusion": " ".join(conclusion(found)),
+            "version": 2,
+            "verdict": verdict(found.findings).value,
+            "nmap": found.nmap.path,
+            "nmap_version": found.nmap.version or None,
+            "second_port_needed": second_port_needed(found.findings),
+            "conclusion": " ".join(sentences(found)),
             "findings": [
                 {
                     "group": finding.group,
@@ -88,29 +106,25 @@ def as_json(found: Examination) -> str:
     )
 
 
-def junit(found: Examination) -> str:
-    """Return JUnit's XML: a test case a finding, as GitLab and Jenkins read it."""
-    outcomes = [finding.outcome for finding in found.findings]
+def _junit(findings: Sequence[Finding]) -> str:
+    """Return a test case a finding, as GitLab and Jenkins read it."""
+    outcomes = [finding.outcome for finding in findings]
     counts = {
         "tests": len(outcomes),
         "failures": outcomes.count(Outcome.FAILED),
-        "errors": outcomes.count(Outcome.UNSURE),
+        "errors": outcomes.count(Outcome.INCONCLUSIVE),
     }
     attributes = " ".join(f'{name}="{count}"' for name, count in counts.items())
     skipped = outcomes.count(Outcome.SKIPPED)  # Jenkins' schema knows it of a suite alone
-    return "\n".join(
-        [
-            '<?xml version="1.0" encoding="UTF-8"?>',
-            f"<testsuites {attributes}>",
-            f'<testsuite name="halfopen.smoke" {attributes} skipped="{skipped}">',
-            *map(_test_case, found.findings),
-            "</testsuite>",
-            "</testsuites>",
-        ]
-    )
-
-
-_ELEMENTS = {Outcome.FAILED: "failure", Outcome.UNSURE: "error", Outcome.SKIPPED: "skipped"}
+    lines: List[str] = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f"<testsuites {attributes}>",
+        f'<testsuite name="halfopen.smoke" {attributes} skipped="{skipped}">',
+        *map(_test_case, findings),
+        "</testsuite>",
+        "</testsuites>",
+    ]
+    return "\n".join(lines)
 
 
 def _test_case(finding: Finding) -> str:
@@ -125,57 +139,3 @@ def _test_case(finding: Finding) -> str:
     element = _ELEMENTS[finding.outcome]  # Jenkins shows the attribute, GitLab the text
     told = f"<{element} message={quoteattr(detail)}>{escape(detail)}</{element}>"
     return f"{start}>{told}</testcase>"
-
-
-FORMATS: Dict[str, Callable[[Examination], str]] = {"text": text, "json": as_json, "junit": junit}
-"""Name to format, in the order in which help lists them."""
-
-
-def make_folder(folder: str) -> None:
-    """Make the folder for save(), before the work begins; raise UsageError if that fails."""
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot write to {folder!r} ({error}); name another folder") from None
-
-
-def _make_ours(folder: str) -> None:
-    """Make the folder; raise UsageError if another user can have put links into it, as in /tmp."""
-    make_folder(folder)
-    there = os.lstat(folder)
-    if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid():
-        raise UsageError(f"{folder!r} is another user's; name another folder")
-
-
-def save(found: Examination, folder: str) -> None:
-    """Write each run as a recording, FOLDER/nmap-VERSION/CASE/{nmap.xml,run.json}.
-
-    The layout is that of fixtures/recorded, so that `halfopen replay` and the tests read it.
-    Raises UsageError if it can't be written.
-    """
-    recorded = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    top = os.path.join(folder, f"nmap-{found.version}")
-    if found.trials:
-        _make_ours(top)
-    for trial in found.trials:
-        place = os.path.join(top, trial.case)
-        run = {
-            "argv": list(trial.run.argv),
-            "returncode": trial.run.exit_code,
-            "seconds": round(trial.run.seconds, 3),
-            "stderr": trial.run.stderr.decode("utf-8", "replace"),
-            "truth": trial.truth,
-            "nmap": f"nmap-{found.version}",
-            "recorded": recorded,
-            "kernel": platform.release().split("-", 1)[0],
-            "user": "root" if os.geteuid() == 0 else "another",
-            "halfopen": __version__,
-        }
-        try:
-            os.makedirs(place, exist_ok=True)
-            with open(os.path.join(place, "nmap.xml"), "wb") as xml:
-                xml.write(trial.run.stdout)
-            with open(os.path.join(place, "run.json"), "w", encoding="utf-8") as facts:
-                facts.write(json.dumps(run, indent=2) + "\n")
-        except (OSError, ValueError) as error:
-            raise UsageError(f"cannot write to {folder!r} ({error}); name another folder") from None

@@ -67,7 +67,7 @@ class Port(NamedTuple):
         return any(row[1].endswith(number) and row[3] == syn_recv for row in rows)
 
 
-def make_port(state: str, version: int, address: str = "", number: int = 0) -> Port:
+def make_port(state: str, version: int, number: int = 0, address: str = "") -> Port:
     """Return a port in this state, on loopback or at an address; 0 takes any free number.
 
     Raises OSError if there is none, or no such family on this system.
@@ -218,7 +218,7 @@ def _made_within(pid: int) -> Port:
     def enter_and_make() -> None:
         try:
             _enter(f"/proc/{pid}/ns/net")
-            made.append(make_port("open", 4, THERE))
+            made.append(make_port("open", 4, address=THERE))
         except OSError as error:
             failed.append(error)
 

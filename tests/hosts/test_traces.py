@@ -13,9 +13,8 @@ from typing import NamedTuple, Sequence
 import pytest
 from lab import TARGET, Lab
 from real.commands import halfopen, plugin
+from support.machine import WEB1, Machine
 from support.no_shell import assert_no_shell_and_nothing_written
-
-from .machine import WEB1, Machine
 
 NEEDS = ("strace", "sudo")
 RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "recorded" / "nmap-7.93"
@@ -96,7 +95,7 @@ def test_judging_a_recording_runs_and_writes_nothing(lab: Lab, tmp_path: Path) -
 
 
 def test_smoke_runs_its_tools_by_their_paths_and_no_shell(lab: Lab, tmp_path: Path) -> None:
-    seen = traced(lab, tmp_path, halfopen("smoke", "--timeout", 60))
+    seen = traced(lab, tmp_path, halfopen("smoke", "--verbose", "--timeout", 60))
 
     assert re.search(r"^two hosts +halfopen's own scan +ok ", seen.stdout, re.M), seen.stdout
     names = {os.path.basename(path) for path in seen.programs[1:]}

@@ -253,17 +253,18 @@ def test_recordings_are_not_kept_in_a_folder_that_another_has_made(
     tmp_path: Path, name: str
 ) -> None:
     from halfopen.model import NmapRun  # noqa: PLC0415
-    from halfopen.smoke import probes, report  # noqa: PLC0415
+    from halfopen.smoke import findings, recordings  # noqa: PLC0415
 
     theirs = tmp_path / name
     theirs.mkdir()
     os.chown(str(theirs), NOBODY_ELSE, NOBODY_ELSE)
     if name == "link":
         (tmp_path / "nmap-7.93").symlink_to(theirs)
-    trial = probes.Trial("case", "25 open", NmapRun(("nmap",), 0, b"", b"", 0.1))
-    found = probes.Examination("nmap", "7.93", [], [trial], None)
+    trial = findings.Trial("case", 25, "open", NmapRun(("nmap",), 0, b"", b"", 0.1))
+    finding = findings.Finding("states", "port", findings.Outcome.OK, "", trials=(trial,))
+    found = findings.Examination(findings.Nmap("nmap", "7.93"), [finding])
     with pytest.raises(UsageError, match="another user's"):
-        report.save(found, str(tmp_path))
+        recordings.save(found, str(tmp_path))
 
     assert list(theirs.iterdir()) == []
 

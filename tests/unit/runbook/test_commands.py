@@ -351,12 +351,6 @@ def test_watch_tells_json_an_object_a_round(run: Run, nmap: FakeNmap) -> None:
     assert (ended.code, ended.stderr) == (3, "")
 
 
-def test_watch_for_a_time_ends_by_itself(run: Run, nmap: FakeNmap) -> None:
-    ended = run("watch", f"{WEB1}:443", "--interval", "0.4", "--duration", "0.6s")
-
-    assert (ended.code, len(nmap.looks)) == (0, 2)
-
-
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_reader_that_has_gone_ends_a_watch(
     run: Run, nmap: FakeNmap, monkeypatch: pytest.MonkeyPatch, form: str

@@ -1,0 +1,314 @@
+"""What `halfopen smoke` says of an nmap, on a fake machine: without nmap, root or a network.
+
+expected.txt has what is printed, case by case, and the exit codes without and with --strict. What
+needs the real thing is in tests/real/test_smoke.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from support.fake_machine import NMAP, SYSTEM, Argv, FakeMachine, alone, apart, late_7_70, plain
+from support.fake_run import port_of
+
+from halfopen.errors import CheckError
+from halfopen.model import LATE, NmapRun
+from halfopen.smoke import report
+from halfopen.smoke.conclusion import Verdict, second_port_needed, sentences, verdict
+from halfopen.smoke.findings import Examination, Outcome
+
+FIT, WORKED_AROUND, NOT_FIT, INCONCLUSIVE = Verdict
+KILLED: dict[str, Any] = {"stdout": b"", "exit_code": -9, "cut": LATE}
+TIME = "late delivery: time of a scan"
+
+Says = Callable[[Argv, str], str]
+Gives = Callable[[Argv, str, NmapRun], NmapRun]
+
+
+@pytest.fixture
+def machine() -> FakeMachine:
+    """Return a machine where all is well."""
+    return FakeMachine()
+
+
+def told(found: Examination, *outcomes: Outcome) -> dict[str, str]:
+    """Return the findings, or those of some outcomes: "group: name" to "outcome: detail"."""
+    return {
+        f"{f.group}: {f.name}": f"{f.outcome.value}: {f.detail}"
+        for f in found.findings
+        if f.outcome in (outcomes or Outcome)
+    }
+
+
+# -- an nmap without a fault, and what is none ----------------------------------------------------
+
+
+def test_an_nmap_without_a_fault_is_fit(machine: FakeMachine) -> None:
+    found = machine.examine()
+
+    assert verdict(found.findings) is FIT
+    assert {f.outcome for f in found.findings} == {Outcome.OK}
+    assert found.nmap.path == NMAP
+    assert second_port_needed(found.findings) is False
+    assert len(machine.told) == len(set(machine.told)) == 5
+    assert machine.told[-2:] == ["two hosts", "XML"]
+    asked = [argv[argv.index("-p") + 1] for argv in machine.commands if "-Pn" in argv]
+    assert {"65535", "65535,65534"} < set(asked)
+    assert len([one for one in asked if "," in one]) >= 6 <= len(list(filter(str.isdigit, asked)))
+    between = [tuple(argv[:3]) for argv in machine.commands if apart(argv)]
+    assert len(between) >= 15
+    assert set(between) == {("enter", "--net", NMAP)}
+
+
+@pytest.mark.parametrize(
+    ("version", "library", "detail", "suspect"),
+    [
+        ("7.93", SYSTEM, "libpcap-1.10.3 (the system's)", False),
+        ("7.93", "nmap-libpcap-1.10.3", "nmap-libpcap-1.10.3 (bundled)", False),
+        ("7.94SVN", "libpcap-1.10.4", "libpcap-1.10.4 (the system's)", False),
+        ("7.70", "libpcap-1.8.1", "libpcap-1.8.1 (the system's)", True),
+        ("7.70", "nmap-libpcap-1.8.1", "nmap-libpcap-1.8.1 (bundled)", False),
+        ("7.70SVN", "libpcap-1.10.0", "libpcap-1.10.0 (the system's)", True),
+        ("7.80", "libpcap-1.9.1", "libpcap-1.9.1 (the system's)", False),
+        ("7.80SVN", "libpcap-1.9.1", "libpcap-1.9.1 (the system's)", False),
+        ("7.60", "libpcap-1.5.3", "libpcap-1.5.3 (the system's)", True),
+        ("6.40", "libpcap-1.4.0", "libpcap-1.4.0 (the system's)", False),
+        ("6.49BETA4", "libpcap-1.7.4", "libpcap-1.7.4 (the system's)", True),
+        ("7.93", "no-packet-library", "libpcap unknown", False),
+        ("7.70", "no-packet-library", "libpcap unknown", False),
+        ("10.1", SYSTEM, "libpcap-1.10.3 (the system's)", False),
+        # It names a folder: it must lead no file astray.
+        ("7.93/../../../out", SYSTEM, "libpcap-1.10.3 (the system's)", False),
+        ("7.93\x1b[31m", SYSTEM, "libpcap-1.10.3 (the system's)", False),
+    ],
+)
+def test_what_nmap_says_of_itself(
+    machine: FakeMachine, version: str, library: str, detail: str, suspect: bool
+) -> None:
+    machine.version, machine.library = version, library
+    found = machine.examine()
+
+    assert found.nmap.version == re.split("[/\x1b]", version)[0]
+    assert told(found)["means: nmap"] == f"ok: {NMAP}, {found.nmap.version}, {detail}"
+    assert ("means: suspicion" in told(found, Outcome.SKIPPED)) is suspect
+    assert verdict(found.findings) is FIT, "what is measured counts"
+
+
+@pytest.mark.parametrize(
+    "run",
+    [{"stdout": b""}, {"stdout": b"Nmap version x ( \xff"}, {"exit_code": 1}, {"exit_code": -11}],
+)
+def test_what_is_not_nmap_is_not_fit_and_not_asked(
+    machine: FakeMachine, run: dict[str, Any]
+) -> None:
+    machine.version_run = run
+    found = machine.examine()
+
+    assert verdict(found.findings) is NOT_FIT
+    detail = f"failed: {NMAP} --version names no version; is it nmap?"
+    assert told(found, Outcome.FAILED) == {"means: nmap": detail}
+    assert len(machine.commands) == 1
+    groups = [f.group for f in found.findings if f.outcome is Outcome.SKIPPED]
+    assert groups == ["states", "late delivery", "two hosts", "XML"]
+
+
+def test_an_nmap_that_is_not_there_can_not_be_judged(machine: FakeMachine) -> None:
+    found = machine.examine(nmap="no-such-nmap")
+
+    assert verdict(found.findings) is INCONCLUSIVE
+    assert (found.nmap.path, found.nmap.version) == ("no-such-nmap", "")
+    assert sentences(found)[0].startswith(
+        "nmap: inconclusive: could not tell whether it is fit for half-open checks "
+        "(means: nmap: no-such-nmap not found "
+    )
+    assert sentences(found)[0].endswith("install nmap, or name it with --nmap).")
+
+
+# -- what is wrong, and what is printed -----------------------------------------------------------
+
+
+def answer(instead: str, chosen: Callable[[Argv, str], bool], only: int = 0) -> Says:
+    """Return an nmap that says another state to chosen commands, or only to one, by its number."""
+    asked: list[Argv] = []
+
+    def says(argv: Argv, true: str) -> str:
+        asked.extend([argv] if chosen(argv, true) else [])
+        return instead if argv in asked and only in (0, len(asked)) else true
+
+    return says
+
+
+def give(chosen: Callable[[Argv], bool], **changes: Any) -> Gives:
+    """Return an nmap that gives something else to chosen commands."""
+    return lambda argv, _, run: run._replace(**changes) if chosen(argv) else run
+
+
+def edit(run: NmapRun, pattern: bytes, new: bytes) -> NmapRun:
+    return run._replace(stdout=re.sub(pattern, new, run.stdout))
+
+
+def closed_is_open_without_root(argv: Argv, _: str, run: NmapRun) -> NmapRun:
+    """Give what a faulty nmap does for a user that may not open raw sockets."""
+    if "-sS" in argv:
+        said = b"You requested a scan type which requires root privileges.\nQUITTING!\n"
+        return run._replace(stdout=b"", stderr=said, exit_code=1)
+    return edit(run, b'"closed" reason="reset"', b'"open" reason="syn-ack"')
+
+
+def late_and_wrong(argv: Argv, true: str, run: NmapRun) -> NmapRun:
+    """Give what 7.70 with late delivery would if halfopen's own scan were wrong, too."""
+    if apart(argv) and not plain(argv):
+        return edit(run, b'"open" reason="syn-ack"', b'"closed" reason="reset"')
+    return late_7_70(argv, true, run)
+
+
+def no_memory(argv: Argv, _: str, run: NmapRun) -> NmapRun:
+    """Give nothing once plain scans begin."""
+    if plain(argv):
+        raise CheckError("cannot start nmap: Cannot allocate memory; free some memory")
+    return run
+
+
+def own(argv: Argv, _: str) -> bool:
+    return apart(argv) and not plain(argv)
+
+
+def absent(*ports: tuple[str, int, bool]) -> dict[str, Any]:
+    return {"absent": dict.fromkeys(ports, OSError(99, "Cannot assign requested address"))}
+
+
+V7_70: dict[str, Any] = {"version": "7.70", "library": "libpcap-1.8.1"}
+ALONE: dict[str, Any] = {"no_neighbour": [CheckError("needs root")]}
+ALL_PORTS = [
+    (state, version, last)
+    for state in ("open", "closed", "filtered")
+    for version in (4, 6)
+    for last in (False, True)
+]
+CASES: dict[str, dict[str, Any]] = {
+    "a connect scan is wrong and no other allowed": {"gives": closed_is_open_without_root},
+    "one of halfopen's own scans is wrong": {"says": answer("closed", own, only=5)},
+    "plain scans with the next port are wrong": {
+        "says": answer("closed", lambda a, _: apart(a) and plain(a) and not alone(a))
+    },
+    "plain scans are refused": {"gives": give(plain, exit_code=1, stdout=b""), **ALONE},
+    "packets are late and halfopen's own scan is wrong": {**V7_70, "gives": late_and_wrong},
+    "packets are late as 7.70 was recorded": {**V7_70, "gives": late_7_70},
+    "one plain scan of the port alone is wrong": {
+        "says": answer("filtered", lambda a, _: apart(a) and plain(a) and alone(a), only=3)
+    },
+    "packets are late and no other host shows the workaround": {
+        **V7_70,
+        "gives": late_7_70,
+        **ALONE,
+    },
+    "no listener notices a connection": {"deaf": True},
+    "an open port cannot be made": absent(("open", 4, False)),
+    "the last port is another's": absent(("open", 4, True)),
+    "no port can be made": absent(*ALL_PORTS),
+    "a suspect is too busy to tell": {
+        **V7_70,
+        "seconds": {"-sS": [0.55], "-sT": [0.53], "python": [0.17]},
+    },
+    "a plain scan waits in vain": {
+        "says": answer("filtered", lambda a, true: plain(a) and not apart(a) and true == "open")
+    },
+    "nmap cannot be started any more": {"gives": no_memory},
+    "no time is left for two hosts": {"gives": give(apart, **KILLED), "time": 2.9},
+}
+EXPECTED = Path(__file__).with_name("expected.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_wrong_is_found_weighed_and_printed(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)  # to others, other advice is given
+    for attribute, value in CASES[name].items():
+        setattr(machine, attribute, value)
+    found = machine.examine()
+
+    printed, code = report.output(found, "text", verbose=False, strict=False)[:2]
+    strict = report.output(found, "text", verbose=False, strict=True).code
+    assert f"=== {name}: {code}, {strict}\n{printed}\n\n" in EXPECTED
+
+
+@pytest.mark.parametrize("state", ["open", "closed", "filtered"])
+@pytest.mark.parametrize("instead", ["open", "closed", "filtered"])
+def test_a_wrong_state_is_not_fit(machine: FakeMachine, state: str, instead: str) -> None:
+    machine.says = answer(
+        instead, lambda argv, true: (true, argv[-1]) == (state, "::1") and port_of(argv) < 65535
+    )
+    found = machine.examine()
+
+    right = state == instead
+    wanted = {f"states: {state} port, IPv6, {how}" for how in ("with the next", "alone")}
+    assert set(told(found, Outcome.FAILED)) == (set() if right else wanted)
+    assert verdict(found.findings) is (FIT if right else NOT_FIT)
+
+
+def test_what_nmap_said_when_it_was_refused_is_kept(machine: FakeMachine) -> None:
+    machine.gives = closed_is_open_without_root
+    (raw,) = [f for f in machine.examine().findings if f.name == "raw sockets"]
+
+    assert {trial.run.exit_code for trial in raw.trials} == {1}
+
+
+def test_a_negative_round_trip_is_counted(machine: FakeMachine) -> None:
+    machine.gives = lambda argv, _, run: (
+        edit(run, b'srtt="65"', b'srtt="-200291"') if apart(argv) else run
+    )
+    detail = told(machine.examine())["two hosts: plain scan, port alone"]
+
+    assert detail == "ok: 5 of 5 open, 5 with a negative round trip"
+
+
+# -- late delivery --------------------------------------------------------------------------------
+
+BUSY, SAID_LATE = "too busy to tell", "packets reach nmap late"
+
+# Seconds of SYN scans, connect scans and Python's start. Where a comment says so, measured.
+SPEEDS = {
+    "idle": ([0.082], [0.030], [0.011], "ok: ", FIT),  # measured
+    "the slowest known": ([0.11], [0.041], [0.011], "ok: ", FIT),  # measured
+    "a start that takes its time": ([0.17], [0.12], [0.011], "ok: ", FIT),
+    "4 busy loops": ([0.184], [0.14], [0.05], "ok: ", FIT),  # measured
+    "12 busy loops": ([0.332], [0.288], [0.093], BUSY, FIT),
+    "30 busy loops": ([0.548], [0.532], [0.168], BUSY, FIT),
+    "late": ([0.24], [0.03], [0.011], SAID_LATE, WORKED_AROUND),  # measured
+    "late, busy": ([0.36], [0.12], [0.05], SAID_LATE, WORKED_AROUND),
+    "all of it late": ([0.33], [0.28], [0.011], "nmap answers late", NOT_FIT),
+    "a burst": ([0.5] * 4 + [0.08], [0.03], [0.011], "ok: 0.080 s, a connect scan 0.030 s", FIT),
+    "bursts": ([0.3, 0.08, 0.3], [0.2, 0.03, 0.3], [0.1, 0.2, 0.01], "ok: ", FIT),
+}
+
+
+@pytest.mark.parametrize("name", SPEEDS)
+def test_the_time_of_scans_tells_whether_packets_are_late(machine: FakeMachine, name: str) -> None:
+    syn, connect, python, detail, fitness = SPEEDS[name]
+    # Between two hosts, later, no time is judged.
+    machine.seconds = {"-sS": list(syn), "-sT": list(connect), "python": list(python)}
+    found = machine.examine()
+
+    assert detail in told(found)[TIME]
+    assert verdict(found.findings) is fitness
+    can_be = "A plain script with a single port can be wrong here." in sentences(found)
+    assert can_be is (fitness is WORKED_AROUND)
+
+
+def test_the_time_that_sudo_takes_is_not_nmaps(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sudo").write_text("#!/bin/false\n")  # never run
+    (tmp_path / "sudo").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    machine.seconds = {"-sS": [0.6], "-sT": [0.55], "python": [0.011]}
+    found = machine.examine(sudo=True)
+
+    assert verdict(found.findings) is FIT
+    assert BUSY in told(found, Outcome.SKIPPED)[TIME]
+    assert told(found)["means: raw sockets"] == "ok: by sudo"

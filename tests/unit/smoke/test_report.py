@@ -1,0 +1,233 @@
+"""What `halfopen smoke` prints, saves and returns for what was found."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from halfopen.cli import commands
+from halfopen.errors import UsageError
+from halfopen.formats.registry import Output
+from halfopen.model import NmapRun
+from halfopen.smoke import probes
+from halfopen.smoke.findings import About, Examination, Finding, Nmap, Outcome, Trial
+
+HOSTILE = "\x1b[31mred\x07 \x00 <b>&amp;\"' ]]> \ufffe \udce9 \u202e | % \r\t"
+GOOD = Finding("states", "open port, IPv4, alone", Outcome.OK, "open (syn-ack)", 1.25)
+BAD = Finding("states", "closed port, IPv4, alone", Outcome.FAILED, "nmap says open", 0.1)
+LEFT_OUT = Finding("two hosts", "open port", Outcome.SKIPPED, "needs root")
+IN_DOUBT = Finding("states", "SYN scan", Outcome.INCONCLUSIVE, "not allowed")
+OWN = Finding("two hosts", "halfopen's own scan", Outcome.OK, "5 of 5 open", about=About.OWN_APART)
+WRONG_ALONE = Finding(
+    "two hosts",
+    "plain scan, port alone",
+    Outcome.FAILED,
+    "0 of 5 open",
+    about=About.PLAIN_ALONE,
+)
+
+
+def smoke(monkeypatch: pytest.MonkeyPatch, findings: list[Finding], *typed: str) -> Output:
+    """Return what the command makes of these findings."""
+    found = Examination(Nmap("/usr/bin/nmap", "7.93"), findings)
+    monkeypatch.setattr(probes, "examine", lambda *_: found)
+    return commands.main("halfopen", ["smoke", *typed])
+
+
+@pytest.mark.parametrize(
+    ("findings", "word", "code", "strict"),
+    [
+        ([GOOD], "fit", 0, 0),
+        ([GOOD, LEFT_OUT], "fit", 0, 0),
+        ([OWN, WRONG_ALONE], "fit with halfopen's workarounds", 0, 2),
+        ([OWN, WRONG_ALONE, IN_DOUBT], "inconclusive", 3, 3),
+        ([WRONG_ALONE], "inconclusive", 3, 3),
+        ([OWN, WRONG_ALONE, IN_DOUBT, BAD], "not fit", 2, 2),
+        ([GOOD, IN_DOUBT, LEFT_OUT._replace(name="all")], "inconclusive", 3, 3),
+    ],
+)
+def test_the_verdict_comes_first_and_decides_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, findings: list[Finding], word: str, code: int, strict: int
+) -> None:
+    lines = smoke(monkeypatch, findings).text.partition("\n\n")[0].splitlines()
+    told = json.loads(smoke(monkeypatch, findings, "--format", "json").text)
+
+    assert lines[0].startswith(f"nmap 7.93: {word}")
+    assert (told["verdict"], told["conclusion"]) == (word, " ".join(lines))
+    for form in ("text", "json", "junit"):
+        assert smoke(monkeypatch, findings, "--format", form).code == code
+        assert smoke(monkeypatch, findings, "--format", form, "--strict").code == strict
+
+
+def test_the_table_shows_what_is_not_ok_and_all_of_it_with_v(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    findings = [GOOD, BAD, LEFT_OUT]
+    good = "states     open port, IPv4, alone    ok       open (syn-ack)"
+    others = [
+        "states     closed port, IPv4, alone  failed   nmap says open",
+        "two hosts  open port                 skipped  needs root",
+    ]
+
+    def table(*typed: str) -> list[str]:
+        return smoke(monkeypatch, findings, *typed).text.partition("\n\n")[2].splitlines()
+
+    assert table() == others
+    assert table("-v") == [good, *others]
+    assert "\n\n" not in smoke(monkeypatch, [GOOD]).text
+
+
+@pytest.mark.parametrize("width", [120, 80, 40])
+def test_on_a_terminal_lines_are_wrapped_and_coloured(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    here, there = pty.openpty()
+    with os.fdopen(here), open(there, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr("sys.stdout", terminal)
+        coloured = smoke(monkeypatch, [BAD._replace(detail=HOSTILE + " word" * 40)]).text
+        monkeypatch.setenv("NO_COLOR", "1")
+        plain = smoke(monkeypatch, [BAD._replace(detail=HOSTILE + " word" * 40)]).text
+
+    assert "\x1b[31mfailed\x1b[0m" in coloured
+    assert "\x1b" not in plain
+    assert plain.startswith("nmap 7.93: not fit for")
+    assert max(map(len, plain.splitlines())) <= width
+    assert plain.count("word") == 80
+    # A narrow one has no column for the details.
+    assert ("\nstates, closed port, IPv4, alone:" in plain) is (width == 40)
+
+
+def test_the_json_names_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = json.loads(smoke(monkeypatch, [GOOD], "--format", "json").text)
+
+    assert told == {
+        "version": 2,
+        "verdict": "fit",
+        "nmap": "/usr/bin/nmap",
+        "nmap_version": "7.93",
+        "second_port_needed": None,
+        "conclusion": "nmap 7.93: fit for half-open checks. Whether a second port is needed here "
+        "was not found out: leave --plus-one on.",
+        "findings": [
+            {
+                "group": "states",
+                "name": "open port, IPv4, alone",
+                "outcome": "ok",
+                "detail": "open (syn-ack)",
+                "seconds": 1.25,
+            }
+        ],
+    }
+
+
+def test_no_control_character_reaches_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = [GOOD._replace(detail=HOSTILE), BAD._replace(detail=HOSTILE)]
+    text = smoke(monkeypatch, findings, "-v").text
+
+    assert all(char == "\n" or char.isprintable() for char in text)
+    assert text.count("\n") == 5
+    assert "\\x1b[31mred\\x07" in text
+
+
+# -- JUnit ----------------------------------------------------------------------------------------
+
+# What the schema of Jenkins' xUnit plugin (junit-10.xsd) allows of what we use: attributes that
+# must be there, that may, and what may be inside.
+COUNTS = "tests failures errors"
+SCHEMA = {
+    "testsuites": ("", COUNTS, "testsuite"),
+    "testsuite": (f"name {COUNTS}", "skipped", "testcase"),
+    "testcase": ("name", "classname time", "skipped error failure system-out"),
+    **dict.fromkeys(("failure", "error", "skipped"), ("", "message", "")),
+    "system-out": ("", "", ""),
+}
+
+
+def junit(monkeypatch: pytest.MonkeyPatch, *findings: Finding) -> ET.Element:
+    """Return the findings as JUnit's XML, which the schema allows."""
+    root = ET.fromstring(smoke(monkeypatch, [*findings], "--format", "junit").text.encode())  # noqa: S314
+    for element in root.iter():
+        needed, allowed, inside = (set(words.split()) for words in SCHEMA[element.tag])
+        assert needed <= set(element.attrib) <= needed | allowed
+        assert {child.tag for child in element} <= inside
+        assert not inside or not (element.text or "").strip()
+        assert not (element.tail or "").strip()
+    return root
+
+
+def test_junit_has_a_test_case_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = junit(monkeypatch, GOOD, BAD, LEFT_OUT, IN_DOUBT)
+    (suite,) = root
+
+    assert [root.get(name) for name in COUNTS.split()] == ["4", "1", "1"]
+    assert all(suite.get(name) == root.get(name) for name in COUNTS.split())
+    assert (suite.get("name"), suite.get("skipped")) == ("halfopen.smoke", "1")
+    assert [(c.get("classname"), c.get("name"), c[0].tag, c.get("time")) for c in suite] == [
+        ("halfopen.smoke.states", "open port, IPv4, alone", "system-out", "1.250"),
+        ("halfopen.smoke.states", "closed port, IPv4, alone", "failure", "0.100"),
+        ("halfopen.smoke.two hosts", "open port", "skipped", "0.000"),
+        ("halfopen.smoke.states", "SYN scan", "error", "0.000"),
+    ]
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_junit_says_why_where_jenkins_and_gitlab_see_it_and_stays_well_formed(
+    monkeypatch: pytest.MonkeyPatch, outcome: Outcome
+) -> None:
+    (element,) = junit(monkeypatch, Finding("states", "open port", outcome, HOSTILE))[0][0]
+
+    assert element.text is not None
+    assert "<b>&amp;\"' ]]> \\ufffe \\udce9" in element.text
+    assert element.text.isprintable()
+    assert element.get("message", element.text) == element.text
+
+
+# -- recordings -----------------------------------------------------------------------------------
+
+
+def trial(stdout: bytes = b"", case: str = "case") -> Trial:
+    run = NmapRun(("/opt/nmap", "-p", "25", "127.0.0.1"), -11, stdout, b"\xff\x1b", 0.1234)
+    return Trial(case, 25, "open", run)
+
+
+def test_what_nmap_printed_is_saved_byte_for_byte(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hostile = b"\xff\x00<nmaprun>\r\n"
+    found = BAD._replace(trials=(trial(hostile), trial(), trial()))
+    ended = smoke(monkeypatch, [found], "--save", str(tmp_path / "new" / "folder"))
+
+    folder = tmp_path / "new" / "folder" / "nmap-7.93"
+    assert ended.code == 2
+    assert {path.name for path in folder.iterdir()} == {"case", "case-2", "case-3"}
+    assert (folder / "case" / "nmap.xml").read_bytes() == hostile
+    saved = json.loads((folder / "case" / "run.json").read_text(encoding="utf-8"))
+    assert (saved["returncode"], saved["seconds"], saved["stderr"]) == (-11, 0.123, "\ufffd\x1b")
+    assert (saved["truth"], saved["argv"][0]) == ("25 open", "/opt/nmap")
+
+
+@pytest.mark.parametrize("name", ["file/inside", "with\0nul"])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(UsageError, match="cannot write to "):
+        commands.main("halfopen", ["smoke", "--save", str(tmp_path / name)])
+
+
+def test_what_was_found_is_told_even_if_it_cannot_be_saved(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nmap-7.93").write_text("in the way")
+    found = GOOD._replace(trials=(trial(),))
+    ended = smoke(monkeypatch, [found], "--save", str(tmp_path))
+
+    assert capsys.readouterr().err.startswith("halfopen: not saved: cannot write to ")
+    assert (ended.code, "fit for half-open checks." in ended.text) == (0, True)
