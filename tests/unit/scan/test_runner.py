@@ -269,8 +269,8 @@ def test_sudo_speaks_english_whatever_the_users_language(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, language: bytes
 ) -> None:
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    program = fakes.fake(folder, 'printf %s "$LC_ALL"').rename(folder / name)
-    (given,) = run([str(program), "-n"])
+    fakes.fake(folder, 'printf %s "$LC_ALL"').rename(folder / name)
+    (given,) = run([str(folder / name), "-n"])
     assert given.stdout == language
     assert os.environ["LC_ALL"] == "de_DE.UTF-8"
 
