@@ -349,6 +349,11 @@ def test_the_line_that_names_the_cause_goes_before_nmaps_list_of_causes(
     [
         pytest.param("\n  Illegal argument  \nQUITTING!", "1 (Illegal argument)", id="anything"),
         pytest.param("", "1", id="nothing"),
+        pytest.param(
+            "odd: Address family not supported by protocol",
+            "1 (odd: Address family not supported by protocol)",
+            id="another-family",
+        ),
         pytest.param("x" * 999, "1 (" + "x" * 200 + ")", id="very-long-line"),
         pytest.param("sudo: " * 100000, "1 (" + ("sudo: " * 34)[:200] + ")", id="without-end"),
         pytest.param("\udcff\udcfe", "1 (\ufffd\ufffd)", id="not-utf-8"),

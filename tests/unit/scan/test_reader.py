@@ -212,6 +212,15 @@ def test_a_skipped_ipv6_address_lacked_the_option_or_a_route(command: str, said:
     assert error_of(ended(SKIPPED, command=command), "2001:db8::25") == said
 
 
+@pytest.mark.parametrize("ports", [(25, 80), (80, 25)])
+def test_a_host_that_is_there_twice_is_not_believed_even_if_the_port_is_there_once(
+    ports: Sequence[int],
+) -> None:
+    run = ended(*(host(SERVER, port=port) for port in ports))
+
+    assert error_of(run) == f"nmap reported {SERVER} more than once; run it again"
+
+
 def test_hosts_that_python_nmap_takes_for_one_are_not_mixed_up() -> None:
     # Its key for a host without an IPv4 address is the address that comes first.
     mac = '<address addr="02:00:00:00:00:01" addrtype="mac"/>\n<address'

@@ -156,6 +156,13 @@ def test_both_pipes_are_read_whatever_comes_first(order: str) -> None:
     assert (len(given.stdout), len(given.stderr), given.cut) == (900000, 900000, ON_TIME)
 
 
+@pytest.fixture(params=["posix_spawn", "fork"])
+def _way_to_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """See both ways to start a program where Python has both, else 3.7's alone."""
+    if request.param == "fork":
+        monkeypatch.delattr(os, "posix_spawn", raising=False)
+
+
 @pytest.fixture
 def _stdin_is_a_pipe() -> Iterator[None]:
     """Put a pipe where standard input is; pytest itself has it closed off."""
@@ -167,7 +174,7 @@ def _stdin_is_a_pipe() -> Iterator[None]:
         os.close(descriptor)
 
 
-@pytest.mark.usefixtures("_stdin_is_a_pipe")
+@pytest.mark.usefixtures("_stdin_is_a_pipe", "_way_to_start")
 def test_a_run_has_no_standard_input_and_a_group_and_session_of_its_own() -> None:
     (given,) = run(sh("readlink /proc/$$/fd/0; cut -d' ' -f1,5,6 /proc/$$/stat"))
     standard_input, numbers = given.stdout.decode().splitlines()
@@ -241,18 +248,29 @@ def test_the_environment_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given.stdout == b"/a b/c.so:\n'\""
 
 
-@pytest.mark.parametrize("way", ["posix_spawn", "fork"])
+@pytest.mark.usefixtures("_way_to_start")
+def test_signals_that_we_block_or_python_ignores_are_not_blocked_or_ignored_in_a_run() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        (given,) = run(["/bin/grep", "-E", "SigBlk|SigIgn", "/proc/self/status"])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    blocked, ignored = (int(word, 16) for word in given.stdout.split()[1::2])
+    assert blocked == 0
+    # The C library's own, 32 and 33, are ignored after its posix_spawn.
+    assert [n for n in (signal.SIGPIPE, signal.SIGXFSZ) if ignored >> n - 1 & 1] == []
+
+
+@pytest.mark.usefixtures("_way_to_start")
 @pytest.mark.parametrize(
     ("name", "language"), [("sudo", b"C"), ("nmap", b"de_DE.UTF-8")], ids=["sudo", "nmap"]
 )
 def test_sudo_speaks_english_whatever_the_users_language(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, language: bytes, way: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, language: bytes
 ) -> None:
-    if way == "fork":
-        monkeypatch.delattr(os, "posix_spawn", raising=False)
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    program = fakes.fake(folder, 'printf %s "$LC_ALL"').rename(folder / name)
-    (given,) = run([str(program), "-n"])
+    fakes.fake(folder, 'printf %s "$LC_ALL"').rename(folder / name)
+    (given,) = run([str(folder / name), "-n"])
     assert given.stdout == language
     assert os.environ["LC_ALL"] == "de_DE.UTF-8"
 
