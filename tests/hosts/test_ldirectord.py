@@ -6,17 +6,19 @@ import contextlib
 import os
 import re
 import signal
-from typing import Iterator
 
 import pytest
-from lab import TARGET, Running
-from support.machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
+from lab import TARGET
+from support.machine import WEB1, WEB2, Farm, Machine, wait_until
+
+from .contract import ADDRESSES, FAULTS, PLUGIN, Contract, Host, Judged, changed, example
 
 NEEDS = ("ldirectord",)
 
-EXAMPLE = (EXAMPLES / "ldirectord/ldirectord.cf").read_text(encoding="utf-8")
+EXAMPLE = example("ldirectord/ldirectord.cf")
+CONFIG = changed(EXAMPLE, ("checkinterval=3", "checkinterval=1"))
 SCRIPT = "/usr/local/sbin/check_half_open"
-PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
+WITH_PLUGIN = changed(CONFIG, (f"checkcommand={SCRIPT}", f"checkcommand={PLUGIN}"))
 
 # A fake of ipvsadm, for want of IPVS in the kernel: it keeps the table in a file, and takes and
 # prints what ldirectord needs, in ipvsadm's own words.
@@ -62,135 +64,102 @@ file.with_suffix(".new").replace(file)
 """
 
 
-class Ldirectord:
-    """A running ldirectord."""
+class Ldirectord(Host):
+    """ldirectord, with a fake of ipvsadm. A server that is down has no weight: it is not there."""
 
-    def __init__(self, machine: Machine, process: Running[str]) -> None:
-        self._machine, self._process = machine, process
+    UP, DOWN, FAILED = "1", None, None
+    OPEN, CLOSED = "Added real server: {}:443", "Deactivated service {}:443"
+    SAYS = dict.fromkeys(FAULTS, f"Deleted real server: {WEB1}:443")
 
-    def log(self) -> str:
-        return self._machine.printed(self._process)
+    def __init__(self, machine: Machine, config: str = CONFIG) -> None:
+        """Start nothing yet."""
+        super().__init__(machine)
+        self._config = config
+
+    def start(self) -> None:
+        self.machine.path("/usr/sbin/ipvsadm").unlink()
+        self.machine.write("/usr/sbin/ipvsadm", IPVSADM, 0o755)
+        self.machine.install("ldirectord/check_half_open", SCRIPT, 0o755)
+        self.machine.write("/etc/ha.d/ldirectord.cf", self._config)
+        self.run_daemon("ldirectord", "-d", "start")
+
+    def judged(self) -> Judged:
+        servers = self.real_servers()
+        return {web: servers.get(f"{address}:443") for web, address in ADDRESSES.items()}
 
     def real_servers(self) -> dict[str, str]:
         """Return the real servers that it has told ipvsadm of, and their weights."""
-        done = self._machine.run(["ipvsadm", "-L", "-n"])
+        done = self.machine.run(["ipvsadm", "-L", "-n"])
         assert done.returncode == 0, done.stderr
         return dict(re.findall(r"^  -> (\S+:\d+) Masq (\d+)", done.stdout, re.MULTILINE))
 
-    def checks_that_failed(self, server: str) -> int:
-        """Return how many times it has found a server down."""
-        return self.log().count(f"Deactivated service {server}:443")
-
-    def has_begun(self) -> bool:
-        """Return whether it has found web1 up and web2 down; twice, and then it pauses."""
-        return self.real_servers() == WEB1_UP and self.checks_that_failed(WEB2) >= 2
+    def shown(self) -> str:
+        return self.printed()
 
 
-@contextlib.contextmanager
-def ldirectord(machine: Machine, config: str = EXAMPLE) -> Iterator[Ldirectord]:
-    """Run ldirectord with this configuration, and the example's script."""
-    machine.path("/usr/sbin/ipvsadm").unlink()
-    machine.write("/usr/sbin/ipvsadm", IPVSADM, 0o755)
-    machine.install("ldirectord/check_half_open", SCRIPT, 0o755)
-    machine.write("/etc/ha.d/ldirectord.cf", config)
-    process = machine.start(["ldirectord", "-d", "start"])
-    try:
-        yield Ldirectord(machine, process)
-    finally:
-        end(process)
+class TestContract(Contract):
+    HOST = Ldirectord
 
 
-def changed(config: str, old: str, new: str) -> str:
-    assert config.count(f"{old}\n") == 1
-    return config.replace(f"{old}\n", f"{new}\n")
-
-
-WITH_PLUGIN = changed(EXAMPLE, f"checkcommand={SCRIPT}", f"checkcommand={PLUGIN}")
-WEB1_UP, WEB2_UP = {f"{WEB1}:443": "1"}, {f"{WEB2}:443": "1"}
-
-
-@pytest.mark.parametrize("config", [EXAMPLE, WITH_PLUGIN], ids=["script", "plugin"])
-def test_ldirectord_takes_open_for_up_and_closed_for_down(
+@pytest.mark.parametrize("config", [EXAMPLE, WITH_PLUGIN], ids=["as it is", "plugin"])
+def test_the_example_as_it_is_and_with_the_plugin(
     machine: Machine, farm: Farm, config: str
 ) -> None:
-    with ldirectord(machine, config) as host:
-        assert wait_until(host.has_begun), host.log()
-        farm.only(WEB2)
-        assert wait_until(lambda: host.real_servers() == WEB2_UP), host.log()
-
-        assert f"\nAdded real server: {WEB1}:443 (192.0.2.10:443) (Weight set to 1)\n" in host.log()
-        assert f"\nDeleted real server: {WEB1}:443 (192.0.2.10:443)\n" in host.log()
-        assert f"\nAdded real server: {WEB2}:443 (192.0.2.10:443) (Weight set to 1)\n" in host.log()
+    with Ldirectord(machine, config) as host:
+        assert host.sees(farm, up="web1"), host.told()
 
 
 def test_a_virtual_server_may_be_a_firewall_mark_and_a_server_that_is_down_stay(
     machine: Machine, farm: Farm
 ) -> None:
-    config = changed(EXAMPLE, "virtual=192.0.2.10:443", "virtual=1")
-    config = changed(config, "    protocol=tcp", "    protocol=fwm")
-    with ldirectord(machine, changed(config, "quiescent=no", "quiescent=yes")) as host:
-        assert wait_until(lambda: host.real_servers() == {**WEB1_UP, f"{WEB2}:443": "0"})
+    config = changed(
+        CONFIG,
+        ("virtual=192.0.2.10:443", "virtual=1"),
+        ("    protocol=tcp", "    protocol=fwm"),
+        ("quiescent=no", "quiescent=yes"),
+    )
+    with Ldirectord(machine, config) as host:
+        assert host.comes_to("1", "0"), host.told()
         farm.only(WEB2)
-        assert wait_until(lambda: host.real_servers() == {**WEB2_UP, f"{WEB1}:443": "0"})
+        assert host.comes_to("0", "1"), host.told()
 
 
 def test_the_servers_may_have_ipv6_addresses(machine: Machine) -> None:
-    config = EXAMPLE
-    for old, new in (
+    config = changed(
+        CONFIG,
         ("virtual=192.0.2.10:443", "virtual6=[2001:db8::10]:25"),
         (f"    real={WEB1}:443 masq", f"    real6=[{TARGET[6]}]:25 masq"),
         (f"    real={WEB2}:443 masq", f"    real6=[{TARGET[6]}]:26 masq"),
-    ):
-        config = changed(config, old, new)
-    with ldirectord(machine, config) as host:
-        assert wait_until(lambda: f"Activated service [{TARGET[6]}]:25" in host.log()), host.log()
-        assert wait_until(lambda: f"Deactivated service [{TARGET[6]}]:26" in host.log())
+    )
+    with Ldirectord(machine, config) as host:
+        assert wait_until(lambda: f"Activated service [{TARGET[6]}]:25" in host.shown())
+        assert wait_until(lambda: f"Deactivated service [{TARGET[6]}]:26" in host.shown())
         assert host.real_servers() == {f"[{TARGET[6]}]:25": "1"}
 
 
-@pytest.mark.parametrize(
-    "fault", ["missing", "not allowed", "hanging", "no interpreter", "not importable"]
-)
-def test_what_is_broken_is_down(machine: Machine, farm: Farm, fault: str) -> None:
-    with ldirectord(machine) as host:
-        assert wait_until(host.has_begun), host.log()
-        if fault in ("no interpreter", "not importable"):
-            machine.break_halfopen(fault)
-        else:
-            machine.break_nmap(fault)
-        before = len(host.log())
-        farm.only(WEB1, WEB2)
-        assert wait_until(lambda: host.real_servers() == {}), host.log()
-        checks = host.checks_that_failed(WEB2)
-        assert wait_until(lambda: host.checks_that_failed(WEB2) > checks), host.log()
-
-        assert "Added real server" not in host.log()[before:]
-
-
-@pytest.mark.usefixtures("farm")
-def test_a_check_that_ldirectord_ends_is_down_and_leaves_no_nmap(machine: Machine) -> None:
-    with ldirectord(machine, changed(WITH_PLUGIN, "checktimeout=5", "checktimeout=2")) as host:
-        assert wait_until(host.has_begun), host.log()
+def test_a_check_that_ldirectord_ends_is_down_and_leaves_no_nmap(
+    machine: Machine, farm: Farm
+) -> None:
+    with Ldirectord(machine, changed(WITH_PLUGIN, ("checktimeout=5", "checktimeout=2"))) as host:
+        assert host.sees(farm, up="web1"), host.told()
         machine.break_nmap("hanging")
-        assert wait_until(lambda: machine.running("sleep"))
-        (hanging,) = machine.running("sleep")
-        assert wait_until(lambda: host.real_servers() == {}), host.log()
-
-        assert "timed out, kill -TERM child" in host.log()
-        assert wait_until(lambda: hanging not in machine.processes(), 20)
+        assert wait_until(machine.hanging)
+        hanging = set(machine.hanging())
+        assert host.comes_to(None, None, "timed out, kill -TERM child"), host.told()
+        assert wait_until(lambda: not hanging.intersection(machine.hanging()), 20)
 
 
-@pytest.mark.usefixtures("farm")
-def test_a_check_that_somebody_kills_is_down(machine: Machine) -> None:
-    with ldirectord(machine) as host:
-        assert wait_until(host.has_begun), host.log()
+def test_a_check_that_somebody_kills_is_down(machine: Machine, farm: Farm) -> None:
+    with Ldirectord(machine) as host:
+        assert host.sees(farm, up="web1"), host.told()
         machine.break_nmap("hanging")
         for _ in range(2):
-            assert wait_until(lambda: machine.running("sleep"))
-            killed = {*machine.running("halfopen"), *machine.running("sleep")}
+            assert wait_until(machine.hanging)
+            killed = {*machine.running("halfopen"), *machine.hanging()}
             for pid in killed:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # halfopen has ended it
+                    os.kill(pid, signal.SIGKILL)
             assert wait_until(lambda: not killed.intersection(machine.processes()))  # noqa: B023
-        assert wait_until(lambda: machine.running("sleep"))
+        assert wait_until(machine.hanging)
 
         assert host.real_servers() == {}

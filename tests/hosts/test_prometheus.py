@@ -6,14 +6,18 @@ import contextlib
 import http.client
 import json
 import re
+import shutil
 import socket
+import time
 import urllib.parse
 from typing import Iterator
 
 import pytest
 from lab import Lab
-from support.booted import EACH_SECOND, UNITS, Booted, booted
-from support.machine import EXAMPLES, WEB1, WEB2, Farm, Machine, Site, end, wait_until
+from support.booted import EACH_SECOND, UNITS, booted
+from support.machine import EXAMPLES, WEB1, WEB2, Farm, Machine, wait_until
+
+from .contract import ADDRESSES, Contract, Host, Judged, example, with_limit
 
 NEEDS = ("prometheus", "promtool", "prometheus-node-exporter", "systemd")
 
@@ -23,6 +27,18 @@ UNIT = "halfopen-prometheus"
 
 # As the comment in the unit says.
 AS_PROMETHEUS = """
+[Service]
+User=prometheus
+AmbientCapabilities=CAP_NET_RAW
+"""
+
+NO_RIGHTS = """
+[Service]
+AmbientCapabilities=
+CapabilityBoundingSet=
+"""
+
+PROMETHEUS = """
 [Service]
 User=prometheus
 AmbientCapabilities=CAP_NET_RAW
@@ -79,47 +95,6 @@ FIRING = """\
 """
 
 
-@pytest.fixture
-def system(machine: Machine, installed: Site) -> Iterator[Booted]:
-    """Return a systemd that has the units of the example."""
-    with booted(machine) as made:
-        for kind in ("service", "timer"):
-            machine.install(f"prometheus/{UNIT}.{kind}", f"{UNITS}/{UNIT}.{kind}")
-        machine.install("prometheus/targets", "/etc/halfopen/targets")
-        machine.write(f"{UNITS}/{UNIT}.timer.d/sooner.conf", EACH_SECOND)
-        yield made
-
-
-@contextlib.contextmanager
-def broken(system: Booted, fault: str) -> Iterator[None]:
-    """Break nmap; "not allowed" by the unit, for setpriv in nmap's place is no help here.
-
-    Without CAP_SETPCAP it leaves the bounding set as it is, and does not complain.
-    """
-    machine, no_rights = system.machine, f"{UNITS}/{UNIT}.service.d/zz-no-rights.conf"
-    if fault == "not allowed":
-        machine.write(no_rights, NO_RIGHTS)
-    else:
-        machine.break_nmap(fault)
-    system.systemctl("daemon-reload")
-    yield
-    machine.mend_nmap()
-    if fault == "not allowed":
-        machine.path(no_rights).unlink()
-    system.systemctl("daemon-reload")
-
-
-@contextlib.contextmanager
-def exporter(machine: Machine) -> Iterator[None]:
-    """Run node_exporter as Debian does, but for the collectors that have nothing to do with us."""
-    collectors = ["--collector.disable-defaults", "--collector.textfile"]
-    daemon = machine.start(["prometheus-node-exporter", *collectors], "prometheus")
-    try:
-        yield
-    finally:
-        end(daemon)
-
-
 def get(lab: Lab, port: int, path: str) -> str:
     """Fetch a page from a daemon on the machine; empty if it does not answer yet."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -135,106 +110,103 @@ def get(lab: Lab, port: int, path: str) -> str:
         connection.close()
 
 
-def served(lab: Lab) -> dict[str, float]:
-    """Return our metrics, and the collector's own, from what node_exporter serves."""
-    lines = re.findall(r"^((?:halfopen|node_textfile)\S+) (\S+)$", get(lab, 9100, "/metrics"), re.M)
-    return {name: float(value) for name, value in lines}
+class NodeExporter(Host):
+    """node_exporter, which serves halfopen_up and the state of each target; beside it the timer.
+
+    What is older than a few seconds is stale, as HalfopenStale says of some minutes: a halfopen
+    that does not start fails the unit, and leaves the file as it is.
+    """
+
+    UP, DOWN, FAILED = (1.0, ["open"]), (0.0, ["closed"]), (None, ["error"])
+    AT = dict.fromkeys(("halfopen without interpreter", "halfopen not importable"), "stale")
+
+    def __init__(self, machine: Machine, dropin: str = "") -> None:
+        """Start nothing yet; `dropin`: of the unit."""
+        super().__init__(machine)
+        self._dropin = dropin
+
+    def start(self) -> None:
+        self.system = self.enter_context(booted(self.machine))
+        unit = with_limit(example(f"prometheus/{UNIT}.service"), 3)
+        self.machine.write(f"{UNITS}/{UNIT}.service", unit)
+        self.machine.install(f"prometheus/{UNIT}.timer", f"{UNITS}/{UNIT}.timer")
+        self.machine.install("prometheus/targets", "/etc/halfopen/targets")
+        self.machine.write(f"{UNITS}/{UNIT}.timer.d/sooner.conf", EACH_SECOND)
+        self.machine.write(f"{UNITS}/{UNIT}.service.d/user.conf", self._dropin)
+        # As Debian does, but for the collectors that have nothing to do with us.
+        collectors = ["--collector.disable-defaults", "--collector.textfile"]
+        self.run_daemon("prometheus-node-exporter", *collectors, user="prometheus")
+        self.system.do("enable", "--now", f"{UNIT}.timer")
+
+    def served(self) -> dict[str, float]:
+        """Return our metrics, and the collector's own."""
+        page = get(self.machine.lab, 9100, "/metrics")
+        lines = re.findall(r"^((?:halfopen|node_textfile)\S+) (\S+)$", page, re.MULTILINE)
+        return {name: float(value) for name, value in lines}
+
+    def judged(self) -> Judged:
+        metrics = self.served()
+        return {web: _judgement(metrics, f"{ADDRESSES[web]}:443") for web in ADDRESSES}
+
+    @contextlib.contextmanager
+    def broken(self, fault: str) -> Iterator[None]:
+        if fault != "nmap not allowed":
+            with super().broken(fault):
+                yield
+            return
+        # By the unit: without CAP_SETPCAP setpriv leaves the bounding set as it is.
+        dropin = f"{UNITS}/{UNIT}.service.d/zz-no-rights.conf"
+        self.machine.write(dropin, NO_RIGHTS)
+        self.system.do("daemon-reload")
+        try:
+            yield
+        finally:
+            self.machine.path(dropin).unlink()
+            self.system.do("daemon-reload")
 
 
-def up(lab: Lab) -> list[float | None]:
-    """Return halfopen_up of web1 and web2; None where there is none."""
-    metrics = served(lab)
-    return [metrics.get(f'halfopen_up{{target="{host}:443"}}') for host in (WEB1, WEB2)]
+def _judgement(metrics: dict[str, float], target: str) -> object:
+    checked = metrics.get(f'halfopen_check_timestamp_seconds{{target="{target}"}}', 0.0)
+    if time.time() - checked > 6:
+        return "stale"
+    pattern = rf'halfopen_state\{{state="(\w+)",target="{re.escape(target)}"\}}'
+    found = ((re.match(pattern, name), value) for name, value in metrics.items())
+    states = [match.group(1) for match, value in found if match and value == 1]
+    return metrics.get(f'halfopen_up{{target="{target}"}}'), states
 
 
-def states(lab: Lab) -> list[list[str]]:
-    """Return the states that web1 and web2 are in."""
-    metrics = served(lab)
-    pattern = r'halfopen_state\{{state="(\w+)",target="{}:443"\}}'
-    return [
-        [
-            match.group(1)
-            for match in (re.match(pattern.format(re.escape(host)), name) for name in metrics)
-            if match and metrics[match.group()] == 1
-        ]
-        for host in (WEB1, WEB2)
-    ]
+class TestContract(Contract):
+    HOST = NodeExporter
 
+    def test_the_collector_reads_the_file_without_an_error(self, host: NodeExporter) -> None:
+        assert host.served()["node_textfile_scrape_error"] == 0
+        assert host.system.show(f"{UNIT}.service", "User", "Result") == ("", "success")
 
-@pytest.mark.parametrize("user", ["root", "prometheus"])
-def test_node_exporter_serves_what_the_timer_has_found(
-    system: Booted, lab: Lab, farm: Farm, user: str
-) -> None:
-    machine = system.machine
-    if user == "prometheus":
-        machine.write(f"{UNITS}/{UNIT}.service.d/user.conf", AS_PROMETHEUS)
-        assert machine.run(["chown", "prometheus", FOLDER]).returncode == 0
-    with exporter(machine):
-        done = system.systemctl("enable", "--now", f"{UNIT}.timer")
-        assert done.returncode == 0, done.stderr
+    def test_a_stopped_timer_is_seen_by_the_time_that_stands_still(
+        self, host: NodeExporter
+    ) -> None:
+        host.system.do("stop", f"{UNIT}.timer")
+        with contextlib.ExitStack() as stack:
+            stack.callback(host.system.do, "start", f"{UNIT}.timer")
+            assert host.comes_to("stale", "stale"), host.told()
 
-        assert wait_until(lambda: up(lab) == [1, 0]), get(lab, 9100, "/metrics")
-        assert states(lab) == [["open"], ["closed"]]
-        farm.only(WEB2)
-        assert wait_until(lambda: up(lab) == [0, 1])
-        for fault in ("missing", "not allowed"):
-            with broken(system, fault):
-                assert wait_until(lambda: up(lab) == [None, None]), fault
-                assert states(lab) == [["error"], ["error"]]
-            assert wait_until(lambda: up(lab) == [0, 1]), fault
-        assert served(lab)["node_textfile_scrape_error"] == 0
-    assert system.show(f"{UNIT}.service", "User", "Result") == (
-        "" if user == "root" else user,
-        "success",
-    )
+    def test_a_file_that_cannot_be_written_fails_the_unit(self, host: NodeExporter) -> None:
+        def ended() -> tuple[str, ...]:
+            return host.system.show(f"{UNIT}.service", "Result", "ExecMainStatus")
 
-
-@pytest.mark.usefixtures("farm")
-def test_a_hanging_nmap_is_an_error_and_a_stopped_timer_leaves_an_old_time(
-    system: Booted, lab: Lab
-) -> None:
-    machine = system.machine
-    text = machine.read(f"{UNITS}/{UNIT}.service")
-    machine.write(f"{UNITS}/{UNIT}.service", text.replace("-t 30", "-t 3"))
-    time_of_web1 = f'halfopen_check_timestamp_seconds{{target="{WEB1}:443"}}'
-    with exporter(machine):
-        system.systemctl("start", f"{UNIT}.service")
-        assert wait_until(lambda: up(lab) == [1, 0])
-        before = served(lab)[time_of_web1]
-        # Nothing checks now: what is served is as old as the last check.
-        assert served(lab)[time_of_web1] == before
-        machine.break_nmap("hanging")
-        system.systemctl("start", f"{UNIT}.service")
-        assert (up(lab), states(lab)) == ([None, None], [["error"], ["error"]])
-        assert served(lab)[time_of_web1] > before
-
-
-@pytest.mark.parametrize("fault", ["no interpreter", "not importable"])
-@pytest.mark.usefixtures("farm")
-def test_a_halfopen_that_does_not_start_fails_the_unit_and_the_time_stands_still(
-    system: Booted, lab: Lab, fault: str
-) -> None:
-    """As with a timer that was stopped: HalfopenStale tells."""
-    with exporter(system.machine):
-        system.systemctl("start", f"{UNIT}.service")
-        assert wait_until(lambda: up(lab) == [1, 0])
-        before = served(lab)
-        system.machine.break_halfopen(fault)
-        system.systemctl("start", f"{UNIT}.service")
-
-        assert system.show(f"{UNIT}.service", "ActiveState", "Result") == ("failed", "exit-code")
-        times = [name for name in before if name.startswith("halfopen_check_timestamp_seconds")]
-        assert len(times) == 2
-        after = served(lab)
-        assert [after[name] for name in times] == [before[name] for name in times]
+        folder = host.machine.path(FOLDER)
+        aside = shutil.move(str(folder), f"{folder}.aside")
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.move, aside, str(folder))
+            assert wait_until(lambda: ended() == ("exit-code", "3")), ended()
 
 
 @pytest.mark.usefixtures("farm")
-def test_a_file_that_cannot_be_written_fails_the_unit(system: Booted) -> None:
-    system.machine.run(["rmdir", FOLDER])
-    system.systemctl("start", f"{UNIT}.service")
-
-    assert system.show(f"{UNIT}.service", "Result", "ExecMainStatus") == ("exit-code", "3")
+def test_the_units_user_may_be_another(machine: Machine) -> None:
+    assert machine.run(["chown", "prometheus", FOLDER]).returncode == 0
+    with NodeExporter(machine, AS_PROMETHEUS) as host:
+        assert host.comes_to(host.UP, host.DOWN), host.told()
+        assert host.system.show(f"{UNIT}.service", "User", "Result") == ("prometheus", "success")
 
 
 @pytest.mark.usefixtures("farm")
@@ -299,45 +271,34 @@ def test_the_alerts_fire_when_they_should_and_not_otherwise(machine: Machine) ->
     assert "SUCCESS" in done.stdout
 
 
-@pytest.mark.usefixtures("farm")
-def test_prometheus_itself_scrapes_and_judges(system: Booted, lab: Lab) -> None:
-    machine = system.machine
+def test_prometheus_itself_scrapes_and_judges(machine: Machine, farm: Farm) -> None:
+    del farm  # only has to be there
     machine.install("prometheus/halfopen.rules.yml", RULES)
     machine.write("/etc/prometheus/prometheus.yml", PROMETHEUS)
 
     def query(expression: str) -> dict[str, str]:
         """Return the label target, and the value, of each series."""
-        said = get(lab, 9090, "/api/v1/query?query=" + urllib.parse.quote(expression))
+        said = get(machine.lab, 9090, "/api/v1/query?query=" + urllib.parse.quote(expression))
         if not said.startswith("{"):
             return {}
         result = json.loads(said)["data"]["result"]
         return {series["metric"].get("target", ""): series["value"][1] for series in result}
 
-    storage = "--storage.tsdb.path=/var/lib/prometheus/metrics2"
-    with exporter(machine):
-        system.systemctl("start", f"{UNIT}.service")
-        daemon = machine.start(
-            ["prometheus", "--config.file=/etc/prometheus/prometheus.yml", storage], "prometheus"
-        )
-        try:
-            assert wait_until(
-                lambda: query("halfopen_up") == {f"{WEB1}:443": "1", f"{WEB2}:443": "0"}
-            ), machine.printed(daemon)
-            # Pending: the rule says `for: 2m`.
-            pending = 'ALERTS{alertname="HalfopenDown"}'
-            assert wait_until(lambda: query(pending) == {f"{WEB2}:443": "1"})
-            assert query('ALERTS{alertname!="HalfopenDown"}') == {}
-            machine.break_nmap("missing")
-            system.systemctl("start", f"{UNIT}.service")
-            assert wait_until(lambda: query("halfopen_up") == {})
-            assert wait_until(
-                lambda: (
-                    set(query('ALERTS{alertname="HalfopenCheckFailed"}'))
-                    == {f"{WEB1}:443", f"{WEB2}:443"}
-                )
-            )
-        finally:
-            end(daemon)
+    def comes_to(expression: str, values: dict[str, str]) -> bool:
+        return wait_until(lambda: query(expression) == values)
+
+    web1, web2 = f"{WEB1}:443", f"{WEB2}:443"
+    with NodeExporter(machine) as host:
+        storage = "--storage.tsdb.path=/var/lib/prometheus/metrics2"
+        config = "--config.file=/etc/prometheus/prometheus.yml"
+        host.run_daemon("prometheus", config, storage, user="prometheus")
+        assert comes_to("halfopen_up", {web1: "1", web2: "0"}), host.printed()
+        # Pending: the rule says `for: 2m`.
+        assert comes_to('ALERTS{alertname="HalfopenDown"}', {web2: "1"})
+        assert query('ALERTS{alertname!="HalfopenDown"}') == {}
+        machine.break_nmap("missing")
+        assert comes_to("halfopen_up", {})
+        assert comes_to('ALERTS{alertname="HalfopenCheckFailed"}', {web1: "1", web2: "1"})
 
 
 def test_systemd_finds_no_fault_with_the_units(machine: Machine) -> None:

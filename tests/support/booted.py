@@ -88,6 +88,11 @@ class Booted:
         """Run systemctl."""
         return self.run("systemctl", *words)
 
+    def do(self, *words: str) -> None:
+        """Run systemctl, which is to succeed."""
+        done = self.systemctl(*words)
+        assert done.returncode == 0, done.stderr
+
     def show(self, unit: str, *properties: str) -> tuple[str, ...]:
         """Return properties of a unit."""
         said = self.systemctl("show", unit, "-p", ",".join(properties)).stdout.splitlines()
