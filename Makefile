@@ -1,9 +1,10 @@
 # PYTHON picks the interpreter of the virtual environment, TARGET what `make run` checks, SUITES the
-# Debians of `make test-debians`.
+# Debians of `make test-debians`, NMAPS those whose nmap `make test-nmaps` takes.
 PYTHON ?= python3
 PYTHONS ?= 3.7 3.8 3.9 3.10 3.11 3.12 3.13 3.14
 TARGET ?=
 SUITES ?= bullseye bookworm trixie forky
+NMAPS ?= bullseye bookworm trixie forky sid
 
 export PYTHON
 # The check's target reaches its script as it was typed: neither make nor a shell expands it.
@@ -17,8 +18,8 @@ BIN := $(VENV)/bin
 SCRIPTS := .ci/run tools/*.sh $(shell grep -rlE '^\#!/bin/(ba)?sh' examples)
 # Namespaces and raw sockets are root's; without sudo the tests that need them skip, and say so.
 AS_ROOT = $(shell [ "$$(id -u)" != 0 ] && command -v sudo >/dev/null && \
-	{ sudo -n true 2>/dev/null || [ -t 0 ]; } && \
-	echo sudo --preserve-env=HALFOPEN_NO_SKIPS,HALFOPEN_DEBIAN_MIRROR,PYTHONDONTWRITEBYTECODE)
+	{ sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }; } && \
+	echo sudo --preserve-env=HALFOPEN_NMAP,HALFOPEN_NO_SKIPS,HALFOPEN_DEBIAN_MIRROR,PYTHONDONTWRITEBYTECODE)
 
 # Most of a test with nmap is waiting, so that there are more at a time than cores.
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
@@ -61,6 +62,10 @@ unit: ## the tests that need neither nmap nor root
 
 test-pythons: ## the unit tests on every Python version at hand
 	@tools/test_pythons.sh $(PYTHONS)
+
+test-nmaps: ## the tests with nmap on the nmap of each Debian; NMAPS="trixie sid"
+	@tools/setup.sh nmaps
+	@$(AS_ROOT) tools/test_nmaps.sh $(NMAPS)
 
 test-debians: ## make run and make test in bare roots of Debian; SUITES="bullseye trixie"
 	@tools/setup.sh debians
@@ -107,7 +112,7 @@ coverage: ## the branches of halfopen/ that the unit tests reach
 fuzz: ## look for input that breaks an invariant; FUZZ_SECONDS=600
 	@tools/fuzz.sh $(PYTHONS)
 
-fixtures: ## record the installed nmap's answers again
+fixtures: ## record nmap's answers again; HALFOPEN_NMAP=/path/to/nmap
 	@tools/setup.sh test
 	@$(AS_ROOT) $(BIN)/python tests/record_fixtures.py
 

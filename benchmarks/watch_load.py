@@ -1,4 +1,4 @@
-"""What `halfopen watch` of many targets costs: looks, drift, CPU and memory, in a pipe and live.
+"""What `halfopen watch` of many targets costs: rounds, drift, CPU and memory, in a pipe and live.
 
     benchmarks/watch_load.py [SECONDS [TARGETS]]
 
@@ -26,20 +26,20 @@ SECONDS, TARGETS = 60, 250
 MOST_CPU = 0.5
 """Of a core, on average, nmap's included."""
 MOST_DRIFT = 0.5
-"""Seconds by which a look may come late; half an interval."""
+"""Seconds by which a round may come late; half an interval."""
 MOST_GROWTH = 1.1
 """Memory at the end against that in the middle."""
 COLUMNS, LINES = 100, 50
-# What ends a look's output: a JSON line, or what clears the terminal below the table.
-LOOK = {"pipe": b"\n", "terminal": b"\x1b[J"}
+# What comes once in the output of each round: a JSON line's end, or the cursor's way to the top.
+ROUND = {"pipe": b"\n", "terminal": b"\x1b[H"}
 
 
 class Load(NamedTuple):
     """What a watch took."""
 
-    looks: int
+    rounds: int
     drift: float
-    """Seconds by which the look that was most late, or early, was told, against the first."""
+    """Seconds by which the round that was most late, or early, was told, against the first."""
     cpu: float
     """Of a core, with all nmap."""
     memory: list[float]
@@ -53,13 +53,13 @@ def main(words: list[str]) -> int:
         sys.exit(f"watch_load: {lacking}")
     seconds, count = (list(map(int, words)) + [SECONDS, TARGETS][len(words) :])[:2]
     over = False
-    print(f"{count} targets, a look each second for {seconds} s")
+    print(f"{count} targets, a round each second for {seconds} s")
     with Lab() as lab:
         targets = [f"{address}:25" for address in lab.many_addresses(count)]
-        for kind in LOOK:
+        for kind in ROUND:
             load = measure(lab, kind, targets, seconds)
             good = (
-                load.looks == seconds
+                load.rounds == seconds
                 and load.drift < MOST_DRIFT
                 and load.cpu < MOST_CPU
                 and load.memory[-1] < MOST_GROWTH * load.memory[1]
@@ -67,7 +67,7 @@ def main(words: list[str]) -> int:
             over = over or not good
             memory = ", ".join(f"{each:.1f}" for each in load.memory)
             print(
-                f"{kind:9} {load.looks} looks, drift {load.drift:.3f} s, "
+                f"{kind:9} {load.rounds} rounds, drift {load.drift:.3f} s, "
                 f"{load.cpu:.2f} of a core, memory {memory} MiB  {'ok' if good else 'OVER'}",
                 flush=True,
             )
@@ -103,9 +103,9 @@ def measure(lab: Lab, kind: str, targets: list[str], seconds: int) -> Load:
             chunk = b""
         if not chunk:
             break
-        # The end of a look may come in two parts.
+        # It may come in two parts.
         whole = printed[-8:] + chunk
-        told += [time.monotonic()] * (whole.count(LOOK[kind]) - printed[-8:].count(LOOK[kind]))
+        told += [time.monotonic()] * (whole.count(ROUND[kind]) - printed[-8:].count(ROUND[kind]))
         printed = whole
         if len(memory) < 3 and len(told) >= (seconds // 10, seconds // 2, seconds - 1)[len(memory)]:
             memory.append(resident(process.pid))
@@ -113,8 +113,8 @@ def measure(lab: Lab, kind: str, targets: list[str], seconds: int) -> Load:
     _, _, usage = os.wait4(process.pid, 0)
     passed = time.monotonic() - begin
     process.returncode = 0  # it has been waited for
-    if kind == "terminal":  # the first table is there before the first look, the last after it
-        told = told[1:-1]
+    if kind == "terminal":  # the screen is cleared, and the table drawn, before the first round
+        told = told[2:]
     drift = max(abs(when - told[0] - number) for number, when in enumerate(told))
     return Load(len(told), drift, (usage.ru_utime + usage.ru_stime) / passed, memory)
 

@@ -68,13 +68,11 @@ def check(  # noqa: PLR0913  what a check is made of: the last two have defaults
         services.update(resolve.service_names([target.port for target in targets], soon))
 
     try:
-        scanner = _Scanner(program(options), options.plus_one, deadline, run, meanwhile, runs)
+        scanner = _Scanner(
+            program(options), options.plus_one, deadline, run, meanwhile, runs, not options.prefix
+        )
         addresses = _resolved(resolver or resolve.resolve, targets, deadline, outcomes)
-        scans = len(_scans(addresses)) or 1
-        for attempt in attempts.plan(deadline - time.monotonic(), scans):
-            unanswered = {t: a for t, a in addresses.items() if _is_unanswered(outcomes.get(t))}
-            if unanswered:
-                outcomes.update(_ask(scanner, unanswered, attempt))
+        _ask_all(scanner, addresses, outcomes)
     except CheckError as error:
         outcomes.update({t: error for t in targets if _is_unanswered(outcomes.get(t))})
     return Report(
@@ -163,13 +161,48 @@ class _Scanner(NamedTuple):
     meanwhile: Callable[[], None]
     runs: List[NmapRun]
     """Filled with each run that was made."""
+    same_network: bool
+    """Whether nmap runs in our own network namespace, so that our kernel knows of its packets."""
+
+
+def _ask_all(
+    scanner: _Scanner, addresses: Mapping[Target, Address], outcomes: Dict[Target, Outcome]
+) -> None:
+    """Ask about all targets, and about the silent again; then ask the kernel about those."""
+    began, source_port = process.reckoned(), None
+    scans = len(_scans(addresses)) or 1
+    for attempt in attempts.plan(scanner.deadline - time.monotonic(), scans):
+        unanswered = {t: a for t, a in addresses.items() if _is_unanswered(outcomes.get(t))}
+        if unanswered and outcomes.keys() >= unanswered.keys() and scanner.same_network:
+            from halfopen.scan import silence  # noqa: PLC0415  what only the silent need
+
+            source_port = silence.source_port() if scans * 4 <= attempts.SIDE_BY_SIDE else None
+        if unanswered:
+            outcomes.update(_ask(scanner, unanswered, attempt, source_port))
+    for target, address in addresses.items():
+        outcome = outcomes[target]
+        if isinstance(outcome, Observation) and outcome.silent and scanner.same_network:
+            from halfopen.scan import silence  # noqa: PLC0415  as above
+
+            if time.monotonic() < scanner.deadline:
+                silent = silence.Silence(address, target.port, began, source_port)
+                outcomes[target] = silence.explained(outcome, silent)
 
 
 def _ask(
-    scanner: _Scanner, addresses: Mapping[Target, Address], attempt: attempts.Attempt
+    scanner: _Scanner,
+    addresses: Mapping[Target, Address],
+    attempt: attempts.Attempt,
+    source_port: Optional[int] = None,
 ) -> Dict[Target, Outcome]:
-    """Ask once about all targets, side by side; return what was seen of each."""
-    scans = [scan for scan in _scans(addresses) for _ in range(attempt.runs)]
+    """Ask once about all targets, side by side; return what was seen of each.
+
+    One more run asks from `source_port`, if there is one. It is not the only one: a server that has
+    answered a port, and whose answer was lost, does not answer it again. At 20% loss in each
+    direction 22% of such runs stay silent, of others 12% (nmap 7.93, 600 runs of each).
+    """
+    ports = [None] * attempt.runs + [source_port] * (source_port is not None)
+    scans = [(scan, port) for scan in _scans(addresses) for port in ports]
     time_left = scanner.deadline - process.reckoned()
     commands = [
         list(scanner.program)
@@ -180,8 +213,9 @@ def _ask(
             rtt_timeout=attempt.rtt_timeout,
             time_left=time_left,
             plus_one=scanner.plus_one,
+            source_port=from_port,
         )
-        for scan in scans
+        for scan, from_port in scans
     ]
     given = scanner.run(commands, scanner.deadline, scanner.meanwhile)
     scanner.runs.extend(given)
@@ -189,7 +223,7 @@ def _ask(
     from halfopen.scan import reader  # noqa: PLC0415  12 ms, spent while nmap ran
 
     seen: Dict[Tuple[int, str], List[Outcome]] = {}
-    for scan, nmap in zip(scans, given):
+    for (scan, _), nmap in zip(scans, given):
         for address, outcome in reader.read(nmap, scan.addresses, scan.port).items():
             seen.setdefault((scan.port, address), []).append(outcome)
     return {

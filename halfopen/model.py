@@ -81,6 +81,10 @@ class Observation(NamedTuple):
     rtt: Optional[float] = None
     """Smoothed round-trip time in seconds (nmap's srtt, over both ports); None if it is unknown,
     or if this port sent no TCP answer, for then it is the other port's alone."""
+    silent_at: Optional[str] = None
+    """Who drops the packets, if the kernel knows: "host", "gateway" or "firewall"."""
+    cause: str = ""
+    """The same in words."""
 
     @property
     def silent(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Generator, Iterator
 
 import pytest
 
-from halfopen.scan import head_start
+from halfopen.scan import head_start, netlink
 
 NO_SKIPS = os.environ.get("HALFOPEN_NO_SKIPS") == "1"
 
@@ -72,3 +72,13 @@ def _coverage_sees_all_threads() -> Iterator[None]:
 def _begin_now() -> None:
     """Each test is a command of its own, as far as time limits go."""
     head_start.begin()
+
+
+@pytest.fixture(autouse=True)
+def _kernel_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test in this process ask this machine's kernel about a silent target."""
+
+    def refuse(*_: object) -> bytes:
+        raise PermissionError
+
+    monkeypatch.setattr(netlink, "_ask", refuse)

@@ -10,8 +10,8 @@ import sys
 import time
 
 from hosts.faults import DOCUMENT, FAULTS, row, world
-from hosts.machine import site
 from lab import Lab, why_no_lab
+from support.machine import site
 
 HEAD = """\
 # What comes of which fault

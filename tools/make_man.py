@@ -2,81 +2,78 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 from pathlib import Path
-from typing import Any, Mapping
-
-import typer
-from typer.core import TyperCommand, TyperOption
+from typing import Mapping, Sequence
 
 from halfopen import __version__
-from halfopen.cli import app
+from halfopen.cli import options
+from halfopen.cli.options import Command, Option
 from halfopen.formats.registry import FORMATS
 from halfopen.model import Status
 
 SOURCES = Path(__file__).resolve().parents[1] / "packaging" / "man"
 # Neither adjusted nor hyphenated: it is too narrow for either.
 _CELL = "T{{\n.ad l\n.nh\n{}\nT}}"
-_HELP = ".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nShow what the command takes, and exit."
+_ASKING = (
+    Option("--version -V", "", "Show the version and exit."),
+    Option("--help -h", "", "Show what the command takes, and exit."),
+)
 
 
 def write_pages(folder: Path, epoch: int) -> None:
     """Write the pages into the folder, dated (seconds since 1970)."""
     date = time.strftime("%Y-%m-%d", time.gmtime(epoch))
-    halfopen: Any = typer.main.get_command(app._halfopen)
-    plugin: Any = typer.main.get_command(app._plugin)
-    commands = halfopen.commands.values()
+    commands = options.COMMANDS.values()
     parts = {
         "@SYNOPSIS": "\n".join(map(_synopsis, commands)),
         "@COMMANDS": "\n".join(map(_command, commands)),
         "@FORMATS": _formats(),
     }
     for source in SOURCES.glob("*.1"):
-        parts["@OPTIONS"] = _options(halfopen if source.stem == "halfopen" else plugin)
+        parts["@OPTIONS"] = _options(() if source.stem == "halfopen" else options.PLUGIN.options)
         text = source.read_text(encoding="utf-8")
         text = text.replace("@VERSION", __version__).replace("@DATE", date)
         page = "\n".join(parts.get(line, line) for line in text.splitlines())
         folder.joinpath(source.name).write_text(page + "\n", encoding="utf-8")
 
 
-def _synopsis(command: TyperCommand) -> str:
+def _synopsis(command: Command) -> str:
     words = [rf"\fBhalfopen {command.name}\fR"]
-    if command.params:
+    if command.options:
         words.append(r"[\fIOPTION\fR]...")
-    arguments = [each for each in command.params if each.param_type_name == "argument"]
-    words += [rf"\fI{_escaped(each.metavar or '')}\fR" for each in arguments]
+    if command.arguments:
+        words.append(rf"\fI{_escaped(command.arguments)}\fR")
     return " ".join(words)
 
 
-def _command(command: TyperCommand) -> str:
-    paragraphs = textwrap.dedent(command.help or "").strip().split("\n\n")
-    said = "\n.PP\n".join(_escaped(" ".join(each.split())) for each in paragraphs)
-    return f".SS {command.name}\n{said}\n{_options(command)}"
+def _command(command: Command) -> str:
+    codes = f"Exit code: {command.codes}."
+    said = "\n.PP\n".join(map(_escaped, [*command.about.split("\n\n"), codes]))
+    return f".SS {command.name}\n{said}\n{_options(command.options)}"
 
 
-def _options(command: TyperCommand) -> str:
-    options = [each for each in command.params if isinstance(each, TyperOption)]
-    return "\n".join([*map(_option, options), _HELP])
+def _options(declared: Sequence[Option]) -> str:
+    return "\n".join(map(_option, [*declared, *_ASKING]))
 
 
-def _option(option: TyperOption) -> str:
-    names = sorted([*option.opts, *option.secondary_opts], key=len)
-    head = ", ".join(rf"\fB{_escaped(name)}\fR" for name in names)
+def _option(option: Option) -> str:
+    names = sorted(name for name in [*option.names, option.off] if name)
+    head = ", ".join(rf"\fB{_escaped(name)}\fR" for name in sorted(names, key=len))
     if option.metavar:
         head += rf" \fI{_escaped(option.metavar)}\fR"
-    text = option.help or ""
-    if isinstance(option.default, str) and option.default:
+    text = option.about
+    if option.default:
         text += f" Default: {option.default}."
-    elif option.secondary_opts:
-        text += f" Default: {(option.opts if option.default else option.secondary_opts)[0]}."
-    if option.envvar:
-        text += f" Also: {option.envvar} in the environment."
+    elif option.off:
+        text += f" Default: {option.names[0]}."
+    if option.variable:
+        text += f" Also: {option.variable} in the environment."
     return f".TP\n{head}\n{_escaped(text)}"
 
 
 def _formats() -> str:
-    head = "\\fB\\-\\-as\\fR\topen\tclosed\tfiltered\tfailed\tfor"
+    head = "\\fB\\-\\-format\\fR\topen\tclosed\tfiltered\tfailed\tfor"
     rows = [
         "\t".join([rf"\fB{name}\fR", *_codes(each.codes), _CELL.format(_escaped(each.about))])
         for name, each in FORMATS.items()

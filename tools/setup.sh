@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a virtual environment for one job of the Makefile's, and sees to what it needs of the system.
 #
-#   tools/setup.sh [--install] run|test|all|unit|dist|deb|debians|proof|fuzz|lint
+#   tools/setup.sh [--install] run|test|all|unit|dist|deb|debians|nmaps|proof|fuzz|lint
 #
 # With --install, missing Debian packages are installed; without it, the line that installs them is
 # printed, and nothing more is done. PYTHON picks the interpreter, VENV the folder. What is there
@@ -38,17 +38,19 @@ hosts='haproxy:haproxy keepalived:keepalived ldirectord:ldirectord monit:monit
        faketime:faketime visudo:sudo curl:curl strace:strace /lib/systemd/systemd:systemd
        postfix:postfix squid:squid lintian:lintian man:man-db
        cc:gcc /usr/include/dlfcn.h:libc6-dev /usr/include/linux/ip_vs.h:linux-libc-dev'
-roots='debootstrap:debootstrap unshare:util-linux
-       /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring'
+keyring='/usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring'
+roots="debootstrap:debootstrap unshare:util-linux $keyring"
+nmaps="patchelf:patchelf $keyring"
 system='' extras=''
 case ${1:-} in
     run) system='nmap:nmap' ;;
     test) system=$network extras='[test]' ;;
-    all) system="$network $package $hosts $roots" extras='[test]' ;;
+    all) system="$network $package $hosts $roots $nmaps" extras='[test]' ;;
     unit) extras='[test]' ;;
     dist) extras='[dist]' ;;
     deb) system=$package ;;
     debians) system=$roots ;;
+    nmaps) system="$network $nmaps" extras='[test]' ;;
     proof)
         system="$network postfix:postfix squid:squid
                 /usr/lib/nagios/plugins/check_tcp:monitoring-plugins-basic"
@@ -58,7 +60,7 @@ case ${1:-} in
     fuzz) extras='[fuzz]' PIP_ONLY_BINARY=atheris && export PIP_ONLY_BINARY ;;
     # mypy reads the tests as well, so it needs what they import.
     lint) system='shellcheck:shellcheck' extras='[lint,test]' ;;
-    *) fail "usage: $0 [--install] run|test|all|unit|dist|deb|debians|proof|fuzz|lint" ;;
+    *) fail "usage: $0 [--install] run|test|all|unit|dist|deb|debians|nmaps|proof|fuzz|lint" ;;
 esac
 
 # Sets $lacking to what is not there and $packages to where it comes from.
@@ -128,7 +130,7 @@ as_root='' able=true
 if [ "$(id -u)" != 0 ]; then
     as_root=sudo
     # Without a terminal sudo can ask for no password.
-    { command -v sudo && { sudo -n true || [ -t 0 ]; }; } >/dev/null 2>&1 || able=false
+    { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }; }; } || able=false
 fi
 command -v apt-get >/dev/null || able=false
 if [ -n "$packages" ] && $install && $able; then

@@ -12,11 +12,11 @@ trap 'rm -rf "$log" "$files"' EXIT
 tools/setup.sh dist
 .venv/bin/python tools/dist.py files "$files"
 
-# The command of "$@" has 5 minutes, and its last line is shown; the whole log if it fails.
+# The command of "$@" has 10 minutes, and its last line is shown; the whole log if it fails.
 run() {
     what=$1
     shift
-    if timeout 300 "$@" </dev/null >"$log" 2>&1; then
+    if timeout 600 "$@" </dev/null >"$log" 2>&1; then
         printf 'Python %s, %s: %s\n' "$version" "$what" "$(tail -n 1 "$log" | tr -d =)"
     else
         cat "$log"
@@ -33,7 +33,7 @@ for version in "$@"; do
     ran="$ran $version"
     PYTHON=$python VENV=.venv-$version tools/setup.sh unit
     # One cache folder for all versions would only confuse.
-    set -- "./.venv-$version/bin/python" -m pytest -p no:cacheprovider --tb=short --maxfail=3
+    set -- "./.venv-$version/bin/python" -m pytest -p no:cacheprovider -n 4 --dist loadfile --tb=short --maxfail=3
     run 'unit tests' "$@" tests/unit
     HALFOPEN_FILES=$files run 'single files' "$@" tests/unit/test_process.py
 done

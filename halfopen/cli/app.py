@@ -124,7 +124,7 @@ def _parameter(option: Option) -> inspect.Parameter:
         kind: Any = Optional[str]
         names = option.names
     else:
-        default, kind = option.on, bool
+        default, kind = option.untyped(), bool
         names = (f"{option.names[0]}/{option.off}",) if option.off else option.names
     return inspect.Parameter(
         option.key,
@@ -143,16 +143,16 @@ def _parameter(option: Option) -> inspect.Parameter:
 def _callback(command: Command) -> Callable[..., object]:
     """Return a function for typer, with a parameter an option, that returns what it is given."""
 
-    def parsed(words: Optional[List[str]] = None, **raw: object) -> "Parsed":
+    def parsed(arguments: Optional[List[str]] = None, **raw: object) -> "Parsed":
         raw.pop("version")
-        return command, {**raw, "words": tuple(words or ())}
+        return command, {**raw, "arguments": tuple(arguments or ())}
 
     parameters = [*map(_parameter, command.options), _VERSION]
     if command.arguments:
         parameters.insert(
             0,
             inspect.Parameter(
-                "words",
+                "arguments",
                 inspect.Parameter.KEYWORD_ONLY,
                 default=typer.Argument(None, metavar=command.arguments, show_default=False),
                 annotation=Optional[List[str]],

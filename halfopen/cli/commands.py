@@ -3,10 +3,10 @@
 import sys
 from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence
 
-from halfopen import files
 from halfopen.check import check
 from halfopen.cli import options
 from halfopen.cli.options import Command
+from halfopen.cli.values import read, refuse_command_after_targets
 from halfopen.deadline import call_by
 from halfopen.errors import HalfopenError, UsageError
 from halfopen.formats import registry
@@ -24,7 +24,7 @@ from halfopen.targets.parse import (
 
 if TYPE_CHECKING:
     from halfopen.cli.fast_path import Parsed
-    from halfopen.cli.options import Values
+    from halfopen.cli.values import Values
 
 _WITH_FORMATS_OF_THEIR_OWN = (options.WAIT.name, options.WATCH.name, options.SMOKE.name)
 
@@ -59,8 +59,8 @@ def main(
         parsed = given
     command, raw = parsed
     if command in (options.WAIT, options.WATCH):
-        options.refuse_command_after_targets(typed, raw["words"])
-    return _RUN[command.name](command, options.read(command, raw))
+        refuse_command_after_targets(typed, raw["arguments"])
+    return _RUN[command.name](command, read(command, raw))
 
 
 def read_targets(  # noqa: PLR0913  the three ways to name targets
@@ -85,6 +85,8 @@ def read_targets(  # noqa: PLR0913  the three ways to name targets
 
 
 def _from_file(file: str, family: Optional[int]) -> List[Target]:
+    from halfopen import files  # noqa: PLC0415  what only --targets needs
+
     source = "standard input" if file == "-" else file
     data = files.read(file)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[:2].count(0) == 1:
@@ -102,8 +104,8 @@ def _targets(values: "Values", parse: Parse, deadline: float) -> List[Target]:
     return call_by(
         lambda: read_targets(
             parse,
-            values["words"],
-            values["host"],
+            values["arguments"],
+            values["hostname"],
             values["port"],
             values["targets"],
             values["family"],
@@ -145,9 +147,9 @@ def _replay(command: Command, values: "Values") -> Output:
     try:
         found = call_by(
             lambda: replay(
-                values["words"],
+                values["arguments"],
                 deadline,
-                values["host"],
+                values["hostname"],
                 None if port is None else parse_port(port),
                 expectation,
             ),

@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
-    from halfopen.cli.options import Command, Values
+    from halfopen.cli.options import Command
+    from halfopen.cli.values import Values
 
 LEAST_TIMEOUT = 1.2
 """Seconds. With less, how long nmap waits for an answer depends on the time that is left
@@ -60,14 +61,14 @@ def _timeout(format_name: "Optional[str]") -> float:
 
 def _asked(command: "Command", values: "Values") -> "Optional[Tuple[str, str]]":
     """Return the host and the port that are asked about, if it is one target."""
-    words = values["words"]
+    arguments = values["arguments"]
     if values["targets"] is not None:
         return None
-    if values["host"] is not None or values["port"] is not None:
+    if values["hostname"] is not None or values["port"] is not None:
         return (
             None
-            if words or None in (values["host"], values["port"])
-            else (values["host"], values["port"])
+            if arguments or None in (values["hostname"], values["port"])
+            else (values["hostname"], values["port"])
         )
     plugin = command.name != "check"
     if values["format"] is not None:
@@ -76,13 +77,13 @@ def _asked(command: "Command", values: "Values") -> "Optional[Tuple[str, str]]":
 
         parse = FORMATS[values["format"]].parse
         plugin = plugin or parse is not None
-        words = balancer_words(words) if parse is parse_balancer_words else words
+        arguments = balancer_words(arguments) if parse is parse_balancer_words else arguments
     if plugin:
-        return words[-2:] if len(words) in (2, 4) else None
-    if len(words) == 1:
-        host, _, port = words[0].rpartition(":")
+        return arguments[-2:] if len(arguments) in (2, 4) else None
+    if len(arguments) == 1:
+        host, _, port = arguments[0].rpartition(":")
         return (host, port) if host[:1] == "[" or ":" not in host else None
-    return words if len(words) == 2 and words[0][:1] != "[" else None
+    return arguments if len(arguments) == 2 and arguments[0][:1] != "[" else None
 
 
 def _needs_telling(path: str) -> bool:

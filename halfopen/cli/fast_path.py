@@ -6,7 +6,7 @@ word) is left to it, and so the complaints are typer's alone.
 
 import time
 
-from halfopen.cli import early, options
+from halfopen.cli import early, options, values
 from halfopen.errors import HalfopenError
 from halfopen.scan import head_start, process
 
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, Optional, Sequence, Tuple
 
-    Parsed = Tuple[options.Command, options.Raw]
+    Parsed = Tuple[options.Command, values.Raw]
 
 
 def begin(program: str, typed: "Sequence[str]") -> "Optional[Parsed]":
@@ -23,7 +23,7 @@ def begin(program: str, typed: "Sequence[str]") -> "Optional[Parsed]":
     if parsed is not None and parsed[0].checks:
         try:
             now = time.monotonic()
-            argv = early.argv(parsed[0], options.read(*parsed), head_start.began, now)
+            argv = early.argv(parsed[0], values.read(*parsed), head_start.began, now)
         except HalfopenError:
             return parsed  # the command comes upon it again, and says so
         if argv:
@@ -42,7 +42,7 @@ def parse(program: str, typed: "Sequence[str]") -> "Optional[Parsed]":
 
 def _parse(command: "options.Command", typed: "Sequence[str]") -> "Optional[Parsed]":
     """Do as click does: the last of a repeated option wins, and any text can be a value."""
-    raw: options.Raw = {option.key: option.untyped() for option in command.options}
+    raw: values.Raw = {option.key: option.untyped() for option in command.options}
     known: Dict[str, Tuple[options.Option, bool]] = {}
     for option in command.options:
         known.update(dict.fromkeys(option.names, (option, True)))
@@ -72,5 +72,5 @@ def _parse(command: "options.Command", typed: "Sequence[str]") -> "Optional[Pars
             return None
     if arguments and not command.arguments:
         return None
-    raw["words"] = tuple(arguments)
+    raw["arguments"] = tuple(arguments)
     return command, raw

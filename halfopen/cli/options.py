@@ -7,16 +7,10 @@ long to load as all of this. Nobody changes them.
 import os
 
 from halfopen.cli import values
-from halfopen.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional, Sequence, Tuple, Union
-
-    Raw = Dict[str, Any]
-    """Option's key to what was typed: a text or None, True or False; "words": the arguments."""
-    Values = Dict[str, Any]
-    """The same after reading; "family" in place of -4 and -6."""
+    from typing import Optional, Tuple, Union
 
 
 class Option:
@@ -24,25 +18,29 @@ class Option:
 
     def __init__(  # noqa: PLR0913  what an option is made of
         self,
-        key: str,
-        *names: str,
+        names: str,
+        metavar: str,
         about: str,
-        metavar: str = "",
-        default: "Optional[str]" = None,
         read: "Optional[values.Reader]" = None,
-        on: bool = False,
+        default: "Optional[str]" = None,
+        *,
+        key: str = "",
         off: str = "",
         variable: str = "",
     ) -> None:
-        """Declare it; `on` is a flag's default, `off` its opposite, `variable` one that sets it."""
-        self.key, self.names, self.about = key, names, about
-        self.metavar, self.default, self.read = metavar, default, read
-        self.on, self.off, self.variable = on, off, variable
+        """Declare it. A flag that has an opposite, `off`, is on if neither is typed.
+
+        `key`: its name among the values, if it is not that of its first name; `variable`: one of
+        the environment that sets it.
+        """
+        self.names, self.metavar, self.about = tuple(names.split()), metavar, about
+        self.read, self.default, self.off, self.variable = read, default, off, variable
+        self.key = key or self.names[0][2:].replace("-", "_")
 
     def untyped(self) -> "Union[bool, str, None]":
         """Return what counts if the option is not typed."""
         if not self.metavar:
-            return self.on
+            return bool(self.off)
         return (self.variable and os.environ.get(self.variable)) or self.default
 
 
@@ -68,105 +66,64 @@ class Command:
         return self.name in (PLUGIN.name, CHECK.name)
 
 
-HOST = Option("host", "--hostname", "-H", metavar="HOST", about="Host, with --port.")
-PORT = Option("port", "--port", "-p", metavar="PORT", about="Port or TCP service name.")
-TARGETS = Option(
-    "targets", "--targets", metavar="FILE", about="Targets, one a line, # comments; - is stdin."
-)
-IPV4 = Option("ipv4", "-4", about="IPv4 only.")
-IPV6 = Option("ipv6", "-6", about="IPv6 only.")
+HOST = Option("--hostname -H", "HOST", "Host, with --port.")
+PORT = Option("--port -p", "PORT", "Port or TCP service name.")
+TARGETS = Option("--targets", "FILE", "Targets, one a line, # comments; - is stdin.")
+IPV4 = Option("-4", "", "IPv4 only.", key="ipv4")
+IPV6 = Option("-6", "", "IPv6 only.", key="ipv6")
 PLUS_ONE = Option(
-    "plus_one",
-    "--plus-one",
-    on=True,
-    off="--no-plus-one",
-    about="Scan the next port as well; it decides nothing.",
+    "--plus-one", "", "Scan the next port as well; it decides nothing.", off="--no-plus-one"
 )
-NMAP = Option(
-    "nmap",
-    "--nmap",
-    metavar="PATH",
-    default="nmap",
-    variable="HALFOPEN_NMAP",
-    about="The nmap to run.",
-)
-SUDO = Option("sudo", "--sudo", about="Run nmap with sudo -n.")
-TIMEOUT = Option(
-    "timeout",
-    "--timeout",
-    "-t",
-    metavar="TIME",
-    read=values.time(values.HOUR),
-    about="Time for everything; 10s, or what the format's caller allows.",
-)
-EXPECT = Option(
-    "expect",
-    "--expect",
-    metavar="STATE",
-    default="open",
-    read=values.state,
-    about="open, closed or filtered.",
-)
+NMAP = Option("--nmap", "PATH", "The nmap to run.", default="nmap", variable="HALFOPEN_NMAP")
+SUDO = Option("--sudo", "", "Run nmap with sudo -n.")
+EXPECT = Option("--expect", "STATE", "open, closed or filtered.", values.state, "open")
 EXIT = Option(
-    "exit",
     "--exit",
-    metavar="STATE=CODE,...",
-    read=values.exit_map,
-    about="Exit codes of your own; states: open, closed, filtered, error.",
+    "STATE=CODE,...",
+    "Exit codes of your own; states: open, closed, filtered, error.",
+    values.exit_map,
 )
 WARNING = Option(
-    "warning",
-    "--warning",
-    "-w",
-    metavar="TIME",
-    read=values.limit,
-    about="WARNING above this round-trip time, as 50ms or 0:0.05.",
+    "--warning -w",
+    "TIME",
+    "WARNING above this round-trip time, as 50ms or 0:0.05.",
+    values.limit,
 )
-CRITICAL = Option(
-    "critical",
-    "--critical",
-    "-c",
-    metavar="TIME",
-    read=values.limit,
-    about="CRITICAL above this round-trip time.",
-)
+CRITICAL = Option("--critical -c", "TIME", "CRITICAL above this round-trip time.", values.limit)
 FORMAT = Option(
-    "format",
     "--format",
-    metavar="NAME",
-    read=values.format_name,
-    about="What to print, for whom; `halfopen formats` lists the names.",
+    "NAME",
+    "What to print, for whom; `halfopen formats` lists the names.",
+    values.format_name,
 )
-OUTPUT = Option(
-    "output", "--output", metavar="FILE", about="Write to a file, by rename, instead of printing."
-)
-VERBOSE = Option("verbose", "--verbose", "-v", about="Show nmap's command lines and messages.")
-STREAM = Option(
-    "format",
-    "--format",
-    metavar="NAME",
-    default="text",
-    read=values.choice("text", "json"),
-    about="What to print: text or json.",
-)
+OUTPUT = Option("--output", "FILE", "Write to a file, by rename, instead of printing.")
+VERBOSE = Option("--verbose -v", "", "Show nmap's command lines and messages.")
+
+
+def timeout(about: str, most: float = values.HOUR, default: "Optional[str]" = None) -> Option:
+    """Return a command's time limit."""
+    return Option("--timeout -t", "TIME", about, values.time(most), default)
 
 
 def interval(default: str) -> Option:
     """Return the option for the time between rounds."""
-    return Option(
-        "interval",
-        "--interval",
-        "-i",
-        metavar="TIME",
-        default=default,
-        read=values.time(365 * values.DAY, least=0.1),
-        about="From the start of a round to the next.",
-    )
+    read = values.time(365 * values.DAY, least=0.1)
+    about = "From the start of a round to the next."
+    return Option("--interval -i", "TIME", about, read, default)
 
 
+def format_of(*names: str) -> Option:
+    """Return --format of a command that knows these alone; the first is the default."""
+    about = "What to print: {}.".format(", ".join(names))
+    return Option("--format", "NAME", about, values.choice(*names), names[0])
+
+
+TIMEOUT = timeout("Time for everything; 10s, or what the format's caller allows.")
+STREAM = format_of("text", "json")
+_TARGET = (HOST, PORT, TARGETS)
 _JUDGING = (EXPECT, EXIT, WARNING, CRITICAL, FORMAT)
 _NMAP = (IPV4, IPV6, PLUS_ONE, NMAP, SUDO)
-_CHECK = (HOST, PORT, TARGETS, TIMEOUT, *_JUDGING, OUTPUT, *_NMAP, VERBOSE)
+_CHECK = (*_TARGET, TIMEOUT, *_JUDGING, OUTPUT, *_NMAP, VERBOSE)
 _CODES = (
     "0 OK, 1 WARNING, 2 CRITICAL (not as expected), 3 UNKNOWN (the check itself failed); "
     "--format changes them"
@@ -212,36 +169,19 @@ REPLAY = Command(
 )
 WAIT = Command(
     "wait",
-    HOST,
-    PORT,
-    TARGETS,
+    *_TARGET,
     Option(
-        "state",
         "--for",
-        metavar="STATE",
-        default="open",
-        read=values.choice("open", "closed", "filtered", "not-open"),
-        about="open, closed, filtered or not-open.",
+        "STATE",
+        "open, closed, filtered or not-open.",
+        values.choice("open", "closed", "filtered", "not-open"),
+        "open",
+        key="state",
     ),
-    Option(
-        "timeout",
-        "--timeout",
-        "-t",
-        metavar="TIME",
-        default="60s",
-        read=values.time(365 * values.DAY),
-        about="Give up after this time.",
-    ),
+    timeout("Give up after this time.", 365 * values.DAY, "60s"),
     interval("1s"),
-    Option(
-        "successes",
-        "--successes",
-        metavar="N",
-        default="1",
-        read=values.count,
-        about="Rounds in a row that have to agree.",
-    ),
-    Option("any", "--any", about="One target is enough."),
+    Option("--successes", "N", "Rounds in a row that have to agree.", values.count, "1"),
+    Option("--any", "", "One target is enough."),
     STREAM,
     *_NMAP,
     arguments="TARGET...",
@@ -254,27 +194,11 @@ WAIT = Command(
 )
 WATCH = Command(
     "watch",
-    HOST,
-    PORT,
-    TARGETS,
+    *_TARGET,
     interval("2s"),
-    Option(
-        "timeout",
-        "--timeout",
-        "-t",
-        metavar="TIME",
-        default="10s",
-        read=values.time(values.HOUR),
-        about="Time for a round.",
-    ),
-    Option(
-        "duration",
-        "--duration",
-        metavar="TIME",
-        read=values.time(365 * values.DAY),
-        about="End after this time.",
-    ),
-    Option("count", "--count", metavar="N", read=values.count, about="End after this many rounds."),
+    timeout("Time for a round.", default="10s"),
+    Option("--duration", "TIME", "End after this time.", values.time(365 * values.DAY)),
+    Option("--count", "N", "End after this many rounds.", values.count),
     STREAM,
     *_NMAP,
     arguments="TARGET...",
@@ -288,31 +212,11 @@ WATCH = Command(
 )
 SMOKE = Command(
     "smoke",
-    Option(
-        "timeout",
-        "--timeout",
-        "-t",
-        metavar="TIME",
-        default="15s",
-        read=values.time(values.HOUR),
-        about="Time for everything.",
-    ),
-    Option(
-        "format",
-        "--format",
-        metavar="NAME",
-        default="text",
-        read=values.choice("text", "json", "junit"),
-        about="What to print: text, json or junit.",
-    ),
-    Option(
-        "save",
-        "--save",
-        metavar="DIR",
-        about="Keep nmap's runs as recordings, for a bug report.",
-    ),
-    Option("strict", "--strict", about="Exit code 2 for an nmap that needs workarounds."),
-    Option("verbose", "--verbose", "-v", about="Show what is ok, too."),
+    timeout("Time for everything.", default="15s"),
+    format_of("text", "json", "junit"),
+    Option("--save", "DIR", "Keep nmap's runs as recordings, for a bug report."),
+    Option("--strict", "", "Exit code 2 for an nmap that needs workarounds."),
+    Option("--verbose -v", "", "Show what is ok, too."),
     NMAP,
     SUDO,
     about="Find out whether this nmap is fit for half-open checks.\n\n"
@@ -329,50 +233,3 @@ FORMATS = Command(
 
 COMMANDS = {each.name: each for each in (CHECK, REPLAY, WAIT, WATCH, SMOKE, FORMATS)}
 """What `halfopen` is followed by."""
-
-
-def read(command: Command, raw: "Raw") -> "Values":
-    """Return what was typed as values; raise UsageError for the first that is wrong."""
-    found: Values = {"words": raw["words"]}
-    for option in command.options:
-        text = raw[option.key]
-        found[option.key] = (
-            text if option.read is None or text is None else option.read(option.names[0], text)
-        )
-    if "ipv4" in found:
-        if found["ipv4"] and found["ipv6"]:
-            raise UsageError("-4 and -6 exclude each other; leave out one")
-        found["family"] = 4 if found["ipv4"] else 6 if found["ipv6"] else None
-    warning, critical = found.get("warning"), found.get("critical")
-    if warning is not None and critical is not None and warning > critical:
-        raise UsageError(
-            "--warning {!r} is above --critical {!r}; swap them".format(
-                raw["warning"], raw["critical"]
-            )
-        )
-    if found.get("exit") and found["format"]:
-        _refuse_unknown_codes(found["format"], found["exit"])
-    return found
-
-
-def _refuse_unknown_codes(format_name: str, codes: "Dict[str, int]") -> None:
-    """Raise UsageError if the format's caller would misread a code."""
-    from halfopen.formats import registry  # noqa: PLC0415  takes 10 ms
-
-    only = registry.FORMATS[format_name].only
-    if only is None or all(code in only for code in codes.values()):
-        return
-    if not only:
-        raise UsageError(f"--exit changes nothing for {format_name}: what is printed decides")
-    raise UsageError(
-        "--exit: {} knows the codes {} only".format(format_name, " and ".join(map(str, only)))
-    )
-
-
-def refuse_command_after_targets(typed: "Sequence[str]", arguments: "Sequence[str]") -> None:
-    """Raise UsageError for `wait A B -- COMMAND`: other programs of this kind would run it."""
-    if "--" not in typed:
-        return
-    after = list(typed[typed.index("--") + 1 :])
-    if len(after) < len(arguments) and list(arguments[len(arguments) - len(after) :]) == after:
-        raise UsageError("no command is run here; write `&& COMMAND` after it, in place of `--`")

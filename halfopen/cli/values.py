@@ -7,10 +7,16 @@ from halfopen.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, Optional, Sequence
+    from typing import Any, Callable, Dict, Optional, Sequence
+
+    from halfopen.cli.options import Command
 
     Reader = Callable[[str, str], object]
     """The option's name and the text given, to the value; raises UsageError for a wrong text."""
+    Raw = Dict[str, Any]
+    """An option's key to what was typed: a text or None, True or False; also the arguments."""
+    Values = Dict[str, Any]
+    """The same after reading; "family" in place of -4 and -6."""
 
 HOUR, DAY = 3600.0, 86400.0
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": HOUR, "d": DAY}
@@ -138,3 +144,53 @@ def _code(text: str) -> "Optional[int]":
     if text.isdigit() and text.isascii() and len(text) <= 3 and int(text) <= 255:
         return int(text)
     return None
+
+
+# -- all options of a command -------------------------------------------------------------------
+
+
+def read(command: "Command", raw: "Raw") -> "Values":
+    """Return what was typed as values; raise UsageError for the first that is wrong."""
+    found: Values = {"arguments": raw["arguments"]}
+    for option in command.options:
+        text = raw[option.key]
+        found[option.key] = (
+            text if option.read is None or text is None else option.read(option.names[0], text)
+        )
+    if "ipv4" in found:
+        if found["ipv4"] and found["ipv6"]:
+            raise UsageError("-4 and -6 exclude each other; leave out one")
+        found["family"] = 4 if found["ipv4"] else 6 if found["ipv6"] else None
+    warning, critical = found.get("warning"), found.get("critical")
+    if warning is not None and critical is not None and warning > critical:
+        raise UsageError(
+            "--warning {!r} is above --critical {!r}; swap them".format(
+                raw["warning"], raw["critical"]
+            )
+        )
+    if found.get("exit") and found["format"]:
+        _refuse_unknown_codes(found["format"], found["exit"])
+    return found
+
+
+def _refuse_unknown_codes(format_name: str, codes: "Dict[str, int]") -> None:
+    """Raise UsageError if the format's caller would misread a code."""
+    from halfopen.formats import registry  # noqa: PLC0415  takes 10 ms
+
+    only = registry.FORMATS[format_name].only
+    if only is None or all(code in only for code in codes.values()):
+        return
+    if not only:
+        raise UsageError(f"--exit changes nothing for {format_name}: what is printed decides")
+    raise UsageError(
+        "--exit: {} knows the codes {} only".format(format_name, " and ".join(map(str, only)))
+    )
+
+
+def refuse_command_after_targets(typed: "Sequence[str]", arguments: "Sequence[str]") -> None:
+    """Raise UsageError for `wait A B -- COMMAND`: other programs of this kind would run it."""
+    if "--" not in typed:
+        return
+    after = list(typed[typed.index("--") + 1 :])
+    if len(after) < len(arguments) and list(arguments[len(arguments) - len(after) :]) == after:
+        raise UsageError("no command is run here; write `&& COMMAND` after it, in place of `--`")

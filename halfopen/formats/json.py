@@ -12,7 +12,7 @@ def report(given: Report, verbose: bool) -> str:
     targets = [verdict for verdict in given.verdicts if verdict.target is not None]
     failures = [str(verdict.error) for verdict in given.verdicts if verdict.target is None]
     document: Dict[str, object] = {
-        "version": 1,
+        "version": 2,
         "status": max(verdict.status for verdict in given.verdicts).name,
         "expected": given.expectation.state,
         "targets": [target(verdict) for verdict in targets],
@@ -42,6 +42,7 @@ def target(verdict: Verdict) -> Dict[str, object]:
         "status": verdict.status.name,
         "state": seen.state if seen else None,
         "reason": seen.reason if seen else None,
+        "silent_at": seen.silent_at if seen else None,
         "address": seen.address if seen else None,
         "rtt_seconds": seen.rtt if seen else None,
         "service": verdict.service or None,

@@ -24,6 +24,7 @@ def _row(verdict: Verdict, report: Report) -> Sequence[str]:
         return (name(verdict), "unknown", str(verdict.error))
     details = [
         seen.reason,
+        seen.cause,
         verdict.service,
         "" if seen.rtt is None else f"{seen.rtt * 1000:.3f} ms",
         surprise(verdict, report),

@@ -33,7 +33,7 @@ def sentence(verdict: Verdict, report: Report) -> str:
     text = f"{name(verdict)} {seen.state} ({seen.reason})"
     if seen.state == "open" and verdict.service:
         text += f" {verdict.service}"
-    return ", ".join(filter(None, [text, surprise(verdict, report)]))
+    return ", ".join(filter(None, [text, seen.cause, surprise(verdict, report)]))
 
 
 def surprise(verdict: Verdict, report: Report) -> str:

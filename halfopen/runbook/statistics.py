@@ -34,6 +34,8 @@ class Statistics:
         """How many rounds there were, found it open, failed, found another state."""
         self.longest_outage = 0.0
         """Seconds from a round that did not find it open to the next that did, or to the last."""
+        self.outage = 0.0
+        """The length of the last one."""
         self.rtts = 0
         """How many round trips were measured."""
         self.rtt_min, self.rtt_max = float("inf"), 0.0
@@ -66,7 +68,8 @@ class Statistics:
         if down and self.down_since is None:
             self.down_since, self._down_from = time, monotonic
         if self.down_since is not None:
-            self.longest_outage = max(self.longest_outage, monotonic - self._down_from)
+            self.outage = monotonic - self._down_from
+            self.longest_outage = max(self.longest_outage, self.outage)
         if not down:
             self.down_since = None
 

@@ -170,7 +170,9 @@ class LiveLine:
         """Write this over what was there."""
         columns = shutil.get_terminal_size().columns or 80  # 0 where nobody has given it a size
         up = max(0, -(-self._width // columns) - 1)
-        shown = shortened(printable(text), columns - 1)
+        room = max(0, columns - 3)  # for `^C`, which the terminal adds, and the cursor
+        shown = printable(text)
+        shown = shown if len(shown) <= room else (shown[: max(0, room - 3)] + "...")[:room]
         self._width = len(shown)
         _write((f"\033[{up}A" if up else "") + "\r\033[J" + shown)
 
@@ -317,6 +319,11 @@ class Screen:
     def close(self) -> None:
         """Show the cursor, and what was there before."""
         self._live.stop()
+
+    def close_at_once(self) -> None:
+        """Do so if the terminal takes it; do not wait for one that hangs."""
+        if select.select([], [1], [], 0)[1]:
+            self.close()
 
     def draw(self, *parts: "RenderableType") -> None:
         """Draw these below one another, over what was there."""

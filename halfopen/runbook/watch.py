@@ -156,7 +156,7 @@ class _Live(Reporter[Watched]):
     def __init__(self, stop: Stop) -> None:
         self._screen = Screen()
         self._size = (0, 0)
-        stop.at_once = self._screen.close
+        stop.at_once = self._screen.close_at_once
 
     def __enter__(self) -> "_Live":
         self._screen.__enter__()
@@ -254,9 +254,11 @@ def _rtt(_: Target, statistics: Statistics) -> str:
 
 
 def _outage(_: Target, statistics: Statistics) -> str:
-    if statistics.down_since is not None:
-        return f"down since {clock(statistics.down_since)} (still down)"
-    return span(statistics.longest_outage) if statistics.longest_outage else "-"
+    longest = span(statistics.longest_outage) if statistics.longest_outage else "-"
+    if statistics.down_since is None:
+        return longest
+    before = f"{longest}; " if statistics.longest_outage > statistics.outage else ""
+    return f"{before}down since {clock(statistics.down_since)} (still down)"
 
 
 _SINCE = Column("Since", 6, _since)

@@ -7,7 +7,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Sequence
+    from typing import List, Optional, Sequence
 
 
 QUICK_RTT_TIMEOUT = 0.15
@@ -91,11 +91,13 @@ def argv(  # noqa: PLR0913  one keyword for each thing that shapes the command
     rtt_timeout: float,
     time_left: float,
     plus_one: bool = True,
+    source_port: "Optional[int]" = None,
 ) -> "List[str]":
     """Return nmap's arguments, without the program itself.
 
     `addresses`: canonical IP addresses of one `version` (4 or 6). `rtt_timeout`: seconds that nmap
-    waits for each of its two probes. `time_left`: seconds until our deadline.
+    waits for each of its two probes. `time_left`: seconds until our deadline. `source_port`: where
+    the probes come from, if connection tracking is to find them (silence.py).
     """
     return [
         "-n",
@@ -107,6 +109,7 @@ def argv(  # noqa: PLR0913  one keyword for each thing that shapes the command
         *host_timeout(time_left),
         "-p",
         ports(port, plus_one),
+        *([] if source_port is None else ["-g", str(source_port)]),
         "-oX",
         "-",
         *addresses,

@@ -1,4 +1,4 @@
-"""A lab, an installation and the two backends for all monitor hosts; a machine for each test."""
+"""A lab for all monitor hosts, and each host's run for its contract."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import Iterator
 
 import pytest
 from lab import TOOL_PATH, Lab, why_no_lab
+from support.fixtures import farm, installed, machine, shared
+from support.machine import Machine, Site
 
-from .machine import WEB1, Farm, Machine, Site, site
+from .contract import Host
+
+__all__ = ["farm", "installed", "machine", "shared"]
 
 PLACES = ":/usr/lib/nagios/plugins:/lib/systemd"
 """Where Debian has programs that are not for people."""
@@ -31,28 +35,16 @@ def _daemons(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def installed(_able: None) -> Iterator[Site]:
-    with site() as made:
-        yield made
-
-
-@pytest.fixture(scope="session")
 def lab(_able: None) -> Iterator[Lab]:
     with Lab() as made:
         yield made
 
 
-@pytest.fixture
-def farm(lab: Lab) -> Iterator[Farm]:
-    """Return the backends: web1 (192.0.2.11:443) open, web2 (192.0.2.12:443) closed."""
-    made = Farm(lab)
-    made.only(WEB1)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def machine(lab: Lab, installed: Site) -> Iterator[Machine]:
-    """Return a machine with the real nmap, both commands installed."""
+@pytest.fixture(scope="class")
+def host(request: pytest.FixtureRequest, lab: Lab, installed: Site) -> Iterator[Host]:
+    """Return the monitor host of a contract's class, on a machine of its own."""
     with Machine(lab, installed) as made:
-        yield made
+        if not request.cls.HOST.ROOT:
+            made.let_nmap()
+        with request.cls.HOST(made) as host:
+            yield host

@@ -25,8 +25,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 from lab import SCANNER, TARGET, THIRD, TOOL_PATH, Lab, Packet, why_no_lab
-
-from .machine import Machine, Site, wait_until
+from support.machine import Machine, Site, wait_until
 
 CHECKS = 20
 FULL_CONNECT = "/usr/lib/nagios/plugins/check_tcp"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from lab import Lab
+from support.machine import Site
 
 from .faults import FAULTS, Fault, assert_as_expected_and_documented, world
-from .machine import Site
 
 NEEDS = ("cc", "setcap")
 CASES = {fault.name: fault for fault in FAULTS["system"] if fault.fakes_the_clock}

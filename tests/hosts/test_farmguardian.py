@@ -8,6 +8,7 @@ where it is defined.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -15,22 +16,23 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, Dict, Iterator, NamedTuple, Tuple
 
 import pytest
-from lab import TARGET, Finished, Lab, Running
+from lab import TARGET, Finished, Lab
+from support.machine import ROOT, WEB1, WEB2, Farm, Machine, Site, end, wait_until
 
-from .machine import EXAMPLES, ROOT, WEB1, WEB2, Farm, Machine, end, wait_until
+from .contract import ADDRESSES, Contract, Host, Judged, example
 
 NEEDS = ("curl", "perl")
 
-PAGE = (EXAMPLES / "farmguardian" / "README.md").read_text(encoding="utf-8")
+PAGE = example("farmguardian/README.md")
 PLUGINS = "/usr/lib/nagios/plugins/"
 NAME = "check_tcp_half_open"
 KEY = "0123456789abcdef"
+USUAL = f"{NAME} HOST PORT"
 FOLDER, SAID = "/root/farmguardian/", "/root/said"
 # A fake apt-get, for there is no mirror in the lab: it writes down its words.
 APT_GET = f"""#!/bin/sh
@@ -53,7 +55,6 @@ LINK_LOCAL = "fe80::25%eth0"
 BACKTICKS = 'my @output = `$ARGV[0]`; print $?, "\\n", @output;'
 
 Request = Tuple[str, str, Dict[str, Any]]
-Backend = Tuple[str, str]
 
 
 class Product(NamedTuple):
@@ -121,27 +122,57 @@ class Check(NamedTuple):
     output: str
 
 
-class Farmguardian:
+class Farmguardian(Host):
     """A fake Farmguardian: one made by the API, at work on a farm's backends.
 
     Contract: HOST and PORT are replaced everywhere in the command, the plugins' folder goes before
     it, and before that, with `mark`, what an L4xNAT farm needs (libm stands for its mark.so). Run
-    as root from /, stdin is /dev/null. Exit status 0 in less than `timeout` is up, all else down.
-    Backends are checked one after the other. In the first pass all are up, whatever the checks
-    found; a later one goes by them. What is found goes to the system's log.
+    as root from /, stdin is /dev/null. Exit status 0 is up, all else down. Backends are checked one
+    after the other. In the first pass all are up, whatever the checks found; a later one goes by
+    them. What is found goes to the system's log.
     """
 
-    def __init__(self, machine: Machine, command: str, timeout: float, mark: bool) -> None:
+    UP, DOWN, FAILED = True, False, False
+
+    def __init__(self, machine: Machine, command: str, mark: bool = False) -> None:
         """Check nothing yet."""
-        self._machine, self._command, self._timeout = machine, command, timeout
+        super().__init__(machine)
+        self._command = command
         self._prefix = "MARK=514 LD_PRELOAD=libm.so.6 " if mark else ""
         self._in_service: dict[str, bool] | None = None
         self._log: list[str] = []
+        self._output: dict[str, str] = {}
+
+    def judged(self) -> Judged:
+        found = {web: self.check(address) for web, address in ADDRESSES.items()}
+        self._output = {web: check.output for web, check in found.items()}
+        return {web: check.up for web, check in found.items()}
+
+    def shown(self) -> str:
+        """Return what the checks of the last judgement printed."""
+        return "".join(self._output.values())
+
+    @contextlib.contextmanager
+    def broken(self, fault: str) -> Iterator[None]:
+        plugin = self.machine.path(PLUGINS, NAME)
+        with contextlib.ExitStack() as stack:
+            if fault.startswith("nmap "):
+                stack.enter_context(super().broken(fault))
+            elif fault == "halfopen without interpreter":
+                shebang = plugin.read_bytes().split(b"\n", 1)[0].decode()
+                python = self.machine.path(shebang[len("#!") :].split()[0])
+                aside = python.rename(python.with_name("aside"))
+                stack.callback(aside.rename, python)
+            else:
+                whole = plugin.read_bytes()
+                stack.callback(plugin.write_bytes, whole)
+                plugin.write_bytes(whole[: len(whole) // 2])  # the copy was cut short
+            yield
 
     def next_pass(self, *hosts: str) -> list[bool]:
         """Make the loop's next pass over the hosts' port 443; return which are in service then."""
         before = self._in_service
-        checks = dict(zip(hosts, self.check(*((host, "443") for host in hosts))))
+        checks = {host: self.check(host) for host in hosts}
         for host, check in checks.items():
             self._say(f"server {host}:443 - errorcode {check.status}")
             if before is not None and before[host] != check.up:
@@ -152,30 +183,16 @@ class Farmguardian:
 
     def _say(self, message: str) -> None:
         self._log.append(f"Nov 23 10:00:00 lb farmguardian[514]: (INFO) {message}\n")
-        self._machine.write("/var/log/syslog", "".join(self._log))
+        self.machine.write("/var/log/syslog", "".join(self._log))
 
-    def check(self, *backends: Backend) -> list[Check]:
-        """Make one pass over the backends."""
-        return [self._check(*backend) for backend in backends]
+    def check(self, host: str, port: str = "443") -> Check:
+        """Check a backend."""
+        status, output = self.machine.run(self.argv(host, port)).stdout.split("\n", 1)
+        return Check(int(status) == 0, int(status), output)
 
-    def up(self, *hosts: str) -> list[bool]:
-        """Make one pass over the hosts' port 443, and return which are up."""
-        return [check.up for check in self.check(*((host, "443") for host in hosts))]
-
-    def start(self, backend: Backend) -> Running[str]:
-        """Begin to check a backend."""
-        return self._machine.start(self._argv(*backend))
-
-    def _argv(self, host: str, port: str) -> list[str]:
+    def argv(self, host: str, port: str) -> list[str]:
         command = self._command.replace("HOST", host).replace("PORT", port)
         return ["perl", "-e", BACKTICKS, self._prefix + PLUGINS + command]
-
-    def _check(self, host: str, port: str) -> Check:
-        start = time.monotonic()
-        done = self._machine.run(self._argv(host, port))
-        in_time = time.monotonic() - start < self._timeout
-        status, output = done.stdout.split("\n", 1)
-        return Check(int(status) == 0 and in_time, int(status), output)
 
 
 class Api(HTTPServer):
@@ -269,9 +286,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: the test's output is for the test."""
 
 
-@pytest.fixture
-def api(lab: Lab) -> Iterator[Api]:
-    """Return the API of a load balancer, on the machine's own address."""
+@contextlib.contextmanager
+def serving(lab: Lab) -> Iterator[Api]:
+    """Run the API of a load balancer, on the machine's own address."""
     server = lab.within("scanner", Api)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
@@ -279,6 +296,12 @@ def api(lab: Lab) -> Iterator[Api]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def api(lab: Lab) -> Iterator[Api]:
+    with serving(lab) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -290,9 +313,8 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / NAME
 
 
-@pytest.fixture
-def machine(machine: Machine, dist: Path) -> Machine:
-    """Return a load balancer to which the page's step 1 was done, and to which the scripts came."""
+def load_balancer(machine: Machine, dist: Path) -> Machine:
+    """Do the page's step 1 to a machine, and bring the scripts to it."""
     machine.path(PLUGINS, NAME).unlink()
     machine.write("/usr/local/bin/apt-get", APT_GET, 0o755)
     machine.write("/usr/local/bin/zcli", ZCLI, 0o755)
@@ -302,6 +324,20 @@ def machine(machine: Machine, dist: Path) -> Machine:
     done = run(machine, commands("1. Put the file")[0])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     return machine
+
+
+@pytest.fixture
+def machine(machine: Machine, dist: Path) -> Machine:
+    return load_balancer(machine, dist)
+
+
+@pytest.fixture(scope="class")
+def host(lab: Lab, installed: Site, dist: Path) -> Iterator[Farmguardian]:
+    """Return the Farmguardian that the example makes, with a shorter time limit."""
+    with serving(lab) as api, Machine(lab, installed) as machine:
+        assert made_by(api, load_balancer(machine, dist), "web", "https") == 0
+        with Farmguardian(machine, api.guardians[NAME]["command"] + " -t 3") as made:
+            yield made
 
 
 def run(machine: Machine, script: str, **values: str) -> Finished[str]:
@@ -319,14 +355,6 @@ def made_by(api: Api, machine: Machine, *words: str, key: str = KEY) -> int:
     assert done.stdout == ""
     assert (done.returncode == 0) == (done.stderr == ""), done
     return done.returncode
-
-
-@pytest.fixture(params=[False, True], ids=["proxy", "l4xnat"])
-def farmguardian(request: pytest.FixtureRequest, api: Api, machine: Machine) -> Farmguardian:
-    """Return the Farmguardian that the example makes, for either kind of farm."""
-    assert made_by(api, machine, *(["mail"] if request.param else ["web", "https"])) == 0
-    made = api.guardians[NAME]
-    return Farmguardian(machine, made["command"], made["interval"], mark=request.param)
 
 
 # -- making one -----------------------------------------------------------------------------------
@@ -451,10 +479,9 @@ def test_the_plugin_can_be_tried_by_hand(machine: Machine) -> None:
     assert (done.returncode, done.stdout.split(" - ")[0]) == (2, "TCP HALF-OPEN CRITICAL")
 
 
-def test_a_backend_that_goes_and_comes_back_is_in_the_log(
-    farmguardian: Farmguardian, machine: Machine, farm: Farm
-) -> None:
+def test_a_backend_that_goes_and_comes_back_is_in_the_log(machine: Machine, farm: Farm) -> None:
     (look,) = commands("4. Verify")
+    farmguardian = Farmguardian(machine, USUAL)
     in_service = []
     for addresses in ([WEB1, WEB2], [WEB1, WEB2], [WEB2], [WEB1, WEB2]):
         farm.only(*addresses)
@@ -470,24 +497,26 @@ def test_a_backend_that_goes_and_comes_back_is_in_the_log(
 
 
 @pytest.mark.usefixtures("farm")
-def test_the_logs_error_codes_are_those_of_the_page(
-    farmguardian: Farmguardian, machine: Machine
-) -> None:
-    found = [farmguardian.check((host, "443"))[0].status for host in (WEB1, WEB2)]
+def test_the_logs_error_codes_are_those_of_the_page(machine: Machine) -> None:
+    farmguardian = Farmguardian(machine, USUAL)
+    found = [farmguardian.check(host).status for host in (WEB1, WEB2)]
     machine.break_nmap("missing")
-    found.append(farmguardian.check((WEB1, "443"))[0].status)
+    found.append(farmguardian.check(WEB1).status)
+    with farmguardian.broken("halfopen not importable"):
+        found.append(farmguardian.check(WEB1).status)
     machine.path(PLUGINS, NAME).chmod(0o644)
-    cannot_run = farmguardian.check((WEB1, "443"))[0].status
+    cannot_run = farmguardian.check(WEB1).status
     machine.path(PLUGINS, NAME).unlink()
-    absent = farmguardian.check((WEB1, "443"))[0].status
+    absent = farmguardian.check(WEB1).status
 
     rows = list(table("4. Verify"))
-    assert [str(status) for status in found] == rows[:3]
+    assert [str(status) for status in found] == rows[:4]
     assert {str(cannot_run), str(absent)} <= set(rows[4].split(", "))
 
 
-def test_the_first_pass_brings_every_backend_up(farmguardian: Farmguardian, farm: Farm) -> None:
+def test_the_first_pass_brings_every_backend_up(machine: Machine, farm: Farm) -> None:
     farm.close()
+    farmguardian = Farmguardian(machine, USUAL)
 
     assert farmguardian.next_pass(WEB1, WEB2) == [True, True]
     assert farmguardian.next_pass(WEB1, WEB2) == [False, False]
@@ -496,75 +525,57 @@ def test_the_first_pass_brings_every_backend_up(farmguardian: Farmguardian, farm
 # -- at work --------------------------------------------------------------------------------------
 
 
-def test_backends_come_and_go(farmguardian: Farmguardian, farm: Farm) -> None:
-    seen = [farmguardian.up(WEB1, WEB2)]
-    farm.only(WEB2)
-    seen.append(farmguardian.up(WEB1, WEB2))
+class TestContract(Contract):
+    HOST = Farmguardian
 
-    assert seen == [[True, False], [False, True]]
+    def test_an_ipv6_backend(self, host: Farmguardian) -> None:
+        assert [host.check(TARGET[6], port).up for port in ("25", "26")] == [True, False]
 
+    def test_a_backends_alias_is_a_name_that_the_load_balancer_resolves(
+        self, host: Farmguardian
+    ) -> None:
+        host.machine.write("/etc/hosts", f"{WEB1} web-one\n{WEB2} web-two\n")
+        names = ("web-one", "web-two", "web-three.invalid")
 
-@pytest.mark.usefixtures("farm")
-def test_an_ipv6_backend_is_up(farmguardian: Farmguardian) -> None:
-    assert [check.up for check in farmguardian.check((TARGET[6], "25"), (TARGET[6], "26"))] == [
-        True,
-        False,
-    ]
+        assert [host.check(name).up for name in names] == [True, False, False]
 
+    def test_the_ports_of_a_farm_are_down_with_a_word_on_what_to_do(
+        self, host: Farmguardian
+    ) -> None:
+        for port in ("80:90", "80,443", "80,443,8000:8080"):
+            check = host.check(WEB1, port)
+            assert not check.up
+            assert "write the one port to check in place of PORT" in check.output
+            assert check.output.count("\n") == 1
 
-@pytest.mark.usefixtures("farm")
-def test_a_backends_alias_is_a_name_that_the_load_balancer_resolves(
-    machine: Machine, farmguardian: Farmguardian
-) -> None:
-    machine.write("/etc/hosts", f"{WEB1} web-one\n{WEB2} web-two\n")
+    def test_all_ports_of_a_farm_are_down(self, host: Farmguardian) -> None:
+        # The shell makes the names of files of `*`, so there is nothing better to say.
+        check = host.check(WEB1, "*")
 
-    assert farmguardian.up("web-one", "web-two", "web-three.invalid") == [True, False, False]
+        assert not check.up
+        assert check.output.startswith("TCP HALF-OPEN UNKNOWN - ")
 
+    def test_a_silent_backend_is_down_and_that_is_no_time_limit(self, host: Farmguardian) -> None:
+        check = host.check(TARGET[4], "80")
 
-@pytest.mark.usefixtures("farm")
-@pytest.mark.parametrize("fault", ["missing", "not allowed"])
-def test_a_broken_nmap_is_never_up(
-    machine: Machine, farmguardian: Farmguardian, fault: str
-) -> None:
-    machine.break_nmap(fault)
-    (check,) = farmguardian.check((WEB1, "443"))
-
-    assert (check.up, check.status >> 8) == (False, 3)
-    assert check.output.startswith("TCP HALF-OPEN UNKNOWN - nmap ")
-
-
-@pytest.mark.usefixtures("farm")
-@pytest.mark.parametrize("fault", ["no plugin", "no interpreter", "half a plugin"])
-@pytest.mark.parametrize("command", [f"{NAME} HOST PORT", f"{NAME} HOST PORT --exit error=0"])
-def test_a_plugin_that_does_not_start_is_never_up(
-    machine: Machine, command: str, fault: str
-) -> None:
-    plugin = machine.path(PLUGINS, NAME)
-    if fault == "no plugin":  # as after a backup was restored on a new machine
-        plugin.unlink()
-    elif fault == "no interpreter":
-        shebang = plugin.read_bytes().split(b"\n", 1)[0].decode()
-        machine.path(shebang[len("#!") :].split()[0]).unlink()
-    else:
-        plugin.write_bytes(plugin.read_bytes()[: plugin.stat().st_size // 2])
-
-    for mark in (False, True):
-        assert Farmguardian(machine, command, 10, mark).up(WEB1, WEB2) == [False, False]
+        assert (check.up, check.status >> 8) == (False, 2)
+        assert "filtered (no-response)" in check.output
 
 
 @pytest.mark.usefixtures("farm")
-def test_a_hanging_nmap_is_never_up_and_does_not_stop_the_monitoring(
-    machine: Machine, api: Api
-) -> None:
-    made_by(api, machine, "mail")
-    command, interval = (api.guardians[NAME][key] for key in ("command", "interval"))
-    machine.break_nmap("hanging")
-    start = time.monotonic()
-    (check,) = Farmguardian(machine, command, 2 * interval, mark=True).check((WEB1, "443"))
-
-    assert (check.up, check.status >> 8) == (False, 3)
-    assert time.monotonic() - start < 2 * interval
-    assert machine.running("nmap") == machine.running("sleep") == []
+@pytest.mark.parametrize("fault", ["", "halfopen without interpreter", "halfopen not importable"])
+def test_a_plugin_that_does_not_start_is_never_up(machine: Machine, fault: str) -> None:
+    """In an L4xNAT farm, and where errors are up."""
+    (exit_0,) = (command for command in settings_of_checks() if "--exit" in command)
+    for host in (Farmguardian(machine, USUAL, mark=True), Farmguardian(machine, exit_0)):
+        if fault:
+            with host.broken(fault):
+                assert not host.check(WEB1).up
+        else:  # as after a backup was restored on a new machine
+            machine.path(PLUGINS, NAME).rename(machine.path(PLUGINS, "aside"))
+            assert not host.check(WEB1).up
+            machine.path(PLUGINS, "aside").rename(machine.path(PLUGINS, NAME))
+        assert host.check(WEB1).up
 
 
 def checks_on(machine: Machine) -> list[list[str]]:
@@ -572,60 +583,15 @@ def checks_on(machine: Machine) -> list[list[str]]:
     return [words for words in machine.processes().values() if PLUGINS + NAME in words[:3]]
 
 
-def test_a_check_that_was_left_alone_ends(machine: Machine, farmguardian: Farmguardian) -> None:
+def test_a_check_that_was_left_alone_ends(machine: Machine) -> None:
     # A Farmguardian that is stopped leaves the check that it has begun to itself.
-    machine.slow_nmap()
-    process = farmguardian.start((TARGET[4], "80"))
+    machine.break_nmap("slow")
+    process = machine.start(Farmguardian(machine, USUAL + " -t 5").argv(TARGET[4], "80"))
     assert wait_until(lambda: machine.running("nmap.real"))
     end(process, signal.SIGKILL)
 
     assert checks_on(machine), "else there would be nothing to see"
-    assert wait_until(lambda: not checks_on(machine) and not machine.running("nmap.real"), 30)
-
-
-@pytest.mark.usefixtures("farm")
-@pytest.mark.parametrize("port", ["80:90", "80,443", "80,443,8000:8080"])
-def test_the_ports_of_a_farm_are_down_with_a_word_on_what_to_do(
-    farmguardian: Farmguardian, port: str
-) -> None:
-    (check,) = farmguardian.check((WEB1, port))
-
-    assert not check.up
-    assert "write the one port to check in place of PORT" in check.output
-    assert check.output.count("\n") == 1
-
-
-@pytest.mark.usefixtures("farm")
-def test_all_ports_of_a_farm_are_down(farmguardian: Farmguardian) -> None:
-    # The shell makes the names of files of `*`, so there is nothing better to say.
-    (check,) = farmguardian.check((WEB1, "*"))
-
-    assert not check.up
-    assert check.output.startswith("TCP HALF-OPEN UNKNOWN - ")
-
-
-@pytest.mark.usefixtures("farm")
-def test_silent_backends_are_down_long_before_their_time_limits_are_over(
-    farmguardian: Farmguardian,
-) -> None:
-    silent = [(TARGET[4], port) for port in ("80", "8091", "80", "8091")]
-    start = time.monotonic()
-    checks = farmguardian.check(*silent, (WEB1, "443"))
-
-    assert [(check.up, check.status >> 8) for check in checks] == [(False, 2)] * 4 + [(True, 0)]
-    # The page says 1.5 s each; a slow machine takes longer, and not as long as `-t` allows.
-    assert time.monotonic() - start < len(silent) * 10
-
-
-@pytest.mark.usefixtures("farm")
-def test_with_a_hanging_nmap_each_check_takes_its_time_limit_at_worst(machine: Machine) -> None:
-    machine.break_nmap("hanging")
-    start = time.monotonic()
-    checks = Farmguardian(machine, f"{NAME} HOST PORT -t 2", 10, False).check(*[(WEB1, "443")] * 4)
-
-    assert [(check.up, check.status >> 8) for check in checks] == [(False, 3)] * 4
-    # 2 s each; 10 s is what it were without -t.
-    assert time.monotonic() - start < 4 * 10
+    assert wait_until(lambda: not checks_on(machine) and not machine.nmaps(), 30)
 
 
 def test_the_pages_figures_follow_from_each_other() -> None:
@@ -642,63 +608,50 @@ def test_the_pages_figures_follow_from_each_other() -> None:
     assert total == interval + a * answering + n * silent
 
 
-@pytest.mark.parametrize("mark", [False, True], ids=["proxy", "l4xnat"])
 def test_exit_error_0_keeps_all_up_with_a_broken_nmap_and_only_then(
-    machine: Machine, farm: Farm, mark: bool
+    machine: Machine, farm: Farm
 ) -> None:
     (command,) = (command for command in settings_of_checks() if "--exit" in command)
-    farmguardian = Farmguardian(machine, command, 10, mark)
+    farmguardian = Farmguardian(machine, command.replace("-t 5", "-t 2"))
     farm.only(WEB1)
     farmguardian.next_pass(WEB1, WEB2)
     seen = [farmguardian.next_pass(WEB1, WEB2)]
     for fault in ("missing", "not allowed", "hanging"):
         machine.break_nmap(fault)
         seen.append(farmguardian.next_pass(WEB1, WEB2))
-    machine.mend_nmap()
+    machine.restore_nmap()
     seen.append(farmguardian.next_pass(WEB1, WEB2))
 
     assert seen == [[True, False], [True, True], [True, True], [True, True], [True, False]]
-
-
-@pytest.mark.parametrize("port", ["80,443", "80:90", "*"])
-def test_even_exit_error_0_does_not_make_a_farm_with_several_ports_up(
-    machine: Machine, port: str
-) -> None:
-    assert f"`{port}`" in section("What an admin must know")
-    (command,) = (command for command in settings_of_checks() if "--exit" in command)
-    (check,) = Farmguardian(machine, command, 10, mark=False).check((WEB1, port))
-
-    assert not check.up
+    for port in ("80,443", "80:90", "*"):
+        assert f"`{port}`" in section("What an admin must know")
+        assert not farmguardian.check(WEB1, port).up
 
 
 @pytest.mark.usefixtures("farm")
-@pytest.mark.parametrize("command", settings_of_checks())
-def test_the_pages_other_commands_tell_open_from_closed(machine: Machine, command: str) -> None:
-    assert Farmguardian(machine, command, 10, mark=True).up(WEB1, WEB2) == [True, False]
+def test_the_pages_other_commands_tell_open_from_closed(machine: Machine) -> None:
+    for command in settings_of_checks():
+        assert Farmguardian(machine, command).judged() == {"web1": True, "web2": False}, command
 
 
 @pytest.mark.usefixtures("farm")
-def test_the_environment_reaches_nmap(machine: Machine, api: Api) -> None:
+def test_in_an_l4xnat_farm_the_environment_reaches_nmap(machine: Machine, api: Api) -> None:
     # Without the mark, nmap's packets would go where the clients' go.
     made_by(api, machine, "mail")
     nmap = machine.path("/usr/bin/nmap")
     nmap.rename(nmap.with_name("nmap.real"))
     wrapper = '#!/bin/sh\necho "$MARK $LD_PRELOAD" >> /root/seen\nexec /usr/bin/nmap.real "$@"\n'
     machine.write("/usr/bin/nmap", wrapper, 0o755)
-    l4xnat = Farmguardian(machine, api.guardians[NAME]["command"], 10, mark=True)
+    l4xnat = Farmguardian(machine, api.guardians[NAME]["command"], mark=True)
 
-    assert l4xnat.up(WEB1) == [True]
+    assert l4xnat.judged() == {"web1": True, "web2": False}
     assert set(machine.read("/root/seen").splitlines()) == {"514 libm.so.6"}
 
 
-@pytest.mark.parametrize("mark", [False, True], ids=["proxy", "l4xnat"])
-def test_as_farmguardian_prints_one_line_that_is_no_printf_format(
-    machine: Machine, mark: bool
-) -> None:
-    command = f"{NAME} HOST PORT --format farmguardian"
-    log = Farmguardian(machine, command, 10, mark).check(
-        (LINK_LOCAL, "25"), (LINK_LOCAL, "26"), (LINK_LOCAL, "80"), (LINK_LOCAL, "x%sy")
-    )
+def test_its_own_format_prints_one_line_that_is_no_printf_format(machine: Machine) -> None:
+    (option,) = re.findall(r"`(--\w+ farmguardian)`", PAGE)
+    farmguardian = Farmguardian(machine, f"{USUAL} {option}")
+    log = [farmguardian.check(LINK_LOCAL, port) for port in ("25", "26", "80", "x%sy")]
 
     assert [(check.up, check.status >> 8) for check in log] == [
         (True, 0),

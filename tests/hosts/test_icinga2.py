@@ -18,8 +18,7 @@ from typing import Any, Iterator, NamedTuple
 
 import pytest
 from lab import Lab, Running
-
-from .machine import WEB2, Farm, Machine, Site, end, wait_until
+from support.machine import WEB2, Farm, Machine, Site, end, wait_until
 
 NEEDS = ("icinga2", "faketime")
 

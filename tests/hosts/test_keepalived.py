@@ -13,8 +13,7 @@ from typing import Iterator
 
 import pytest
 from lab import Running
-
-from .machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
+from support.machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
 
 NEEDS = ("keepalived", "cc")
 
@@ -177,7 +176,7 @@ def test_open_is_good_and_up_closed_is_bad_and_down(host: Machine, farm: Farm) -
     "fault", ["missing", "not allowed", "hanging", "no interpreter", "not importable"]
 )
 def test_what_is_broken_is_bad_and_down(host: Machine, farm: Farm, fault: str) -> None:
-    # Under misc_dynamic 1 alone is down: the nagios convention's 3 would be up.
+    # Under misc_dynamic 1 alone is down: the nagios format's 3 would be up.
     dynamic = changed(MISC, "misc_timeout 3", "misc_timeout 3\n            misc_dynamic")
     with keepalived(host, misc=dynamic) as daemon:
         assert wait_until(lambda: daemon.scripts() == {"web1": "succeeded", "web2": "failed"})

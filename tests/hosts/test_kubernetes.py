@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
-from typing import Any, Iterator, NamedTuple
+from typing import Any, ClassVar, Iterator
+from unittest import mock
 
-import pytest
 import yaml
-from lab import TARGET, Lab
+from lab import TARGET
+from support.machine import PORT, Farm, Machine, listener, wait_until
 
-from .machine import EXAMPLES, PORT, Machine, wait_until
+from .contract import FAULTS, Contract, Host, Judged, example
 
-SIDECAR = "half-open"
 TIMED_OUT = "command timed out"
 
 
 def pod() -> dict[str, Any]:
     """Return the example's pod."""
-    manifest: dict[str, Any] = yaml.safe_load(
-        (EXAMPLES / "kubernetes" / "pod.yaml").read_text(encoding="utf-8")
-    )
+    manifest: dict[str, Any] = yaml.safe_load(example("kubernetes/pod.yaml"))
     return manifest
 
 
-def container(name: str) -> dict[str, Any]:
-    """Return one of its containers."""
+def sidecar() -> dict[str, Any]:
+    """Return its container that checks."""
     containers: list[dict[str, Any]] = pod()["spec"]["containers"]
-    (found,) = (each for each in containers if each["name"] == name)
+    (found,) = (each for each in containers if each["name"] == "half-open")
     return found
 
 
-class Probe(NamedTuple):
-    """What came of a probe."""
-
-    ready: bool
-    output: str
-
-
-class Kubelet:
-    """A fake kubelet and container runtime.
+class Kubelet(Host):
+    """A fake kubelet and container runtime, with the example's pod; web1 is the pod's own server.
 
     Contract: the command is run without a shell in the container, as its user. Of the capabilities
     the container has those that it adds, once it has dropped all; root's programs get them, those
@@ -49,20 +41,57 @@ class Kubelet:
     with what was printed. At the timeout the command gets SIGKILL, and nothing that it started.
     """
 
-    def __init__(self, machine: Machine, container: dict[str, Any]) -> None:
-        """Probe nothing yet."""
-        self._machine, self._context = machine, container["securityContext"]
-        self._probe = container["readinessProbe"]
+    UP, DOWN, FAILED = True, False, False
+    OPEN, CLOSED = "127.0.0.1:443  open  syn-ack", "127.0.0.1:443  closed  reset"
+    SAYS: ClassVar = {
+        **FAULTS,
+        "halfopen without interpreter": "No such file",
+        "halfopen not importable": "ModuleNotFoundError",
+    }
 
-    def probe(self) -> Probe:
-        """Probe once."""
+    def __init__(self, machine: Machine, **context: Any) -> None:
+        """Probe nothing yet; `context`: changes of the container's securityContext."""
+        super().__init__(machine)
+        self._context = {**sidecar()["securityContext"], **context}
+        self._probe = sidecar()["readinessProbe"]
+        self._shown = ""
+        self._server: socket.socket | None = None
+
+    def webs(self) -> tuple[str, ...]:
+        return ("web1",)
+
+    def open(self, farm: Farm, *webs: str) -> None:
+        del farm  # which is not in the pod
+        if self._server is not None:
+            self._server.close()
+        self._server = None
+        if "web1" in webs:
+            self._server = listener(self.machine.lab, "scanner", "127.0.0.1")
+            self.callback(self._server.close)
+
+    @contextlib.contextmanager
+    def broken(self, fault: str) -> Iterator[None]:
+        if fault == "nmap not allowed":  # by the cluster, which takes the capability away
+            none = {"drop": ["ALL"], "add": []}
+            with mock.patch.dict(self._context, capabilities=none):
+                yield
+        else:
+            with super().broken(fault):
+                yield
+
+    def judged(self) -> Judged:
         argv = self._in_container(self._probe["exec"]["command"])
         limit = self._probe["timeoutSeconds"]
         try:
-            done = self._machine.run(argv, timeout=limit)
+            done = self.machine.run(argv, timeout=limit)
         except subprocess.TimeoutExpired:
-            return Probe(False, TIMED_OUT)
-        return Probe(done.returncode == 0, done.stdout + done.stderr)
+            self._shown = TIMED_OUT
+            return {"web1": False}
+        self._shown = done.stdout + done.stderr
+        return {"web1": done.returncode == 0}
+
+    def shown(self) -> str:
+        return self._shown
 
     def _in_container(self, command: list[str]) -> list[str]:
         context = self._context
@@ -77,93 +106,31 @@ class Kubelet:
         return ["unshare", "--mount", "sh", "-ec", read_only, "sh", *become, *command]
 
 
-@pytest.fixture
-def server(lab: Lab) -> Iterator[socket.socket]:
-    """Return the pod's server, listening on its port."""
-    listening = lab.within("scanner", _listener)
-    yield listening
-    listening.close()
+class TestContract(Contract):
+    HOST = Kubelet
 
 
-def _listener() -> socket.socket:
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", PORT))
-    sock.listen(16)
-    return sock
-
-
-@pytest.fixture
-def kubelet(machine: Machine) -> Kubelet:
-    """Return a kubelet with the example's sidecar."""
-    return Kubelet(machine, container(SIDECAR))
-
-
-def test_the_pod_is_ready_while_its_port_is_open(kubelet: Kubelet, server: socket.socket) -> None:
-    assert kubelet.probe().ready
-
-    server.close()
-    closed = kubelet.probe()
-
-    assert not closed.ready
-    assert closed.output.startswith("127.0.0.1:443  closed  reset")
-
-
-@pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("fault", ["missing", "hanging"])
-def test_a_broken_nmap_is_not_ready_and_says_why(
-    machine: Machine, kubelet: Kubelet, fault: str
-) -> None:
-    machine.break_nmap(fault)
-    probe = kubelet.probe()
-
-    assert not probe.ready
-    # On a busy machine our 4 s may take longer than the kubelet's 5 s.
-    late = fault == "hanging" and probe.output == TIMED_OUT
-    assert late or probe.output.startswith("127.0.0.1:443  unknown  nmap "), probe
-    assert wait_until(lambda: not machine.running("nmap") and not machine.running("sleep"), 20)
-
-
-@pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("fault", ["no interpreter", "not importable"])
-def test_a_halfopen_that_does_not_start_is_not_ready(
-    machine: Machine, kubelet: Kubelet, fault: str
-) -> None:
-    machine.break_halfopen(fault)
-
-    assert not kubelet.probe().ready
-
-
-@pytest.mark.usefixtures("server")
-@pytest.mark.parametrize(
-    "change", [{"runAsUser": 65534}, {"capabilities": {"drop": ["ALL"], "add": []}}], ids=str
-)
-def test_without_root_or_the_capability_it_is_not_ready_and_says_why(
-    machine: Machine, change: dict[str, Any]
-) -> None:
-    # The example's comment says that it needs both. Clusters may refuse, or take away, either.
-    sidecar = container(SIDECAR)
-    sidecar["securityContext"].update(change)
-    probe = Kubelet(machine, sidecar).probe()
-
-    assert not probe.ready
-    assert "CAP_NET_RAW" in probe.output
+def test_as_another_user_it_is_not_ready_and_says_why(machine: Machine, farm: Farm) -> None:
+    with Kubelet(machine, runAsUser=65534) as host:  # which the example's comment warns of
+        host.open(farm, "web1")
+        assert host.judged() == {"web1": False}
+        assert "CAP_NET_RAW" in host.shown()
 
 
 def test_nothing_outlives_a_probe_that_was_killed(machine: Machine) -> None:
-    machine.slow_nmap()
-    program = container(SIDECAR)["readinessProbe"]["exec"]["command"][0]
-    probe = machine.start([program, "check", f"{TARGET[4]}:80"])
+    machine.break_nmap("slow")
+    program = sidecar()["readinessProbe"]["exec"]["command"][0]
+    probe = machine.start([program, "check", "-t", "5", f"{TARGET[4]}:80"])
     assert wait_until(lambda: machine.running("nmap.real"))
     (pid,) = machine.running("halfopen")
     os.kill(pid, signal.SIGKILL)
     probe.wait(20)
 
-    assert wait_until(lambda: not machine.running("nmap.real"), 30)
+    assert wait_until(lambda: not machine.nmaps(), 30)
 
 
 def test_the_check_ends_before_the_kubelets_limit() -> None:
-    probe = container(SIDECAR)["readinessProbe"]
+    probe = sidecar()["readinessProbe"]
     command = probe["exec"]["command"]
 
     assert float(command[command.index("--timeout") + 1]) < probe["timeoutSeconds"]

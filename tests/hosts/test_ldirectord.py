@@ -10,8 +10,7 @@ from typing import Iterator
 
 import pytest
 from lab import TARGET, Running
-
-from .machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
+from support.machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
 
 NEEDS = ("ldirectord",)
 

@@ -10,8 +10,7 @@ from typing import Iterator
 
 import pytest
 from lab import Running
-
-from .machine import EXAMPLES, WEB2, Farm, Machine, end, wait_until
+from support.machine import EXAMPLES, WEB2, Farm, Machine, end, wait_until
 
 NEEDS = ("monit",)
 

@@ -12,9 +12,8 @@ from typing import Iterator
 
 import pytest
 from lab import Lab
-
-from .booted import EACH_SECOND, UNITS, Booted, booted
-from .machine import EXAMPLES, WEB1, WEB2, Farm, Machine, Site, end, wait_until
+from support.booted import EACH_SECOND, UNITS, Booted, booted
+from support.machine import EXAMPLES, WEB1, WEB2, Farm, Machine, Site, end, wait_until
 
 NEEDS = ("prometheus", "promtool", "prometheus-node-exporter", "systemd")
 
@@ -83,7 +82,7 @@ FIRING = """\
 @pytest.fixture
 def system(machine: Machine, installed: Site) -> Iterator[Booted]:
     """Return a systemd that has the units of the example."""
-    with booted(machine, installed) as made:
+    with booted(machine) as made:
         for kind in ("service", "timer"):
             machine.install(f"prometheus/{UNIT}.{kind}", f"{UNITS}/{UNIT}.{kind}")
         machine.install("prometheus/targets", "/etc/halfopen/targets")

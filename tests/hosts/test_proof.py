@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from lab import Packet
+from support.machine import ROOT, wait_until
 
 from . import proof
-from .machine import ROOT, wait_until
 from .proof import CHECKS, FULL_CONNECT, LOAD_BALANCER, SERVER, SERVERS, Finding, Round, Server
 
 NEEDS = ("postfix", "squid", "check_tcp")

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 from lab import NOBODY, TARGET, Finished, Lab
+from support.machine import EXAMPLES, WEB1, WEB2, Machine, end, wait_until
 
 from halfopen.scan import attempts, command
 
-from .machine import EXAMPLES, WEB1, WEB2, Machine, end, wait_until
-from .test_nrpe import COMMANDS, both, running_nrpe
-from .test_nrpe import EXAMPLE as NRPE_EXAMPLE
+from . import nrpe
 
 NEEDS = ("sudo", "visudo", "nrpe", "check_nrpe")
 
@@ -275,7 +274,7 @@ def test_an_nmap_of_roots_that_we_cannot_kill_costs_no_time(machine: Machine) ->
 
 def test_an_nmap_of_roots_ends_by_itself_when_the_check_is_ended(machine: Machine) -> None:
     allow_nmap(machine)
-    machine.slow_nmap()
+    machine.break_nmap("slow")
     words = [PLUGIN, "-H", TARGET[4], "-p", "80", "-t", "5", "--sudo"]  # the target drops 80
     check = machine.start(words, "nagios")
     assert wait_until(lambda: machine.running("nmap.real")), machine.printed(check)
@@ -298,11 +297,7 @@ def test_smoke_does_not_blame_nmap_for_what_the_line_refuses(machine: Machine) -
 def test_nrpe_with_sudo(machine: Machine) -> None:
     """Its example's second pair of commands."""
     allow_nmap(machine)
-    text = (EXAMPLES / NRPE_EXAMPLE).read_text(encoding="utf-8")
-    commands = re.findall(r"^#(command\[.*--sudo)$", text, re.MULTILINE)
+    commands = re.findall(r"^#(command\[.*--sudo)$", nrpe.EXAMPLE, re.MULTILINE)
     assert len(commands) == 2
-    machine.write(COMMANDS, "\n".join(commands) + "\n")
-    with running_nrpe(machine):
-        answers = both(machine)
-
-    assert [code for code, _ in answers] == [0, 2], answers
+    with nrpe.NRPE(machine, "\n".join(commands) + "\n") as host:
+        assert host.judged() == {"web1": 0, "web2": 2}, host.shown()

@@ -6,9 +6,8 @@ import time
 from typing import Iterator
 
 import pytest
-
-from .booted import EACH_SECOND, UNITS, Booted, booted
-from .machine import WEB1, WEB2, Farm, Machine, Site, wait_until
+from support.booted import EACH_SECOND, UNITS, Booted, booted
+from support.machine import WEB1, WEB2, Farm, Machine, Site, wait_until
 
 NEEDS = ("systemd", "systemd-analyze")
 
@@ -32,7 +31,7 @@ FAULTS = ("missing", "not allowed", "hanging")
 
 @pytest.fixture
 def system(machine: Machine, installed: Site) -> Iterator[Booted]:
-    with booted(machine, installed) as made:
+    with booted(machine) as made:
         yield made
 
 

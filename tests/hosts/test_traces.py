@@ -13,9 +13,8 @@ from typing import NamedTuple, Sequence
 import pytest
 from lab import TARGET, Lab
 from real.commands import halfopen, plugin
+from support.machine import WEB1, Machine
 from support.no_shell import assert_no_shell_and_nothing_written
-
-from .machine import WEB1, Machine
 
 NEEDS = ("strace", "sudo")
 RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "recorded" / "nmap-7.93"

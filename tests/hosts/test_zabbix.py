@@ -3,159 +3,111 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import struct
-import time
-from typing import Callable, Iterator
+from typing import ClassVar
 
-import pytest
-from lab import Lab
+from lab import TARGET
+from support.machine import Machine, wait_until
 
-from .machine import WEB1, WEB2, Farm, Machine, end, wait_until
+from .contract import ADDRESSES, FAULTS, Contract, Host, Judged, example, side_by_side, with_limit
 
 NEEDS = ("zabbix_agentd",)
 
-EXAMPLE = "zabbix/halfopen.conf"
+EXAMPLE = example("zabbix/halfopen.conf")
 INSTALLED = "/etc/zabbix/zabbix_agentd.conf.d/halfopen.conf"
 NOT_SUPPORTED = "ZBX_NOTSUPPORTED"
-TIMED_OUT = NOT_SUPPORTED + "\0Timeout while executing a shell script."
-
-Ask = Callable[[str], str]
 
 
-@contextlib.contextmanager
-def agent(machine: Machine, lab: Lab) -> Iterator[Ask]:
-    """Run the agent as Debian does: as zabbix, with its own configuration, which includes ours.
+class Zabbix(Host):
+    """The agent, run as Debian does: as zabbix, with its own configuration, which includes ours."""
 
-    Gives a function that asks it for a key's value, as a server does (a passive check).
-    """
-    folder = machine.path("/run/zabbix")
-    folder.mkdir()
-    shutil.chown(str(folder), "zabbix", "zabbix")
-    daemon = machine.start(["zabbix_agentd", "--foreground"], "zabbix")
+    ROOT = False
+    UP, DOWN, FAILED = "1", "0", "not supported"
+    OPEN = CLOSED = ""
+    SAYS: ClassVar = {**FAULTS, "halfopen without interpreter": "", "halfopen not importable": ""}
 
-    def ask(key: str) -> str:
-        with lab.within("scanner", lambda: socket.create_connection(("127.0.0.1", 10050), 20)) as s:
-            return _exchange(s, key)
+    def __init__(self, machine: Machine, parameter: str = EXAMPLE) -> None:
+        """Start nothing yet."""
+        super().__init__(machine)
+        self._parameter = parameter
+        self._shown: dict[str, str] = {}
 
-    def listening() -> bool:
+    def start(self) -> None:
+        self.machine.write(INSTALLED, self._parameter)
+        self.machine.make_folder("/run/zabbix", "zabbix")
+        self.run_daemon("zabbix_agentd", "--foreground", user="zabbix")
+        assert wait_until(self._listens), self.printed()
+
+    def _listens(self) -> bool:
         with contextlib.suppress(OSError):
-            return ask("agent.ping") == "1"
+            return self.ask("agent.ping") == "1"
         return False
 
-    try:
-        assert wait_until(listening), machine.printed(daemon)
-        yield ask
-    finally:
-        end(daemon)
+    def ask(self, key: str) -> str:
+        """Ask for a key's value as a server does: a passive check."""
+        address = ("127.0.0.1", 10050)
+        connect = lambda: socket.create_connection(address, 20)  # noqa: E731
+        with self.machine.lab.within("scanner", connect) as connection:
+            # `ZBXD`, flags 1, two lengths, and the text: in the answer, too.
+            head = b"ZBXD\1" + struct.pack("<II", len(key), 0)
+            connection.sendall(head + key.encode())
+            with connection.makefile("rb") as answer:
+                text = answer.read()
+        assert text.startswith(b"ZBXD\1"), text
+        return text[13:].decode()
+
+    def judge(self, host: str, port: int = 443) -> str:
+        """Return what the server makes of a check for an item of type Numeric (unsigned).
+
+        Its rule (documentation, "Item value type" and "Unsupported items"): a value that is no
+        number makes the item not supported, and the value is shown as the reason.
+        """
+        self._shown[host] = value = self.ask(f"halfopen[{host},{port}]")
+        return value if value.isdigit() else "not supported"
+
+    def judged(self) -> Judged:
+        return side_by_side(lambda web: self.judge(ADDRESSES[web]))
+
+    def shown(self) -> str:
+        """Return the values of the last judgement."""
+        return "\n".join(self._shown.values())
 
 
-def _exchange(connection: socket.socket, key: str) -> str:
-    """Send the request and return the answer: `ZBXD`, flags 1, two lengths, and the text."""
-    connection.sendall(b"ZBXD\1" + struct.pack("<II", len(key), 0) + key.encode())
-    answer = b""
-    while True:
-        piece = connection.recv(65536)
-        if not piece:
-            break
-        answer += piece
-    assert answer.startswith(b"ZBXD\1"), answer
-    return answer[13:].decode()
+class TestContract(Contract):
+    HOST = Zabbix
 
-
-def item_state(value: str) -> str:
-    """Return what the server makes of a value for an item of type Numeric (unsigned).
-
-    Its rule (documentation, "Item value type" and "Unsupported items"): a value that is no number
-    makes the item not supported, and the value is shown as the reason.
-    """
-    return value if value.isdigit() else "not supported"
-
-
-def key(host: str, port: str = "443") -> str:
-    return f"halfopen[{host},{port}]"
-
-
-def test_the_value_is_1_for_the_open_backend_and_0_for_the_other(
-    machine: Machine, lab: Lab, farm: Farm
-) -> None:
-    machine.install(EXAMPLE, INSTALLED)
-    machine.let_nmap()
-    with agent(machine, lab) as ask:
-        assert [ask(key(WEB1)), ask(key(WEB2))] == ["1", "0"]
-        farm.only(WEB2)
-        assert [ask(key(WEB1)), ask(key(WEB2))] == ["0", "1"]
-        # A silent port takes us longest, and fits into the agent's 3 s.
-        assert ask(key("192.0.2.25", "80")) == "0"
-        # Host and port are separate words, so that IPv6 needs no brackets: the agent refuses them.
-        assert ask(key("2001:db8::25", "25")) == "1"
-        assert ask(key('"[2001:db8::25]"', "25")).startswith(NOT_SUPPORTED)
-    tested = machine.run(["zabbix_agentd", "-t", key(WEB2)], "zabbix")
-
-    assert tested.stdout.split() == [key(WEB2), "[t|1]"]
-
-
-@pytest.mark.usefixtures("farm")
-def test_a_broken_nmap_makes_the_item_not_supported(machine: Machine, lab: Lab) -> None:
-    machine.install(EXAMPLE, INSTALLED)
-    machine.let_nmap()
-    with agent(machine, lab) as ask:
-        for fault, why in (
-            ("missing", "nmap not found"),
-            ("not allowed", "nmap needs root or CAP_NET_RAW"),
-            ("hanging", "nmap did not end within --timeout"),
+    def test_a_silent_port_and_ipv6(self, host: Zabbix) -> None:
+        for target, port, state in (
+            # A silent port takes us longest, and fits into the agent's 3 s.
+            (TARGET[4], 80, "0"),
+            # Host and port are separate, so that IPv6 needs no brackets: the agent refuses them.
+            (TARGET[6], 25, "1"),
+            (f'"[{TARGET[6]}]"', 25, "not supported"),
         ):
-            machine.break_nmap(fault)
-            values = [ask(key(WEB1)), ask(key(WEB2))]
-            assert [item_state(value) for value in values] == ["not supported"] * 2, values
-            # The line that says why is what Zabbix shows: better than "Timeout while executing",
-            # which it is on a machine so busy that our time limit ends after the agent's.
-            late = [TIMED_OUT] if fault == "hanging" else []
-            assert all(why in value or value in late for value in values), values
-            machine.let_nmap()
-            assert ask(key(WEB1)) == "1"
+            assert wait_until(lambda: host.judge(target, port) == state), host.shown()  # noqa: B023
+
+    def test_a_bad_parameter_makes_the_item_not_supported_and_is_never_an_option(
+        self, host: Zabbix
+    ) -> None:
+        host.machine.write("/var/evil", "#!/bin/sh\ntouch /run/zabbix/ran\n", 0o755)
+        for bad in ("--nmap=/var/evil,192.0.2.11:443", ",443", "192.0.2.0/24,443", "192.0.2.11"):
+            assert not host.ask(f"halfopen[{bad}]").isdigit(), bad
+        assert not host.machine.path("/run/zabbix/ran").exists()
+
+    def test_the_agent_shows_the_value_when_run_by_hand(self, host: Zabbix) -> None:
+        key = "halfopen[192.0.2.12,443]"
+        command = ["zabbix_agentd", "-t", key]
+
+        assert wait_until(
+            lambda: host.machine.run(command, "zabbix").stdout.split() == [key, "[t|0]"]
+        )
 
 
-@pytest.mark.parametrize("fault", ["no interpreter", "not importable"])
-@pytest.mark.usefixtures("farm")
-def test_a_halfopen_that_does_not_start_makes_the_item_not_supported(
-    machine: Machine, lab: Lab, fault: str
-) -> None:
-    machine.install(EXAMPLE, INSTALLED)
-    machine.break_halfopen(fault)
-    with agent(machine, lab) as ask:
-        values = [ask(key(WEB1)), ask(key(WEB2))]
+def test_when_the_agent_ends_a_check_nmap_ends_with_it(machine: Machine) -> None:
+    machine.break_nmap("slow")
+    with Zabbix(machine, with_limit(EXAMPLE, 100)) as host:
+        value = host.ask(f"halfopen[{TARGET[4]},80]")
 
-    assert [item_state(value) for value in values] == ["not supported"] * 2, values
-
-
-@pytest.mark.parametrize(
-    "parameters", ["--nmap=/var/evil,192.0.2.11:443", ",443", "192.0.2.0/24,443", "192.0.2.11"]
-)
-@pytest.mark.usefixtures("farm")
-def test_a_bad_parameter_makes_the_item_not_supported_and_is_never_an_option(
-    machine: Machine, lab: Lab, parameters: str
-) -> None:
-    machine.install(EXAMPLE, INSTALLED)
-    machine.write("/var/evil", "#!/bin/sh\ntouch /run/zabbix/ran\n", 0o755)
-    machine.let_nmap()
-    with agent(machine, lab) as ask:
-        value = ask(f"halfopen[{parameters}]")
-
-    assert item_state(value) == "not supported"
-    assert not machine.path("/run/zabbix/ran").exists()
-
-
-@pytest.mark.usefixtures("farm")
-def test_when_the_agent_ends_a_check_nmap_ends_with_it(machine: Machine, lab: Lab) -> None:
-    machine.install(EXAMPLE, INSTALLED)
-    text = machine.read(INSTALLED)
-    machine.write(INSTALLED, text.replace("--format zabbix", "--format zabbix -t 30"))
-    machine.slow_nmap()
-    with agent(machine, lab) as ask:
-        value, since = ask(key("192.0.2.25", "80")), time.monotonic()
-
-        assert value == TIMED_OUT
-        assert wait_until(lambda: not machine.running("nmap.real"), 15)
-        assert time.monotonic() - since < 8  # left alone it would be 26
+        assert value == NOT_SUPPORTED + "\0Timeout while executing a shell script."
+        assert wait_until(lambda: not machine.nmaps())  # left alone it would take 96 s

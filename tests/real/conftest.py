@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Iterator
 
 import pytest
-from hosts.conftest import farm, installed, machine
 from lab import Lab, why_no_lab
+from support.fixtures import farm, installed, machine, shared
 
 from .commands import HALFOPEN, PLUGIN
 
-__all__ = ["farm", "installed", "machine"]
+__all__ = ["farm", "installed", "machine", "shared"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,8 +6,8 @@ from typing import Iterator
 
 import pytest
 from hosts.faults import FAULTS, Fault, World, assert_as_expected_and_documented, documented, world
-from hosts.machine import Site
 from lab import Lab
+from support.machine import Site
 
 CASES = {f"{kind} {fault.name}": fault for kind, faults in FAULTS.items() for fault in faults}
 # The others are made in tests/hosts, for they need a C compiler.

@@ -6,8 +6,8 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hosts.machine import WEB1, WEB2, Machine, wait_until
 from lab import NOBODY
+from support.machine import WEB1, WEB2, Machine, wait_until
 from support.no_shell import assert_no_shell_and_nothing_written
 
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hosts.machine import WEB1, WEB2, Farm, Machine, Site
+from support.machine import WEB1, WEB2, Farm, Machine, Site
 
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
 
@@ -51,7 +51,7 @@ def test_a_broken_nmap_is_unknown(machine: Machine, fault: str, user: str | None
     assert machine.running("nmap") == machine.running("sleep") == []
 
 
-@pytest.mark.parametrize(("fault", "code"), [("no interpreter", 127), ("not importable", 1)])
+@pytest.mark.parametrize(("fault", "code"), [("without interpreter", 127), ("not importable", 1)])
 def test_a_halfopen_that_does_not_start_says_nothing_and_is_still_installed_elsewhere(
     machine: Machine, installed: Site, fault: str, code: int
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from lab import TARGET, TOOL_PATH, Lab
+from lab import NMAP, TARGET, TOOL_PATH, Lab
 
 from .commands import plugin
 
@@ -36,11 +36,9 @@ def setcap(path: Path, capability: str) -> None:
 @pytest.fixture(scope="module")
 def capable_nmap() -> Iterator[Path]:
     """Return a copy of nmap with the capability; not below /tmp, which may be mounted nosuid."""
-    nmap = shutil.which("nmap", path=TOOL_PATH)
-    assert nmap
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         Path(folder).chmod(0o755)
-        copy = Path(shutil.copy(nmap, folder))
+        copy = Path(shutil.copy(NMAP, folder))
         setcap(copy, "cap_net_raw+ep")
         yield copy
 

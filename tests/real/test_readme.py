@@ -59,7 +59,7 @@ def test_there_are_examples_of_both_commands() -> None:
 def test_every_message_of_the_troubleshooting_table_is_the_products() -> None:
     table = README.split("## Troubleshooting by message")[1].split("\n## ")[0]
     messages = re.findall(r"^\| `([^`(]+)", table, re.M)
-    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "halfopen").glob("*.py"))
+    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "halfopen").rglob("*.py"))
     joined = re.sub(r'"\s*\n\s*f?"', "", sources).replace("{name}", "nmap")
 
     assert len(messages) > 8

@@ -18,14 +18,14 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple
 from xml.etree import ElementTree as ET
 
 import pytest
-from hosts.machine import Machine, Site, end, wait_until
 from lab import Finished, Lab
+from support.machine import Machine, Site, end, wait_until
 
 RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "recorded"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NMAP = "/usr/bin/nmap"
 OWN_NETWORK = ["unshare", "--net", "sh", "-c"]
-LIMIT, SHORT_LIMIT, START = 60, 15, 5
+LIMIT, SHORT_LIMIT, START = 60, 15, 20
 """Seconds that all may take: plenty on a busy machine, and what suffices on an idle one; and some
 more for a start."""
 SMOKE = ["halfopen", "smoke", "--format", "json", "--timeout", str(LIMIT)]

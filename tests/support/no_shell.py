@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from hosts.machine import WEB1, Machine
+from support.machine import WEB1, Machine
 
 TEMPORARY = ("/tmp", "/run")  # noqa: S108  a machine's own, to be made unwritable
 SHELLS = ("sh", "bash", "dash", "rbash")

@@ -244,24 +244,25 @@ def test_a_thousand_targets_all_have_their_verdict() -> None:
     assert states(report) == ["open"] * 1000
 
 
-def test_a_name_that_does_not_resolve_is_that_targets_failure_alone() -> None:
-    unknown = Target("nosuch.example", 25)
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("nosuch.example", "cannot resolve nosuch.example"),
+        ("local.example", "fe80::25"),  # a link-local address, and no zone
+        ("fe80::25%nosuch0", "there is no interface 'nosuch0' here; see ip link"),
+    ],
+    ids=["name", "link-local", "interface"],
+)
+def test_a_host_without_an_address_to_ask_is_that_targets_failure_alone(
+    host: str, said: str
+) -> None:
     nmap = FakeNmap()
 
-    report = checked(nmap, unknown, MAIL)
+    report = checked(nmap, Target(host, 25), MAIL)
 
     assert states(report) == ["error", "open"]
-    assert "cannot resolve nosuch.example" in str(report.verdicts[0].error)
+    assert said in str(report.verdicts[0].error)
     assert [addresses_of(command) for command in nmap.commands] == [[SERVER]]
-
-
-def test_a_name_of_a_link_local_address_is_that_targets_failure_alone() -> None:
-    local = Target("local.example", 25)
-
-    report = checked(FakeNmap(), local, MAIL)
-
-    assert states(report) == ["error", "open"]
-    assert "fe80::25" in str(report.verdicts[0].error)
 
 
 def test_where_no_name_resolves_nmap_does_not_start() -> None:
@@ -281,35 +282,33 @@ def test_a_name_is_asked_at_its_first_address() -> None:
     assert [addresses_of(command) for command in nmap.commands] == [[SERVER]]
 
 
-def test_a_missing_nmap_is_every_targets_unknown(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (ScanOptions(), "nmap not found on PATH, nor in ; install nmap, or name it with --nmap"),
+        (
+            ScanOptions("nmap7"),
+            "nmap7 not found on PATH, nor in ; install nmap, or name it with --nmap",
+        ),
+        (
+            ScanOptions(NMAP, sudo=True),
+            "sudo not found on PATH, nor in ; install sudo, or leave out --sudo",
+        ),
+    ],
+    ids=["nmap", "another", "sudo"],
+)
+def test_a_missing_program_is_every_targets_unknown_and_advised_with_options_that_exist(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: ScanOptions, said: str
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("halfopen.scan.process.USUAL_FOLDERS", ())
     nmap = FakeNmap()
 
-    report = checked(nmap, MAIL, Target("192.0.2.26", 80), options=ScanOptions())
+    report = checked(nmap, MAIL, Target("192.0.2.26", 80), options=options)
 
     assert [verdict.status for verdict in report.verdicts] == [Status.UNKNOWN] * 2
-    assert all("nmap not found" in str(verdict.error) for verdict in report.verdicts)
-    assert all("--nmap" in str(verdict.error) for verdict in report.verdicts)
+    assert [str(verdict.error) for verdict in report.verdicts] == [said] * 2
     assert nmap.looks == []
-
-
-@pytest.mark.parametrize(
-    "options", [ScanOptions("nmap7"), ScanOptions(NMAP, sudo=True)], ids=["nmap", "sudo"]
-)
-def test_a_missing_program_is_advised_with_options_that_exist(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: ScanOptions
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.scan.process.USUAL_FOLDERS", ())
-
-    (verdict,) = checked(FakeNmap(), MAIL, options=options).verdicts
-
-    assert "not found" in str(verdict.error)
-    assert "--nmap7" not in str(verdict.error)
-    assert "name it with --sudo" not in str(verdict.error)
 
 
 def test_an_nmap_that_cannot_start_is_every_targets_unknown() -> None:
@@ -410,17 +409,6 @@ def test_sudo_never_asks_for_a_password(monkeypatch: pytest.MonkeyPatch, tmp_pat
     checked(nmap, MAIL, options=ScanOptions(NMAP, sudo=True))
 
     assert nmap.commands[0][:4] == [str(sudo), "-n", NMAP, "-n"]
-
-
-def test_a_missing_sudo_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("halfopen.scan.process.USUAL_FOLDERS", ())
-
-    (verdict,) = checked(FakeNmap(), MAIL, options=ScanOptions(NMAP, sudo=True)).verdicts
-
-    assert verdict.status is Status.UNKNOWN
-    assert "sudo not found" in str(verdict.error)
-    assert str(verdict.error).endswith("; install sudo, or leave out --sudo")
 
 
 def test_service_names_are_looked_up_while_nmap_runs() -> None:
@@ -593,10 +581,3 @@ def test_a_services_database_that_hangs_costs_the_name_alone(
 
     assert (verdict.state, verdict.service) == ("open", "")
     assert time.monotonic() - begin < 25
-
-
-def test_an_interface_that_is_not_there_is_that_targets_failure_alone() -> None:
-    report = checked(FakeNmap(), Target("fe80::25%nosuch0", 25), MAIL)
-
-    assert states(report) == ["error", "open"]
-    assert str(report.verdicts[0].error) == "there is no interface 'nosuch0' here; see ip link"

@@ -45,7 +45,7 @@ def imported(nmap: str, *line: str) -> List[str]:
         timeout=60,
         check=True,
     )
-    text, code, modules = json.loads(done.stdout.decode())
+    text, code, modules = json.loads(done.stdout.decode().splitlines()[-1])
     assert "192.0.2.25:25" in text
     assert "open" in text
     assert code == 0
@@ -78,6 +78,14 @@ def test_flags_in_one_word_are_what_imports_typer_and_never_pydantic(nmap: str) 
 
     assert "typer" in modules
     assert "pydantic" not in modules
+
+
+@pytest.mark.parametrize("command", ["wait", "watch --count 1"])
+def test_rich_is_for_terminals_alone(nmap: str, command: str) -> None:
+    modules = imported(nmap, "main_halfopen", *command.split(), "192.0.2.25:25")
+
+    assert "halfopen.runbook.schedule" in modules
+    assert [module for module in modules if module.partition(".")[0] == "rich"] == []
 
 
 @pytest.mark.parametrize("entry", ["check_tcp_half_open", "halfopen"])

@@ -31,7 +31,7 @@ SLACK = 20.0
 """Seconds of grace on a busy machine; a fake that hangs does so for longer."""
 HUNG = 50.0
 """Seconds after which a command has failed to end."""
-SIDE_BY_SIDE = 6
+SIDE_BY_SIDE = 3
 
 PLAIN = (HOST, OPEN_PORT)
 WITHIN = ("--timeout", TIMEOUT, "-H", HOST, "-p", OPEN_PORT)

@@ -28,7 +28,7 @@ from support.invariants import (
 
 import halfopen
 from halfopen.check import judge
-from halfopen.cli import options
+from halfopen.cli import options, values
 from halfopen.errors import CheckError, HalfopenError, UsageError
 from halfopen.formats.registry import FORMATS, output, printable
 from halfopen.model import PORT_STATES, Expectation, NmapRun, Observation, Report, Status, failure
@@ -205,9 +205,9 @@ def test_any_exit_map_gives_codes_that_the_caller_knows_or_a_usage_error(
     text: str, format_name: str
 ) -> None:
     untyped = {option.key: option.untyped() for option in options.CHECK.options}
-    typed = {**untyped, "format": format_name, "exit": text, "words": ()}
+    typed = {**untyped, "format": format_name, "exit": text, "arguments": ()}
     try:
-        codes = options.read(options.CHECK, typed)["exit"]
+        codes = values.read(options.CHECK, typed)["exit"]
     except UsageError as error:
         check_message(error)
         return

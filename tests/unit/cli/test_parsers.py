@@ -20,7 +20,7 @@ from halfopen.formats.registry import Output
 
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.devnull)
 MANY = settings(
-    max_examples=int(os.environ.get("HALFOPEN_TEST_LINES", "100")),
+    max_examples=int(os.environ.get("HALFOPEN_TEST_LINES", "60")),
     derandomize=True,
     deadline=None,
     database=None,
@@ -140,11 +140,11 @@ def test_both_parsers_give_the_same_or_both_complain(
         ("--timeout=", {"timeout": ""}),
         ("-t=5", {"timeout": "=5"}),
         ("-t5", {"timeout": "5"}),
-        ("a 1 -v", {"words": ("a", "1"), "verbose": True}),
-        ("-- -4 -- x", {"words": ("-4", "--", "x"), "ipv4": False}),
-        ("- ''", {"words": ("-", "")}),
+        ("a 1 -v", {"arguments": ("a", "1"), "verbose": True}),
+        ("-- -4 -- x", {"arguments": ("-4", "--", "x"), "ipv4": False}),
+        ("- ''", {"arguments": ("-", "")}),
         ("--nmap ''", {"nmap": ""}),
-        ("", {"nmap": "nmap", "timeout": None, "words": (), "plus_one": True}),
+        ("", {"nmap": "nmap", "timeout": None, "arguments": (), "plus_one": True}),
     ],
 )
 def test_our_parser_does_as_click_does(

@@ -168,7 +168,7 @@ def test_a_wrong_exit_map_is_refused_by_the_pair_that_is_wrong(text: str, bad: s
 def read(command: options.Command, **typed: Any) -> dict[str, Any]:
     """Return the values of a command line with these options, and no others."""
     untyped = {option.key: option.untyped() for option in command.options}
-    return options.read(command, {**untyped, "words": (), **typed})
+    return values.read(command, {**untyped, "arguments": (), **typed})
 
 
 @pytest.mark.parametrize(

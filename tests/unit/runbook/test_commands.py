@@ -351,12 +351,6 @@ def test_watch_tells_json_an_object_a_round(run: Run, nmap: FakeNmap) -> None:
     assert (ended.code, ended.stderr) == (3, "")
 
 
-def test_watch_for_a_time_ends_by_itself(run: Run, nmap: FakeNmap) -> None:
-    ended = run("watch", f"{WEB1}:443", "--interval", "0.4", "--duration", "0.6s")
-
-    assert (ended.code, len(nmap.looks)) == (0, 2)
-
-
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_reader_that_has_gone_ends_a_watch(
     run: Run, nmap: FakeNmap, monkeypatch: pytest.MonkeyPatch, form: str
@@ -513,9 +507,9 @@ def test_nagios_sees_labels_in_words_and_in_perfdata(run: Run, farm: str) -> Non
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("convention", ["prometheus", "checkmk"])
-def test_what_monitors_store_goes_by_the_label(run: Run, farm: str, convention: str) -> None:
-    printed = run("check", "--targets", farm, "--format", convention).stdout
+@pytest.mark.parametrize("format_name", ["prometheus", "checkmk"])
+def test_what_monitors_store_goes_by_the_label(run: Run, farm: str, format_name: str) -> None:
+    printed = run("check", "--targets", farm, "--format", format_name).stdout
 
     names = re.findall(r'halfopen_up{target=".*?",label="(.*?)"}|"TCP half-open (.*?)"', printed)
     assert ["".join(name) for name in names][:2] == ["web 1", "web-2.b_c"]

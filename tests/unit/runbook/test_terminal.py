@@ -211,7 +211,7 @@ def test_a_line_is_written_over_also_where_a_narrower_terminal_has_wrapped_it(
         return capfd.readouterr().out
 
     assert drawn("a" * 70, 80) == "\r\033[J" + "a" * 70
-    assert drawn("b" * 70, 30) == "\033[2A\r\033[J" + "b" * 13 + "..." + "b" * 13
+    assert drawn("b" * 70, 30) == "\033[2A\r\033[J" + "b" * 24 + "..."
     assert drawn("c", 30) == "\r\033[Jc"
     assert drawn("", 30) == "\r\033[J"
     assert len(drawn("d" * 9, 1)) == len("\r\033[J")

@@ -1,6 +1,5 @@
 """`wait`: what a condition makes of the rounds, and what is told of it."""
 
-import json
 from typing import Iterable, List, Optional, Sequence, Tuple
 
 import pytest
@@ -327,17 +326,3 @@ ENDS = [
 @pytest.mark.parametrize(("state", "line"), ENDS)
 def test_the_end_of_waiting_is_a_line(state: Progress, line: str) -> None:
     assert wait.outcome(state) == line
-
-
-def test_json_has_the_end_of_waiting_as_an_object() -> None:
-    told = json.loads(wait._Json().end(progress(LATE, OPEN, CLOSED, seconds=1.23456)))
-
-    targets = told.pop("targets")
-    assert told == {
-        "version": 2, "result": "timed out", "for": "open", "seconds": 1.235, "rounds": 3,
-    }  # fmt: skip
-    assert [(each["label"] if "label" in each else each["host"]) for each in targets] == [
-        "web1",
-        "2001:db8::12",
-    ]
-    assert [each["reached"] for each in targets] == [True, False]

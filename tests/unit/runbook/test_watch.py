@@ -30,6 +30,7 @@ FARM = [
     row("open", "error", target=Target("web4.example", 443)),
     row("open", "closed", "closed", "open", target=Target("web5.example", 443), rtt=0.0005),
     row(target=Target("web6.example", 443)),
+    row("closed", "closed", "open", "closed", target=Target("web7.example", 443)),
 ]
 LONG = [
     row("open", target=Target(LONGEST_NAME, 65535, label="l" * 40), rtt=3599.0),
@@ -175,7 +176,7 @@ def test_the_state_is_whole_however_long_the_names(terminal: Terminal, width: in
     lines = terminal.live(watched(FARM + LONG))
 
     shown = [word for line in lines for word in line.split() if word in STATES]
-    assert shown == ["open", "closed", "filtered", "unknown", "open", "open", "unknown"]
+    assert shown == ["open", "closed", "filtered", "unknown", "open", "closed", "open", "unknown"]
 
 
 STATES = ("open", "closed", "filtered", "unknown")
@@ -245,7 +246,7 @@ def test_states_are_coloured_unless_no_color_is_set(
     drawn = [terminal.coloured(watched(FARM)), watch._Live(Stop()).end(watched(FARM))]
 
     colours = [re.findall("\033\\[(3[0-9])m", each) for each in drawn]
-    live, at_the_end = ["32", "31", "33", "35", "32"], ["31", "35", "32", "33", "32"]
+    live, at_the_end = ["32", "31", "33", "35", "32", "31"], ["31", "31", "35", "32", "33", "32"]
     assert colours == ([[], []] if variables else [live, at_the_end])
 
 

@@ -18,20 +18,13 @@ def words(command: str) -> List[str]:
     return [DATA_FOLDER if word == "DATA" else word for word in command.split()]
 
 
-def built(time_left: float = 10, *, plus_one: bool = True) -> List[str]:
+def built(time_left: float = 10) -> List[str]:
     """Return the commonest command."""
-    return argv(
-        ["192.0.2.25"],
-        25,
-        version=4,
-        rtt_timeout=QUICK_RTT_TIMEOUT,
-        time_left=time_left,
-        plus_one=plus_one,
-    )
+    return argv(["192.0.2.25"], 25, version=4, rtt_timeout=QUICK_RTT_TIMEOUT, time_left=time_left)
 
 
 def test_the_ipv4_command_is_exactly_this() -> None:
-    assert built(time_left=10) == words(
+    assert built() == words(
         "-n -sS -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate 20 "
         "--initial-rtt-timeout 150ms --min-rtt-timeout 150ms --max-rtt-timeout 150ms "
         "--host-timeout 10000ms -p 25,26 -oX - 192.0.2.25"
@@ -41,24 +34,11 @@ def test_the_ipv4_command_is_exactly_this() -> None:
 def test_the_ipv6_command_is_exactly_this() -> None:
     addresses = ["2001:db8::25", "fe80::25%eth0"]
 
-    assert argv(
-        addresses,
-        65535,
-        version=6,
-        rtt_timeout=0.5,
-        time_left=9.5604,
-        plus_one=True,
-    ) == words(
+    assert argv(addresses, 65535, version=6, rtt_timeout=0.5, time_left=9.5604) == words(
         "-n -sS -6 -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate 40 "
         "--initial-rtt-timeout 500ms --min-rtt-timeout 500ms --max-rtt-timeout 500ms "
         "--host-timeout 8000ms -p 65535,65534 -oX - 2001:db8::25 fe80::25%eth0"
     )
-
-
-def test_without_plus_one_only_the_asked_port_is_scanned() -> None:
-    command = built(time_left=10, plus_one=False)
-
-    assert command[command.index("-p") + 1] == "25"
 
 
 def test_without_a_real_data_folder_nmap_reads_its_own_tables(
@@ -67,7 +47,7 @@ def test_without_a_real_data_folder_nmap_reads_its_own_tables(
     inside_a_zip = tmp_path / "halfopen.pyz" / "halfopen" / "scan" / "command.py"
     monkeypatch.setattr(command, "__file__", str(inside_a_zip))
 
-    assert "--datadir" not in built(time_left=10)
+    assert "--datadir" not in built()
 
 
 def test_the_data_folder_has_the_tables_that_nmap_reads_at_its_start() -> None:

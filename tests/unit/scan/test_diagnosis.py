@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import struct
-from typing import IO, Any, Optional, Sequence, Type
+from typing import IO, Any, NoReturn, Optional, Sequence, Type
 
 import pytest
 
@@ -240,12 +240,12 @@ def test_a_recording_has_the_plain_reason(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_exec_that_the_kernel_refuses_is_told_by_what_is_not_allowed_here(
     monkeypatch: pytest.MonkeyPatch, asked: Optional[int], bounding: int, said: str
 ) -> None:
-    def refuse(argv: Sequence[str], _: Sequence[int]) -> int:
-        raise PermissionError(errno.EPERM, "Operation not permitted", argv[0])
+    def refuse() -> NoReturn:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
 
     on_file = None if asked is None else file_capability(asked)
     machine(monkeypatch, status=proc_status(bounding=bounding), on_file=on_file)
-    monkeypatch.setattr(process, "_spawn", refuse)
+    monkeypatch.setattr(os, "pipe", refuse)  # on the way there
 
     with pytest.raises(HopelessError) as raised:
         process.start(["/opt/nmap"])

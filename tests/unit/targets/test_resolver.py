@@ -77,6 +77,20 @@ def test_a_slow_name_costs_the_others_nothing_and_is_found_by_the_same_question(
     assert names.asked.count("web.example") == 1
 
 
+def test_a_round_waits_for_a_look_up_only_once(names: Names) -> None:
+    resolver = Resolver()
+    names.may_answer["web.example"].clear()
+
+    took = []
+    for _ in range(2):
+        began = time.monotonic()
+        resolver.resolve([WEB], far())
+        took.append(time.monotonic() - began)
+
+    assert took[0] >= resolve._FRESH
+    assert took[1] < resolve._FRESH
+
+
 def test_a_quick_answer_is_no_late_one(names: Names) -> None:
     late = threading.Event()
 

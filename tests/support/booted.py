@@ -108,9 +108,9 @@ class Booted:
 
 
 @contextlib.contextmanager
-def booted(machine: Machine, site: Site) -> Iterator[Booted]:
+def booted(machine: Machine) -> Iterator[Booted]:
     """Run systemd on a machine until the block ends."""
-    _move_the_installation(machine, site)
+    _move_the_installation(machine, machine.site)
     shutil.rmtree(str(machine.path(UNITS)))
     for target in _TARGETS:
         machine.write(f"{UNITS}/{target}.target", "[Unit]\nDefaultDependencies=no\n")

@@ -2,7 +2,8 @@
 
 A machine is a network namespace of the lab with process and mount namespaces of its own. Its root
 is an overlay on `/`: daemons find their packages' files, may write wherever they like, and all of
-it is gone when the machine ends, together with every process in it.
+it is gone when the machine ends, together with every process in it. The nmap to test is installed
+on it as /usr/bin/nmap.
 
 Two backends stand in the lab's target: `192.0.2.11` and `192.0.2.12`, port 443. The examples name
 them; `Farm` opens and closes them.
@@ -11,28 +12,29 @@ them; `Farm` opens and closes them.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
+import re
 import select
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence
 
-from lab import IP, TOOL_PATH, Finished, Lab, Running
+from lab import IP, NMAP, Finished, Lab, Running
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 WEB1, WEB2 = "192.0.2.11", "192.0.2.12"
 PORT = 443
 VAR_TMP = "/var/tmp"  # noqa: S108  only mkdtemp writes there; /tmp may be mounted nosuid
+NMAP_DATA = Path(NMAP).resolve().parents[1] / "share" / "nmap"
 PATIENCE = 60.0
 """Seconds in which a daemon must have come to a verdict; it mostly takes a few."""
 
@@ -47,27 +49,29 @@ mount --rbind /dev "$1/root/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$1/root/dev/shm"
 mount -t tmpfs -o mode=755 tmpfs "$1/root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$1/root/tmp"
+mkdir -p "$1/root/usr/share/nmap"
+[ ! -d "$2" ] || mount --bind "$2" "$1/root/usr/share/nmap"
 cd "$1/root"
 # An ignored SIGCHLD makes the kernel reap what is orphaned.
 trap '' CHLD
 exec chroot "$1/root" sh -c 'echo booted; exec tail -f /dev/null'
 """
 
-# What takes the place of nmap. The first two are the real one.
-_NOT_ALLOWED = """#!/bin/sh
-exec /usr/bin/setpriv --bounding-set=-net_raw --inh-caps=-net_raw /usr/bin/nmap.real "$@"
-"""
-_HANGING = """#!/bin/sh
-exec /bin/sleep 600
-"""
-# The real one; its second probe to a silent port is not due within any --host-timeout.
-_SLOW = """#!/bin/sh
-NMAP_PRIVILEGED=1 exec /usr/bin/nmap.real "$@" --scan-delay 60s
-"""
+_HANGS = ["/bin/sleep", "600"]
+# What takes the place of nmap; the real one is beside it.
+_IN_PLACE_OF_NMAP = {
+    "hanging": f"exec {' '.join(_HANGS)}",
+    "not allowed": "exec /usr/bin/setpriv --bounding-set=-net_raw --inh-caps=-net_raw "
+    '/usr/bin/nmap.real "$@"',
+    # Its second probe to a silent port is not due within any --host-timeout.
+    "slow": 'NMAP_PRIVILEGED=1 exec /usr/bin/nmap.real "$@" --scan-delay 60s',
+    # What is stopped can't heed SIGTERM.
+    "stopping its caller": 'kill -STOP $PPID; NMAP_PRIVILEGED=1 exec /usr/bin/nmap.real "$@"',
+}
 
 
 class Farm:
-    """The two backends, 192.0.2.11:443 and 192.0.2.12:443; both closed at first."""
+    """The two backends, 192.0.2.11:443 and 192.0.2.12:443; both closed at first and at the end."""
 
     def __init__(self, lab: Lab) -> None:
         """Give the lab's target their addresses."""
@@ -85,15 +89,22 @@ class Farm:
                 self._listeners.pop(address).close()
         for address in addresses:
             if address not in self._listeners:
-                self._listeners[address] = self._lab.within("target", partial(_listener, address))
+                self._listeners[address] = listener(self._lab, "target", address)
 
     def close(self) -> None:
         """Close both."""
         self.only()
 
+    def __enter__(self) -> Farm:
+        return self
 
-def _listener(address: str) -> socket.socket:
-    sock = socket.socket()
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def listener(lab: Lab, ns: str, address: str) -> socket.socket:
+    """Return a socket that listens on our port in a namespace of the lab."""
+    sock = lab.within(ns, socket.socket)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((address, PORT))
     sock.listen(1024)
@@ -104,13 +115,16 @@ class Site:
     """An installation that any user may run, as the README tells to make one."""
 
     def __init__(self, folder: Path) -> None:
-        """Install into the folder."""
-        self.bin = folder / "venv" / "bin"
+        """Name the folder's."""
+        self._folder, self.bin = folder, folder / "venv" / "bin"
+
+    def install(self) -> None:
+        """Install it."""
         # The one that runs the tests may lie where only root may read.
         python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
         _tool([python, "-m", "venv", "--without-pip", str(self.bin.parent)])
         pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install"]
-        source = folder / "source"  # setuptools builds inside it
+        source = self._folder / "source"  # setuptools builds inside it
         unwanted = shutil.ignore_patterns("__pycache__")
         shutil.copytree(str(ROOT / "halfopen"), str(source / "halfopen"), ignore=unwanted)
         for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -119,19 +133,46 @@ class Site:
 
 
 @contextlib.contextmanager
-def site() -> Iterator[Site]:
-    """Make an installation, and remove it afterwards."""
-    _remove_what_is_stale()
-    folder = _new_folder("site", VAR_TMP)
-    folder.chmod(0o755)
-    try:
-        yield Site(folder)
-    finally:
-        shutil.rmtree(str(folder))
+def site(shared: Path | None = None) -> Iterator[Site]:
+    """Use the installation of all processes that share a folder: the first makes it for them.
+
+    The last removes it. Who uses it holds a lock, which even a killed process gives up.
+    """
+    if shared is None:
+        with tempfile.TemporaryDirectory() as private, site(Path(private)) as made:
+            yield made
+        return
+    note = shared / "site"
+    with (shared / "site.used").open("w") as used:
+        with _locked(shared / "site.lock"):
+            if not note.exists():
+                _remove_what_is_stale()
+                folder = _new_folder("site", VAR_TMP)
+                folder.chmod(0o755)
+                Site(folder).install()
+                note.write_text(str(folder), encoding="utf-8")
+            fcntl.flock(used, fcntl.LOCK_SH)
+        folder = Path(note.read_text(encoding="utf-8"))
+        try:
+            yield Site(folder)
+        finally:
+            with _locked(shared / "site.lock"), contextlib.suppress(BlockingIOError):
+                fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody else does
+                note.unlink()
+                shutil.rmtree(str(folder))
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _new_folder(kind: str, place: str) -> Path:
-    return Path(tempfile.mkdtemp(prefix=f"halfopen-{kind}-{os.getpid()}-", dir=place))
+    # A worker of pytest-xdist may end before others that use what it made: its parent does not.
+    owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    return Path(tempfile.mkdtemp(prefix=f"halfopen-{kind}-{owner}-", dir=place))
 
 
 def _remove_what_is_stale() -> None:
@@ -164,7 +205,7 @@ class Machine:
 
     def __init__(self, lab: Lab, site: Site, ns: str = "scanner") -> None:
         """Build nothing yet: that is for the `with`."""
-        self._lab, self._site, self._ns = lab, site, ns
+        self.lab, self.site, self._ns = lab, site, ns
         self._folder = _new_folder("machine", tempfile.gettempdir())
         self._holder: Running[str] | None = None
         self._init = 0
@@ -172,17 +213,19 @@ class Machine:
         self._logs: dict[int, Path] = {}
         self._started: list[Running[str]] = []
         self._numbers = itertools.count()
+        self._may_open_raw_sockets = False
 
     def __enter__(self) -> Machine:
         """Boot it, with both commands where the examples expect them."""
         try:
             self._boot()
+            self.mend_nmap()
             for command, folder in (
                 ("check_tcp_half_open", "/usr/lib/nagios/plugins"),
                 ("halfopen", "/usr/local/bin"),
             ):
                 self.path(folder).mkdir(parents=True, exist_ok=True)
-                self.path(folder, command).symlink_to(self._site.bin / command)
+                self.path(folder, command).symlink_to(self.site.bin / command)
         except BaseException:
             self.close()
             raise
@@ -209,8 +252,8 @@ class Machine:
         mountpoint = self._folder / "mnt"
         mountpoint.mkdir()
         unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"]
-        self._holder = self._lab.popen(
-            [*unshare, "sh", "-c", _BOOT, "sh", str(mountpoint)], self._ns
+        self._holder = self.lab.popen(
+            [*unshare, "sh", "-c", _BOOT, "sh", str(mountpoint), str(NMAP_DATA)], self._ns
         )
         assert self._holder.stdout is not None
         ready = select.select([self._holder.stdout], [], [], 30)[0]
@@ -237,6 +280,11 @@ class Machine:
         path.write_text(text, encoding="utf-8")
         path.chmod(mode)
         shutil.chown(str(path), owner)
+
+    def make_folder(self, name: str, owner: str) -> None:
+        """Make a folder as systemd does for a service."""
+        self.path(name).mkdir(exist_ok=True)
+        shutil.chown(str(self.path(name)), owner, _group(owner))
 
     def read(self, name: str) -> str:
         """Return a file's text; empty if it is not there (yet)."""
@@ -311,6 +359,19 @@ class Machine:
                         found[int(folder.name)] = words.rstrip("\0").split("\0")
         return found
 
+    def orphans(self) -> set[int]:
+        """Return the nmaps whose parent has gone, without those that are being killed."""
+        found = set()
+        for pid in self.nmaps():
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+                (parent,) = re.findall(r"^PPid:\t(\d+)$", status, re.MULTILINE)
+                pending = re.findall(r"^S\w+Pnd:\t(\w+)$", status, re.MULTILINE)
+                killed = any(int(each, 16) >> signal.SIGKILL - 1 & 1 for each in pending)
+                if int(parent) == self._init and not killed:
+                    found.add(pid)
+        return found
+
     def running(self, name: str) -> list[int]:
         """Return the pids (as seen from outside) of the live processes of a program or script."""
         return [
@@ -320,64 +381,79 @@ class Machine:
             if name in {os.path.basename(word) for word in words[:3]}
         ]
 
-    # -- nmap -----------------------------------------------------------------------------------
+    # -- faults ---------------------------------------------------------------------------------
+
+    def let_nmap(self) -> None:
+        """Give nmap the capability to open raw sockets, for every user."""
+        self._may_open_raw_sockets = True
+        self.restore_nmap()
 
     def break_nmap(self, fault: str) -> None:
-        """Make nmap "missing", "not allowed" to open raw sockets, or "hanging" (a fake)."""
-        self.mend_nmap()
-        nmap = self.path("/usr/bin/nmap")
+        """Break nmap in a way of its own, or as a fake would: all but "missing" are told above.
+
+        "without its capability" is what a package's upgrade leaves.
+        """
         if fault == "missing":
-            nmap.unlink()
-            return
-        script = {"not allowed": _NOT_ALLOWED, "hanging": _HANGING}[fault]
-        nmap.rename(nmap.with_name("nmap.real"))
-        self.write("/usr/bin/nmap", script, 0o755)
+            self.path("/usr/bin/nmap").unlink()
+        elif fault == "without its capability":
+            self._put_nmap()
+        else:
+            self._put_nmap(
+                _IN_PLACE_OF_NMAP[fault], capable=fault in ("slow", "stopping its caller")
+            )
 
-    def mend_nmap(self) -> None:
-        """Put the real nmap back, without any capability."""
-        source = shutil.which("nmap", path=TOOL_PATH)
-        assert source
-        for name in ("nmap", "nmap.real"):
-            with contextlib.suppress(FileNotFoundError):
-                self.path("/usr/bin", name).unlink()
-        shutil.copy(source, str(self.path("/usr/bin/nmap")))
-
-    def let_nmap(self, group: str | None = None) -> None:
-        """Give nmap the capability, for everyone or for one group, as the README says."""
-        self.mend_nmap()
-        if group is not None:
-            nmap = self.path("/usr/bin/nmap")
-            shutil.chown(str(nmap), group=group)
-            nmap.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP)
-        done = self.run(["setcap", "cap_net_raw+ep", "/usr/bin/nmap"])
-        assert done.returncode == 0, done.stderr
+    def restore_nmap(self) -> None:
+        """Put the real nmap back."""
+        self._put_nmap(capable=self._may_open_raw_sockets)
 
     def slow_nmap(self) -> None:
-        """Let the real nmap, which has the capability, take all of its --host-timeout.
+        self.break_nmap("slow")
 
-        That is so for a silent port; it runs as `nmap.real`.
-        """
-        self.let_nmap()
-        nmap = self.path("/usr/bin/nmap")
-        nmap.rename(nmap.with_name("nmap.real"))
-        self.write("/usr/bin/nmap", _SLOW, 0o755)
+    def mend_nmap(self) -> None:
+        self._may_open_raw_sockets = False
+        self.restore_nmap()
 
-    # -- halfopen -------------------------------------------------------------------------------
+    def _put_nmap(self, script: str = "", capable: bool = False) -> None:
+        """Put the real nmap in its place, or a script, at once: checks go on all the time."""
+        new = self.path("/usr/bin/nmap.new")
+        shutil.copy(NMAP, str(new))
+        if capable:
+            done = self.run(["setcap", "cap_net_raw+ep", "/usr/bin/nmap.new"])
+            assert done.returncode == 0, done.stderr
+        if script:
+            new.rename(new.with_name("nmap.real"))
+            self.write("/usr/bin/nmap.new", f"#!/bin/sh\n{script}\n", 0o755)
+        new.rename(new.with_name("nmap"))
+
+    def nmaps(self) -> list[int]:
+        """Return the pids (as seen from outside) of all nmaps, hanging ones as well."""
+        return [*self.running("nmap"), *self.running("nmap.real"), *self.hanging()]
+
+    def hanging(self) -> list[int]:
+        """Return the pids (as seen from outside) of the fakes that hang."""
+        return [pid for pid, words in self.processes().items() if words == _HANGS]
 
     def break_halfopen(self, fault: str) -> None:
-        """Let neither command start: there is "no interpreter", or halfopen is "not importable".
+        """Let neither command start: it is "without interpreter" or "not importable".
 
-        The one or the other is what an upgrade of the system's Python does to an installation.
+        An upgrade of the system's Python does the one or the other to an installation.
         """
+        script = self._script()
+        if fault in ("without interpreter", "no interpreter"):
+            broken = self.path(self.read(script).split("\n", 1)[0][len("#!") :])
+        else:
+            (broken,) = self.path(script).parents[1].glob("lib/*/site-packages/halfopen")
+        self._set_aside = broken
+        # An overlay can't rename what is below it.
+        shutil.move(str(broken), f"{broken}.aside")
+
+    def restore_halfopen(self) -> None:
+        """Let both commands start again."""
+        shutil.move(f"{self._set_aside}.aside", str(self._set_aside))
+
+    def _script(self) -> str:
         # Links lead to paths of the machine's, which are the overlay's when taken from its root.
-        script = os.readlink(str(self.path("/usr/local/bin/halfopen")))
-        if fault == "no interpreter":
-            interpreter = self.read(script).split("\n", 1)[0][len("#!") :]
-            self.path(interpreter).unlink()
-            return
-        assert fault == "not importable"
-        (package,) = self.path(script).parents[1].glob("lib/*/site-packages/halfopen")
-        shutil.rmtree(str(package))
+        return os.readlink(str(self.path("/usr/local/bin/halfopen")))
 
 
 def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:

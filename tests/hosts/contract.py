@@ -1,0 +1,201 @@
+"""What every monitor host makes of halfopen, read from its own judgement of its example's checks.
+
+A `Host` says how to start a monitor host with its example, and how to read what it judges. Each
+`test_*.py` has one, tries it by a subclass of `Contract`, and tests only what is this host's alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, ClassVar, Iterator, Mapping, Sequence, TypeVar
+
+import pytest
+from lab import TARGET
+from support.machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
+
+ADDRESSES = {"web1": WEB1, "web2": WEB2}
+PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
+SILENT = f"{TARGET[4]}:80"
+"""A port that drops everything."""
+Judged = Mapping[str, Any]
+
+FAULTS = {
+    "nmap missing": "nmap not found",
+    "nmap not allowed": "nmap needs root or CAP_NET_RAW",
+    "nmap hanging": "nmap did not end within --timeout",
+    "halfopen without interpreter": "",
+    "halfopen not importable": "",
+}
+"""What a check can suffer, and what it then says; nothing where it does not start."""
+
+
+def example(name: str) -> str:
+    return (EXAMPLES / name).read_text(encoding="utf-8")
+
+
+def changed(text: str, *changes: tuple[str, str]) -> str:
+    """Return a text with each of these replaced, which it has."""
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def with_limit(text: str, seconds: int) -> str:
+    """Return an example whose checks end after so long, so that a test need not wait."""
+    changed, number = re.subn(r" -t \d+", f" -t {seconds}", text)
+    if not number:
+        changed, number = re.subn(
+            r"(/check_tcp_half_open|/halfopen check)\b", rf"\1 -t {seconds}", text
+        )
+    assert number
+    return changed
+
+
+def side_by_side(judge: Callable[[str], Any], webs: Sequence[str] = ("web1", "web2")) -> Judged:
+    """Return what `judge` makes of each backend."""
+    with ThreadPoolExecutor(len(webs)) as pool:
+        return dict(zip(webs, pool.map(judge, webs)))
+
+
+H = TypeVar("H", bound="Host")
+
+
+class Host(contextlib.ExitStack):
+    """A monitor host on a machine; runs while the `with` lasts.
+
+    What it judges is in its own terms. An adapter may change times in an example, and no more.
+    """
+
+    NEEDS: ClassVar[tuple[str, ...]] = ()
+    """Its programs."""
+    ROOT: ClassVar[bool] = True
+    """Whether it runs checks as root; other users need an nmap with the capability."""
+    UP: ClassVar[Any]
+    DOWN: ClassVar[Any]
+    FAILED: ClassVar[Any]
+    """Of a backend that can't be checked."""
+    AT: ClassVar[Mapping[str, Any]] = {}
+    """In place of FAILED, at some faults."""
+    OPEN: ClassVar[str] = "{}:443 open (syn-ack)"
+    CLOSED: ClassVar[str] = "{}:443 closed (reset)"
+    """What it shows of a backend at this address."""
+    SAYS: ClassVar[Mapping[str, str]] = FAULTS
+    """What it shows of each fault."""
+
+    def __init__(self, machine: Machine) -> None:
+        """Start nothing yet."""
+        super().__init__()
+        self.machine = machine
+
+    def __enter__(self: H) -> H:
+        super().__enter__()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def start(self) -> None:
+        """Put the example in its place and start the daemon."""
+
+    def run_daemon(
+        self, *argv: str, user: str | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.process = self.machine.start(argv, user, env)
+        self.callback(end, self.process)
+
+    def printed(self) -> str:
+        return self.machine.printed(self.process)
+
+    def check_now(self) -> None:
+        """Have it check at once, where it would take long to."""
+
+    def judged(self) -> Judged:
+        """Return its judgement of each backend; a backend it has none of yet may lack."""
+        raise NotImplementedError
+
+    def shown(self) -> str | None:
+        """Return what it shows of the checks' output by now; None if it shows nothing of it."""
+        return None
+
+    def told(self) -> str:
+        """Return all that helps to see why it did not come to something."""
+        return f"{self.judged()}\n{self.shown()}"
+
+    def webs(self) -> Sequence[str]:
+        """Return the names of the backends that it checks."""
+        return tuple(ADDRESSES)
+
+    def open(self, farm: Farm, *webs: str) -> None:
+        """Open the port of these backends, and close it at the others."""
+        farm.only(*(ADDRESSES[web] for web in webs))
+
+    def comes_to(self, web1: Any, web2: Any, *says: str, never: Any = None) -> bool:
+        """Return whether it comes to judge them so, and shows this, and never that of web2."""
+        wanted = {web: value for web, value in zip(ADDRESSES, (web1, web2)) if web in self.webs()}
+        again = [0.0]
+
+        def so() -> bool:
+            # Again now and then: a host may pass over it while an earlier check runs.
+            if time.monotonic() >= again[0]:
+                self.check_now()
+                again[0] = time.monotonic() + 3
+            judged = self.judged()
+            assert never is None or judged.get("web2") != never, judged
+            if judged != wanted:
+                return False
+            shown = self.shown() if says else None
+            return shown is None or all(text in shown for text in says)
+
+        return wait_until(so)
+
+    def sees(self, farm: Farm, up: str) -> bool:
+        """Open this backend alone; return whether it comes to judge and to show that."""
+        self.open(farm, up)
+        shows = {web: self.OPEN if web == up else self.CLOSED for web in self.webs()}
+        says = [text.format(ADDRESSES[web]) for web, text in shows.items()]
+        return self.comes_to(*(self.UP if web == up else self.DOWN for web in ADDRESSES), *says)
+
+    @contextlib.contextmanager
+    def broken(self, fault: str) -> Iterator[None]:
+        """Make a fault until the block ends."""
+        what, _, how = fault.partition(" ")
+        if what == "halfopen":
+            self.machine.break_halfopen(how)
+            restore = self.machine.restore_halfopen
+        else:
+            of_a_user = how == "not allowed" and not self.ROOT
+            self.machine.break_nmap("without its capability" if of_a_user else how)
+            restore = self.machine.restore_nmap
+        try:
+            yield
+        finally:
+            restore()
+
+
+class Contract:
+    """The tests; one machine and one run of the monitor host for all of them."""
+
+    HOST: ClassVar[type[Host]]
+
+    @pytest.fixture(autouse=True)
+    def _web1_is_up(self, host: Host, farm: Farm) -> None:
+        assert host.sees(farm, up="web1"), host.told()
+
+    def test_open_is_up_and_closed_is_down_and_the_reverse(self, host: Host, farm: Farm) -> None:
+        assert host.sees(farm, up="web2"), host.told()
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_what_cannot_be_checked_is_not_up_until_it_can_be(self, host: Host, fault: str) -> None:
+        failed = host.AT.get(fault, host.FAILED)
+        assert failed != host.UP
+        with host.broken(fault):
+            came = host.comes_to(failed, failed, host.SAYS[fault], never=host.UP)
+            assert came, host.told()
+        assert host.comes_to(host.UP, host.DOWN, never=host.UP), host.told()
+        assert wait_until(lambda: not host.machine.hanging())

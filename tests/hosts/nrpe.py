@@ -1,0 +1,54 @@
+"""NRPE with Debian's nrpe.cfg and the example in its nrpe.d, asked by the real check_nrpe."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from lab import Finished
+from support.machine import Machine, wait_until
+
+from .contract import FAULTS, Host, Judged, example, side_by_side
+
+NEEDS = ("nrpe", "check_nrpe")
+
+EXAMPLE = example("nrpe/half_open.cfg")
+CHECK_NRPE = "/usr/lib/nagios/plugins/check_nrpe"
+
+
+class NRPE(Host):
+    """NRPE, started as its systemd unit does, as the user nagios and with an empty environment."""
+
+    ROOT = False
+    UP, DOWN, FAILED = 0, 2, 3
+    # NRPE's own UNKNOWN is for a check that prints nothing.
+    SAYS: ClassVar = {fault: says or "Unable to read output" for fault, says in FAULTS.items()}
+
+    def __init__(self, machine: Machine, commands: str = EXAMPLE, settings: str = "") -> None:
+        """Start nothing yet; `settings`: beside Debian's own."""
+        super().__init__(machine)
+        self._commands, self._settings = commands, settings
+        self._shown: dict[str, str] = {}
+
+    def start(self) -> None:
+        self.machine.write("/etc/nagios/nrpe.d/half_open.cfg", self._commands)
+        self.machine.write("/etc/nagios/nrpe_local.cfg", self._settings)
+        self.machine.make_folder("/run/nagios", "nagios")
+        argv = ["/usr/sbin/nrpe", "-c", "/etc/nagios/nrpe.cfg", "-f"]
+        self.run_daemon(*argv, user="nagios", env={})
+        assert wait_until(lambda: self.ask().stdout.startswith("NRPE v")), self.printed()
+
+    def ask(self, *words: str) -> Finished[str]:
+        """Ask NRPE as the monitoring server does; without a command, for its version."""
+        return self.machine.run([CHECK_NRPE, "-H", "127.0.0.1", *words])
+
+    def judged(self) -> Judged:
+        def judge(web: str) -> int:
+            answer = self.ask("-c", f"half_open_{web}")
+            self._shown[web] = answer.stdout
+            return answer.returncode
+
+        return side_by_side(judge)
+
+    def shown(self) -> str:
+        """Return check_nrpe's output at the last judgement."""
+        return "".join(self._shown.values())

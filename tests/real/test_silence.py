@@ -1,0 +1,250 @@
+"""A silence that is none, and who is silent: what the kernel knows, from real namespaces."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from typing import Iterator
+
+import pytest
+from lab import NOBODY, TARGET, THIRD, Lab
+
+from .commands import halfopen, name, plugin
+
+TRACKING = """
+table inet tracking {
+    chain output {
+        type filter hook output priority 0
+        ct state new counter accept
+    }
+}
+"""
+RANDOM_PORTS = """
+table inet translation {
+    chain postrouting {
+        type nat hook postrouting priority 100
+        tcp dport 25 masquerade random
+    }
+}
+"""
+SERVICE_ADDRESS = {4: "192.0.2.200", 6: "2001:db8::200"}
+TRANSLATED = """
+table inet translation {
+    chain output {
+        type nat hook output priority -100
+        ip daddr 192.0.2.200 tcp dport 80 dnat ip to 192.0.2.25:8090
+        ip6 daddr 2001:db8::200 tcp dport 80 dnat ip6 to [2001:db8::25]:8090
+    }
+}
+"""
+DEAD = """
+table inet dead {
+    chain input {
+        type filter hook input priority -300
+        drop
+    }
+}
+"""
+FAMILIES = pytest.mark.parametrize("version", [4, 6])
+
+
+@contextlib.contextmanager
+def rules(lab: Lab, text: str, namespace: str = "scanner") -> Iterator[None]:
+    """Load nftables' rules in a namespace, and take them away again."""
+    done = lab.run(["nft", "-f", "-"], namespace, input=text)
+    assert done.returncode == 0, done.stderr
+    try:
+        yield
+    finally:
+        table = text.split("{", maxsplit=1)[0].strip()
+        lab.run(["nft", "delete", *table.split()], namespace)
+
+
+@pytest.fixture
+def _tracking(lab: Lab) -> Iterator[None]:
+    """Let the scanner's kernel track connections; forget those of other tests."""
+    with rules(lab, TRACKING):
+        yield
+
+
+def asked(lab: Lab, host: str, port: int, *options: str) -> tuple[int, str]:
+    done = lab.run(plugin("-H", host, "-p", port, *options))
+    assert done.stderr == ""
+    return done.returncode, done.stdout.rstrip("\n")
+
+
+# -- an answer that nmap does not see -----------------------------------------------------------
+
+ANOTHER_WAY = (
+    "answered, but nmap could not see it: its answer came in by another way (NAT that changes "
+    "ports, or another interface); check from another machine"
+)
+
+
+@FAMILIES
+def test_own_nat_that_changes_ports_is_unknown(lab: Lab, version: int) -> None:
+    with rules(lab, RANDOM_PORTS):
+        seen = asked(lab, TARGET[version], 25)
+
+    assert seen == (3, f"TCP HALF-OPEN UNKNOWN - {name(TARGET[version], 25)} {ANOTHER_WAY}")
+
+
+@FAMILIES
+def test_an_address_that_this_machine_translates_is_unknown(lab: Lab, version: int) -> None:
+    with rules(lab, TRANSLATED):
+        code, line = asked(lab, SERVICE_ADDRESS[version], 80)
+
+    assert (code, line) == (
+        3,
+        f"TCP HALF-OPEN UNKNOWN - {name(SERVICE_ADDRESS[version], 80)} answered, but nmap could "
+        f"not see it: this machine translates it to {name(TARGET[version], 8090)}; check that "
+        "address",
+    )
+
+
+@FAMILIES
+@pytest.mark.usefixtures("_tracking")
+def test_an_answer_by_another_interface_is_unknown(lab: Lab, version: int) -> None:
+    with second_wire(lab):
+        code, line = asked(lab, TARGET[version], 25)
+
+    assert (code, line) == (
+        3,
+        f"TCP HALF-OPEN UNKNOWN - {name(TARGET[version], 25)} {ANOTHER_WAY}",
+    )
+
+
+@FAMILIES
+def test_without_connection_tracking_nothing_more_is_known(lab: Lab, version: int) -> None:
+    with second_wire(lab):
+        code, line = asked(lab, TARGET[version], 25)
+
+    assert code == 2
+    assert f"{name(TARGET[version], 25)} filtered (no-response)" in line
+
+
+@contextlib.contextmanager
+def second_wire(lab: Lab) -> Iterator[None]:
+    """Join scanner and target by another wire, by which the target's answers go."""
+
+    def ip(namespace: str, *commands: str) -> None:
+        for command in commands:
+            done = lab.run(["ip", *command.split()], namespace)
+            assert done.returncode == 0, done.stderr
+
+    ip("scanner", f"link add back type veth peer name back netns {lab.netns('target')}")
+    ip("scanner", "link set back up", "addr add 192.0.2.129/32 dev back")
+    ip("target", "link set back up", "addr add 192.0.2.130/32 dev back")
+    wire = lab.run(["cat", "/sys/class/net/back/address"]).stdout.strip()
+    ip("target", f"-6 neigh add 2001:db8::1 lladdr {wire} dev back nud permanent")
+    for family, host, length in (("-4", "192.0.2.1", 32), ("-6", "2001:db8::1", 128)):
+        ip("target", f"{family} route add {host}/{length} dev back")
+    for key in ("all", "back", "eth0"):
+        lab.run(["sysctl", "-qw", f"net.ipv4.conf.{key}.rp_filter=0"])
+    time.sleep(0.1)
+    try:
+        yield
+    finally:
+        ip("scanner", "link del back")
+
+
+# -- a silence that is one ----------------------------------------------------------------------
+
+
+@FAMILIES
+@pytest.mark.usefixtures("_tracking")
+def test_a_dropped_port_is_filtered_with_connection_tracking_too(lab: Lab, version: int) -> None:
+    code, line = asked(lab, TARGET[version], 80)
+
+    assert code == 2
+    assert f"{name(TARGET[version], 80)} filtered (no-response)" in line
+
+
+@pytest.mark.usefixtures("_tracking")
+def test_a_server_that_dies_after_a_good_check_is_filtered(lab: Lab) -> None:
+    assert asked(lab, TARGET[4], 25)[0] == 0
+    with rules(lab, DEAD, "target"):
+        code, line = asked(lab, TARGET[4], 25)
+
+    assert (code, "filtered (no-response)" in line) == (2, True)
+
+
+@pytest.mark.usefixtures("_tracking")
+def test_established_connections_to_a_dead_server_are_no_answer(lab: Lab) -> None:
+    def connect() -> socket.socket:
+        return socket.create_connection((TARGET[4], 8090), 5)
+
+    with lab.within("scanner", connect), rules(lab, DEAD, "target"):
+        code, line = asked(lab, TARGET[4], 8090)
+
+    assert (code, "filtered (no-response)" in line) == (2, True)
+
+
+# -- who is silent ------------------------------------------------------------------------------
+
+
+def silent_at(lab: Lab, host: str, port: int) -> tuple[str, str | None]:
+    """Return the line that people see, and what JSON has."""
+    line = lab.run(halfopen("check", name(host, port))).stdout.rstrip("\n")
+    printed = lab.run(halfopen("check", name(host, port), "--format", "json")).stdout
+    (target,) = json.loads(printed)["targets"]
+    assert target["state"] == "filtered"
+    return line, target["silent_at"]
+
+
+@pytest.mark.parametrize(("version", "protocol"), [(4, "ARP"), (6, "neighbour discovery")])
+def test_a_host_that_is_not_there_is_what_is_silent(lab: Lab, version: int, protocol: str) -> None:
+    line, where = silent_at(lab, NOBODY[version], 25)
+
+    assert line.endswith(f"filtered  no-response  host does not answer {protocol}  smtp")
+    assert where == "host"
+
+
+@pytest.mark.parametrize(("version", "protocol"), [(4, "ARP"), (6, "neighbour discovery")])
+def test_a_host_that_answers_arp_has_a_firewall(lab: Lab, version: int, protocol: str) -> None:
+    forget_neighbours(lab)
+    code, line = asked(lab, TARGET[version], 80)
+
+    assert code == 2
+    assert line.endswith(f"filtered (no-response), host answers {protocol}: a firewall drops it")
+
+
+@pytest.mark.parametrize(("version", "protocol"), [(4, "ARP"), (6, "neighbour discovery")])
+def test_a_gateway_that_is_not_there_is_what_is_silent(
+    lab: Lab, version: int, protocol: str
+) -> None:
+    network = {4: "203.0.113.0/24", 6: "2001:db8:ffff::/64"}[version]
+    host = {4: "203.0.113.9", 6: "2001:db8:ffff::9"}[version]
+    lab.run(["ip", f"-{version}", "route", "add", network, "via", NOBODY[version]])
+    try:
+        line, where = silent_at(lab, host, 25)
+    finally:
+        lab.run(["ip", f"-{version}", "route", "del", network])
+
+    assert f"no-response  gateway {NOBODY[version]} does not answer {protocol}" in line
+    assert where == "gateway"
+
+
+def test_of_a_host_that_was_known_before_nothing_is_said(lab: Lab) -> None:
+    assert asked(lab, TARGET[4], 25)[0] == 0
+    # The kernel asks a stale neighbour again 5 s after it was used, which is after this check.
+    lab.run(["ip", "neigh", "change", TARGET[4], "dev", "eth0", "nud", "stale"])
+
+    code, line = asked(lab, TARGET[4], 80)
+
+    assert (code, line) == (
+        2, f"TCP HALF-OPEN CRITICAL - {TARGET[4]}:80 filtered (no-response)",
+    )  # fmt: skip
+
+
+def test_of_a_silent_host_behind_a_gateway_nothing_is_said(lab: Lab) -> None:
+    with rules(lab, DEAD, "third"):
+        assert silent_at(lab, THIRD[4], 25)[1] is None
+
+
+def forget_neighbours(lab: Lab) -> None:
+    """Let the scanner's kernel know no neighbour."""
+    done = lab.run(["ip", "neigh", "flush", "all"])
+    assert done.returncode == 0, done.stderr
