@@ -58,7 +58,7 @@ class FakeMachine:
     """All is well here, until a test changes one of the public attributes."""
 
     def __init__(self) -> None:
-        self.version, self.library = "7.93", SYSTEM
+        self.nmap, self.version, self.library = NMAP, "7.93", SYSTEM
         self.time = 60.0
         self.version_run: Dict[str, Any] = {}
         """What differs in the run of --version."""
@@ -82,7 +82,7 @@ class FakeMachine:
     def examine(self, **options: Any) -> Examination:
         """Return what smoke finds here."""
         machine = Machine(self._run_all, self._make_port, self._connect, self._second_host)
-        asked = ScanOptions(NMAP)._replace(**options)
+        asked = ScanOptions(self.nmap)._replace(**options)
         return examine(asked, time.monotonic() + self.time, self.told.append, machine)
 
     def _make_port(self, state: str, version: int, number: int = 0, address: str = "") -> Port:

@@ -6,6 +6,7 @@ needs the real thing is in tests/real/test_smoke.py.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -116,18 +117,6 @@ def test_what_is_not_nmap_is_not_fit_and_not_asked(
     assert groups == ["states", "late delivery", "two hosts", "XML"]
 
 
-def test_an_nmap_that_is_not_there_can_not_be_judged(machine: FakeMachine) -> None:
-    found = machine.examine(nmap="no-such-nmap")
-
-    assert verdict(found.findings) is INCONCLUSIVE
-    assert (found.nmap.path, found.nmap.version) == ("no-such-nmap", "")
-    assert sentences(found)[0].startswith(
-        "nmap: inconclusive: could not tell whether it is fit for half-open checks "
-        "(means: nmap: no-such-nmap not found "
-    )
-    assert sentences(found)[0].endswith("install nmap, or name it with --nmap).")
-
-
 # -- what is wrong, and what is printed -----------------------------------------------------------
 
 
@@ -183,13 +172,9 @@ def absent(*ports: tuple[str, int, bool]) -> dict[str, Any]:
 
 V7_70: dict[str, Any] = {"version": "7.70", "library": "libpcap-1.8.1"}
 ALONE: dict[str, Any] = {"no_neighbour": [CheckError("needs root")]}
-ALL_PORTS = [
-    (state, version, last)
-    for state in ("open", "closed", "filtered")
-    for version in (4, 6)
-    for last in (False, True)
-]
+ALL_PORTS = itertools.product(("open", "closed", "filtered"), (4, 6), (False, True))
 CASES: dict[str, dict[str, Any]] = {
+    "nmap is not there": {"nmap": "no-such-nmap"},
     "a connect scan is wrong and no other allowed": {"gives": closed_is_open_without_root},
     "one of halfopen's own scans is wrong": {"says": answer("closed", own, only=5)},
     "plain scans with the next port are wrong": {
