@@ -1,6 +1,6 @@
 """Farmguardian, of ZEVENET, SKUDONET and RELIANOID: a fake one, for no Debian package has it.
 
-What is real: the commands of examples/farmguardian/README.md, the scripts beside it, curl, Perl's
+What is real: the commands of docs/load-balancers/farmguardian.md, its scripts, curl, Perl's
 backticks (which are how the real one runs its checks), the plugin, put in its place as that page
 says, and nmap. The fakes play what the load balancers' API reference and source say; each says so
 where it is defined.
@@ -23,11 +23,11 @@ from typing import Any, Dict, Iterator, NamedTuple, Tuple
 import pytest
 from lab import TARGET, Finished, Lab, Running
 
-from .machine import EXAMPLES, ROOT, WEB1, WEB2, Farm, Machine, end, wait_until
+from .machine import ROOT, WEB1, WEB2, Farm, Machine, end, wait_until
 
 NEEDS = ("curl", "perl")
 
-PAGE = (EXAMPLES / "farmguardian" / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "load-balancers" / "farmguardian.md").read_text(encoding="utf-8")
 PLUGINS = "/usr/lib/nagios/plugins/"
 NAME = "check_tcp_half_open"
 KEY = "0123456789abcdef"
