@@ -82,7 +82,7 @@ lint: ## ruff, mypy, shellcheck, and Python 3.7's limits
 .PHONY: docs
 docs: ## the pages as a site in build/site; fails for a link that leads nowhere
 	@tools/setup.sh docs
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: ## time, CPU and memory against the bash script it replaces, and of a watch
 	@tools/setup.sh test
