@@ -79,6 +79,11 @@ lint: ## ruff, mypy, shellcheck, and Python 3.7's limits
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- halfopen tests tools benchmarks
 	shellcheck $(SCRIPTS)
 
+.PHONY: docs
+docs: ## the pages as a site in build/site; fails for a link that leads nowhere
+	@tools/setup.sh docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: ## time, CPU and memory against the bash script it replaces, and of a watch
 	@tools/setup.sh test
 	@$(AS_ROOT) $(BIN)/python benchmarks/bench.py

@@ -1,4 +1,4 @@
-"""Makes each fault of tests/hosts/faults.py, and writes docs/faults.md from what came of them.
+"""Makes each fault of tests/hosts/faults.py, and writes what came of it: operators/faults.md.
 
 Runs on a throwaway machine in namespaces of its own, so it needs root.
 """
@@ -59,7 +59,6 @@ def main() -> None:
             rows = [row(fault, made.endings(fault)) for fault in faults]
             part = [f"## {TITLES[kind]}", "", NOTES[kind], "", COLUMNS, *rows, ""]
             parts.append("\n".join(part))
-    DOCUMENT.parent.mkdir(exist_ok=True)
     DOCUMENT.write_text("\n".join(parts), encoding="utf-8")
     print(f"wrote {DOCUMENT}")
 

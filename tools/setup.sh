@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a virtual environment for one job of the Makefile's, and sees to what it needs of the system.
 #
-#   tools/setup.sh [--install] run|test|all|unit|dist|deb|debians|nmaps|proof|fuzz|lint
+#   tools/setup.sh [--install] run|test|all|unit|dist|docs|deb|debians|nmaps|proof|fuzz|lint
 #
 # With --install, missing Debian packages are installed; without it, the line that installs them is
 # printed, and nothing more is done. PYTHON picks the interpreter, VENV the folder. What is there
@@ -48,6 +48,7 @@ case ${1:-} in
     all) system="$network $package $hosts $roots $nmaps" extras='[test]' ;;
     unit) extras='[test]' ;;
     dist) extras='[dist]' ;;
+    docs) extras='[docs]' ;;
     deb) system=$package ;;
     debians) system=$roots ;;
     nmaps) system="$network $nmaps" extras='[test]' ;;
@@ -60,7 +61,7 @@ case ${1:-} in
     fuzz) extras='[fuzz]' PIP_ONLY_BINARY=atheris && export PIP_ONLY_BINARY ;;
     # mypy reads the tests as well, so it needs what they import.
     lint) system='shellcheck:shellcheck' extras='[lint,test]' ;;
-    *) fail "usage: $0 [--install] run|test|all|unit|dist|deb|debians|nmaps|proof|fuzz|lint" ;;
+    *) fail "usage: $0 [--install] run|test|all|unit|dist|docs|deb|debians|nmaps|proof|fuzz|lint" ;;
 esac
 
 # Sets $lacking to what is not there and $packages to where it comes from.

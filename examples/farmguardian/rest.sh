@@ -19,7 +19,7 @@
 #     openssl s_client -connect localhost:444 </dev/null | openssl x509 -pubkey -noout |
 #         openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64
 #
-# README.md says the rest.
+# docs/load-balancers/farmguardian.md says the rest.
 set -eu
 case ${1:--} in -*) set -- ;; esac
 [ $# = 2 ] || [ $# = 3 ] || {

@@ -2,7 +2,7 @@
 
 Each is made on a throwaway machine, where nmap finds the lab's target: port 25 open, port 80
 silent. What is left of a check is seen there for certain, for nothing else runs on it.
-docs/faults.md shows the table with what came of it (tests/write_faults.py).
+docs/operators/faults.md shows the table with what came of it (tests/write_faults.py).
 """
 
 from __future__ import annotations
@@ -683,7 +683,7 @@ def world(lab: Lab, installed: Site) -> Iterator[World]:
 
 # -- telling it ------------------------------------------------------------------------------------
 
-DOCUMENT = ROOT / "docs" / "faults.md"
+DOCUMENT = ROOT / "docs" / "operators" / "faults.md"
 
 
 def without_halfopen(ending: Ending) -> bool:
@@ -737,7 +737,7 @@ def _rounded(seconds: float, limit: float) -> str:
 
 
 def assert_as_expected_and_documented(made: World, fault: Fault) -> None:
-    """Make a fault: no wrong verdict, in time, nothing left, and as docs/faults.md has it."""
+    """Make a fault: no wrong verdict, in time, nothing left, and as the page has it."""
     endings = made.endings(fault)
     for ending in endings:
         _assert_as_expected(fault, ending)

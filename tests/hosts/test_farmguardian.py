@@ -1,6 +1,6 @@
 """Farmguardian, of ZEVENET, SKUDONET and RELIANOID: a fake one, for no Debian package has it.
 
-What is real: the commands of examples/farmguardian/README.md, the scripts beside it, curl, Perl's
+What is real: the commands of docs/load-balancers/farmguardian.md, its scripts, curl, Perl's
 backticks (which are how the real one runs its checks), the plugin, put in its place as that page
 says, and nmap. The fakes play what the load balancers' API reference and source say; each says so
 where it is defined.
@@ -24,11 +24,11 @@ import pytest
 from lab import TARGET, Finished, Lab
 from support.machine import ROOT, WEB1, WEB2, Farm, Machine, Site, end, wait_until
 
-from .contract import ADDRESSES, Contract, Host, Judged, example
+from .contract import ADDRESSES, Contract, Host, Judged
 
 NEEDS = ("curl", "perl")
 
-PAGE = example("farmguardian/README.md")
+PAGE = (ROOT / "docs" / "load-balancers" / "farmguardian.md").read_text(encoding="utf-8")
 PLUGINS = "/usr/lib/nagios/plugins/"
 NAME = "check_tcp_half_open"
 KEY = "0123456789abcdef"

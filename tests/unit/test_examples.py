@@ -1,4 +1,4 @@
-"""Every file of examples/, without the hosts: syntax, options, and a place in the README."""
+"""Every file of examples/, without the hosts, and the pages' commands: syntax and options."""
 
 import os
 import re
@@ -10,12 +10,10 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 import yaml
+from support.pages import BLOCKS, EXAMPLES, PAGES, ROOT, code
 
 from halfopen.formats.registry import FORMATS
 
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 FILES = sorted(path for path in EXAMPLES.rglob("*") if path.is_file())
 FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.is_dir())
 
@@ -126,7 +124,10 @@ def calls_in(path: Path) -> List[Call]:
     return found
 
 
-ALL_CALLS = {path: calls_in(path) for path in FILES}
+ALL_CALLS = {
+    **{name_of(path): calls_in(path) for path in FILES},
+    **{page: list(calls(code(page))) for page in PAGES},
+}
 
 
 def test_only_options_that_exist_are_used() -> None:
@@ -135,8 +136,8 @@ def test_only_options_that_exist_are_used() -> None:
     assert all("--help" in options for options in known.values())
 
     assert [
-        (name_of(path), option)
-        for path, found in ALL_CALLS.items()
+        (name, option)
+        for name, found in ALL_CALLS.items()
         for call in found
         for option in call.options()
         if option not in known[call.command]
@@ -155,7 +156,7 @@ def test_only_formats_that_exist_are_used() -> None:
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
 def test_every_folder_has_a_call_of_ours(folder: Path) -> None:
     # Or else the options of a host are written in a way that these tests don't see.
-    assert any(found for path, found in ALL_CALLS.items() if folder in path.parents)
+    assert any(found for name, found in ALL_CALLS.items() if name.startswith(f"{folder.name}/"))
 
 
 # -- syntax ---------------------------------------------------------------------------------------
@@ -181,18 +182,22 @@ def parsed(path: Path) -> Dict[str, Any]:
     return document
 
 
-SCRIPTS = [(path, script) for path in FILES for script in shell_of(path)]
+SCRIPTS = [
+    *((name_of(path), script) for path in FILES for script in shell_of(path)),
+    *((block.page, block.text) for block in BLOCKS if block.language == "sh"),
+]
 
 
 def test_scripts_are_found_of_every_kind() -> None:
-    assert {"farmguardian", "f5", "github-actions", "gitlab-ci", "kubernetes"} <= {
-        path.parent.name for path, _ in SCRIPTS
-    }
+    folders = {name.split("/")[0] for name, _ in SCRIPTS}
+
+    assert {"farmguardian", "f5", "github-actions", "gitlab-ci", "kubernetes"} <= folders
+    assert {"README.md", "docs"} <= folders
 
 
 @pytest.mark.parametrize(
     "script",
-    [pytest.param(script, id=f"{name_of(path)}-{i}") for i, (path, script) in enumerate(SCRIPTS)],
+    [pytest.param(script, id=f"{name}-{i}") for i, (name, script) in enumerate(SCRIPTS)],
 )
 def test_a_script_is_one(script: str) -> None:
     checkers = [["sh", "-n", "-"]]
@@ -264,8 +269,3 @@ def test_a_file_begins_by_saying_what_it_is(path: Path) -> None:
     first = lines[1] if lines[0].startswith("#!") else lines[0]
 
     assert re.match(r"(#|//|/\*|!|;) ?\S", first)
-
-
-@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_every_folder_is_in_the_readme(folder: Path) -> None:
-    assert f"examples/{folder.name}" in README

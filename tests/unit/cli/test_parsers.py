@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
 import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_examples import CALL, EXAMPLES, README, calls
+from support.pages import EXAMPLES, PAGES, code
+from test_examples import CALL, calls
 
 from halfopen.cli import app, fast_path, options
 from halfopen.errors import UsageError
@@ -168,7 +168,7 @@ def test_our_parser_leaves_what_it_does_not_know_for_certain_to_typer(line: str)
     assert fast_path.parse("check_tcp_half_open", ["192.0.2.25", "25", *shlex.split(line)]) is None
 
 
-# -- the examples, and the README ---------------------------------------------------------------
+# -- the examples and the pages ----------------------------------------------------------------
 
 
 def command_lines(text: str) -> list[tuple[str, list[str]]]:
@@ -177,9 +177,7 @@ def command_lines(text: str) -> list[tuple[str, list[str]]]:
 
 
 SOURCES = {
-    "README.md": "\n".join(
-        part for pair in re.findall(r"(?s)```[a-z]*\n(.*?)```|`([^`\n]+)`", README) for part in pair
-    ),
+    **{page: code(page) for page in PAGES},
     **{
         str(path.relative_to(EXAMPLES)): path.read_text(encoding="utf-8")
         for path in sorted(EXAMPLES.rglob("*"))
@@ -189,7 +187,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_every_command_line_of_the_examples_and_the_readme_goes_without_typer(source: str) -> None:
+def test_every_command_line_of_the_examples_and_the_pages_goes_without_typer(source: str) -> None:
     lines = command_lines(SOURCES[source])
 
     assert [line for line in lines if fast_path.parse(*line) is None] == []
@@ -199,5 +197,4 @@ def test_command_lines_are_found_in_the_examples_of_both_commands() -> None:
     found = {program for text in SOURCES.values() for program, _ in command_lines(text)}
 
     assert found == {"check_tcp_half_open", "halfopen"}
-    assert len(command_lines(SOURCES["README.md"])) > 20
-    assert Path("farmguardian/README.md").as_posix() in SOURCES
+    assert sum(len(command_lines(SOURCES[page])) for page in PAGES) > 80

@@ -1,10 +1,10 @@
 """What each monitor host is shown, beyond the plugin's own line, people's rows and JSON."""
 
 import re
-from pathlib import Path
 from typing import Dict, List
 
 import pytest
+from support.pages import tables
 from test_formats import BAD_WORD, EVERY_VERDICT, EXIT_CODES, NEEDS_ROOT, run_of, seen, told
 
 from halfopen.formats.registry import FORMATS, listing, output
@@ -297,10 +297,9 @@ def test_the_listing_has_each_format_with_its_exit_codes() -> None:
 
 
 def test_the_readme_has_the_exit_codes_of_every_format() -> None:
-    readme = Path(__file__).resolve().parents[3].joinpath("README.md").read_text(encoding="utf-8")
-    table = readme.split("## Exit codes")[1].split("\n\n")[1]
+    found = tables("| `--format` | open | closed | filtered | the check itself failed |")
     rows = {}
-    for line in table.splitlines()[2:]:
+    for line in found["README.md"].splitlines():
         names, *codes = (cell.strip() for cell in line.strip("|").split("|"))
         rows.update(dict.fromkeys(re.findall("`([a-z0-9]+)`", names), tuple(map(int, codes))))
 
