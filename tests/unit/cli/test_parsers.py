@@ -125,7 +125,7 @@ def test_both_parsers_give_the_same_or_both_complain(
 
         ours = fast_path.parse(program, typed)
         if ours is not None or not left_to_typer(typed):
-            assert typers(program, typed) == ours, shlex.join(typed)
+            assert typers(program, typed) == ours, " ".join(map(shlex.quote, typed))
 
 
 @pytest.mark.parametrize(

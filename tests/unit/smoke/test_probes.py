@@ -175,6 +175,9 @@ ALONE: dict[str, Any] = {"no_neighbour": [CheckError("needs root")]}
 ALL_PORTS = itertools.product(("open", "closed", "filtered"), (4, 6), (False, True))
 CASES: dict[str, dict[str, Any]] = {
     "nmap is not there": {"nmap": "no-such-nmap"},
+    "nmap does not end and had little time": {"version_run": KILLED, "time": 2.0},
+    "nmap prints no XML": {"gives": give(lambda _: True, stdout=b"<nmaprun>")},
+    "a closed port is hidden": {"connections": {("closed", 4): "filtered"}},
     "a connect scan is wrong and no other allowed": {"gives": closed_is_open_without_root},
     "one of halfopen's own scans is wrong": {"says": answer("closed", own, only=5)},
     "plain scans with the next port are wrong": {
