@@ -9,6 +9,8 @@ import sys
 import pytest
 from support.pages import BLOCKS, EXAMPLES, PAGES, README, ROOT, Block, blocks, code, spans, tables
 
+from halfopen.scan.diagnosis import SEE_README
+
 MESSAGES = tables("| the line says | what to do |")
 EXAMPLE_FILES = {
     path: path.read_text(encoding="utf-8") for path in EXAMPLES.rglob("*") if path.is_file()
@@ -42,6 +44,12 @@ def test_every_message_of_the_readme_is_in_the_table_of_all() -> None:
 
     assert len(short) == 5
     assert short <= full
+
+
+def test_the_section_that_messages_name_is_in_the_readme() -> None:
+    (section,) = re.findall(r'"(.+)" in the README', SEE_README)
+
+    assert f"\n## {section}\n" in README
 
 
 def options_of(rows: str) -> list[str]:
