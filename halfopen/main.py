@@ -29,6 +29,9 @@ def _run(program: str) -> "NoReturn":
     asked = last_value(typed, "--format").lower()  # F5, a wrong name, still means f5
     try:
         _prepare()
+        from halfopen.cli import early  # noqa: PLC0415
+
+        early.start_plain(program, typed)
         from halfopen.cli import fast_path  # noqa: PLC0415
 
         parsed = fast_path.begin(program, typed)

@@ -256,6 +256,11 @@ def start_early(argv: "Sequence[str]", reckoned: float) -> None:
         pass
 
 
+def started_early() -> bool:
+    """Return whether an early nmap waits to be taken."""
+    return _early is not None
+
+
 def reckoned() -> float:
     """Return of what time to reckon the next nmap's limit: now, or as the early one's was.
 

@@ -107,7 +107,7 @@ def test_modules_that_cannot_be_loaded_are_unknown_in_one_line(entry: str, modul
 def test_a_bug_before_the_start_of_nmap_is_unknown_and_no_warning() -> None:
     """Python would exit with 1."""
     code = (
-        "from halfopen.cli import early; early.argv = None\n"
+        "from halfopen.cli import early; early.start_plain = None\n"
         "import sys; sys.argv = ['check_tcp_half_open', '192.0.2.25', '25']\n"
         "from halfopen.main import check_tcp_half_open\ncheck_tcp_half_open()"
     )

@@ -326,3 +326,56 @@ def test_an_nmap_that_cannot_be_started_leaves_the_check_to_say_so(
 
     assert_no_child()
     assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+# -- before the options are loaded --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "plain"),
+    [
+        pytest.param([*PLUGIN, "192.0.2.25", "25"], True, id="plugin"),
+        pytest.param([*PLUGIN, "V", "1", "192.0.2.25", "25"], True, id="four-arguments"),
+        pytest.param([*CHECK, "192.0.2.25", "25"], True, id="check"),
+        pytest.param([*CHECK, "V", "1", "192.0.2.25", "25"], False, id="check-of-two-targets"),
+        pytest.param([*CHECK, "192.0.2.25:25"], False, id="one-argument"),
+        pytest.param(["halfopen", "192.0.2.25", "25"], False, id="no-command"),
+        pytest.param([*PLUGIN, "check", "192.0.2.25", "25"], False, id="three-arguments"),
+        pytest.param([*PLUGIN, "-t", "5", "192.0.2.25", "25"], False, id="an-option"),
+        pytest.param([*PLUGIN, "192.0.2.25", "smtp"], False, id="service"),
+        pytest.param([*PLUGIN, "192.0.2.256", "25"], False, id="no-address"),
+        pytest.param([*PLUGIN, "2001:db8::25", "25"], False, id="IPv6"),
+    ],
+)
+def test_the_plain_form_starts_the_same_nmap_before_the_options_are_loaded(
+    monkeypatch: pytest.MonkeyPatch, line: List[str], plain: bool
+) -> None:
+    given: List[List[str]] = []
+    monkeypatch.setattr(process, "start_early", lambda argv, _: given.append(list(argv)))
+    monkeypatch.setenv("HALFOPEN_NMAP", "/opt/nmap")
+    program, *typed = line
+
+    assert early.start_plain(program, typed) is plain
+    fast_path.begin(program, typed)
+
+    assert len(given) == 2 or not plain
+    assert all(argv == given[0] for argv in given)
+
+
+def test_the_plain_form_without_an_nmap_is_left_to_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HALFOPEN_NMAP", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(process, "USUAL_FOLDERS", ())
+
+    assert not early.start_plain("check_tcp_half_open", [HOST, str(OPEN_PORT)])
+
+
+def test_nmap_is_started_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nmap(tmp_path, monkeypatch, "exec sleep 60")
+
+    early.start_plain("check_tcp_half_open", [HOST, str(OPEN_PORT)])
+    start(HOST, OPEN_PORT)
+
+    assert len(started(tmp_path)) == 1
