@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
-import subprocess
 from pathlib import Path
-from typing import Iterator
+from typing import ClassVar
 
 import pytest
-from lab import Running
-from support.machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
+from support.machine import WEB1, WEB2, Farm, Machine, wait_until
+
+from .contract import ADDRESSES, Contract, Host, Judged, changed, example, with_limit
 
 NEEDS = ("keepalived", "cc")
 
-VRRP = (EXAMPLES / "keepalived/vrrp.conf").read_text(encoding="utf-8")
-MISC = (EXAMPLES / "keepalived/misc_check.conf").read_text(encoding="utf-8")
+VRRP = example("keepalived/vrrp.conf")
+MISC = example("keepalived/misc_check.conf")
 
 # A fake of the kernel's IPVS, which few kernels for tests have: keepalived's messages to it come
 # here. It writes to keepalived's log what becomes of the real servers. In place of each message it
@@ -78,159 +77,128 @@ int nl_send_auto(void *sock, void *message)
     return real(sock, message);
 }
 """
-FAKE_IPVS = "/usr/local/lib/ipvs.so"
 
 
-@pytest.fixture(scope="session")
-def ipvs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the fake of IPVS, to be preloaded."""
-    if not Path("/usr/include/linux/ip_vs.h").exists():
-        pytest.skip("needs the kernel's headers, for a fake of IPVS")
-    folder = tmp_path_factory.mktemp("ipvs")
-    source, library = folder / "ipvs.c", folder / "ipvs.so"
-    source.write_text(IPVS, encoding="utf-8")
-    libnl = [f"-l:lib{name}.so.200" for name in ("nl-3", "nl-genl-3")]  # keepalived's
-    command = ["cc", "-shared", "-fPIC", "-o", str(library), str(source), *libnl, "-ldl"]
-    subprocess.run(command, check=True, timeout=60)
-    return library
+class Keepalived(Host):
+    """keepalived with both examples: what it says of each script, and each real server's weight."""
 
+    ROOT = False
+    UP, DOWN, FAILED = ("succeeded", "1"), ("failed", None), ("failed", None)
 
-@pytest.fixture
-def host(machine: Machine, ipvs: Path) -> Machine:
-    """Return a machine with the user of the examples' comments, and something of an IPVS."""
-    commands = re.findall("^#     (.*)$", VRRP, re.MULTILINE)
-    assert commands == re.findall("^#     (.*)$", MISC, re.MULTILINE)
-    assert [command.split()[0] for command in commands] == ["useradd", "setcap"]
-    for command in commands:
-        assert machine.run(command.split()).returncode == 0
-    shutil.copy(str(ipvs), str(machine.path(FAKE_IPVS)))
-    return machine
+    def __init__(self, machine: Machine, vrrp: str = VRRP, misc: str = MISC) -> None:
+        """Start nothing yet."""
+        super().__init__(machine)
+        self._files = {"vrrp.conf": vrrp, "misc_check.conf": misc}
 
+    def start(self) -> None:
+        make_the_user(self.machine)
+        self.machine.write("/ipvs.c", IPVS)
+        libnl = [f"-l:lib{name}.so.200" for name in ("nl-3", "nl-genl-3")]  # keepalived's
+        compiler = ["cc", "-shared", "-fPIC", "-o", "/ipvs.so", "/ipvs.c", *libnl, "-ldl"]
+        made = self.machine.run(compiler)
+        assert made.returncode == 0, made.stderr
+        for name, text in self._files.items():
+            self.machine.write(f"/etc/keepalived/{name}", text)
+        include = "".join(f"include {name}\n" for name in self._files)
+        self.machine.write("/etc/keepalived/keepalived.conf", include)
+        options = ["--dont-fork", "--log-console", "--log-detail", "--no-syslog"]
+        self.run_daemon("env", "LD_PRELOAD=/ipvs.so", "keepalived", *options)
 
-class Keepalived:
-    """A running keepalived."""
-
-    def __init__(self, machine: Machine, process: Running[str]) -> None:
-        self._machine, self._process = machine, process
-
-    def log(self) -> str:
-        return self._machine.printed(self._process)
-
-    def scripts(self) -> dict[str, str]:
-        """Return what it has said last of each vrrp_script."""
-        said = re.findall(r"VRRP_Script\((\w+)\) (\w+)", self.log())
-        return dict(said)
+    def judged(self) -> Judged:
+        log = self.printed()
+        scripts = dict(re.findall(r"VRRP_Script\((\w+)\) (\w+)", log))
+        servers = dict(re.findall(r"^IPVS: (\S+) has (?:weight )?(\w+)$", log, re.MULTILINE))
+        weights = {address: weight for address, weight in servers.items() if weight != "gone"}
+        return {
+            web: (scripts.get(web, "").replace("timed_out", "failed"), weights.get(address))
+            for web, address in ADDRESSES.items()
+        }
 
     def priority(self) -> int:
         """Return the VRRP priority that it has come to by what the scripts said."""
-        return int(re.findall(r"effective priority from \d+ to (\d+)", self.log())[-1])
+        return int(re.findall(r"effective priority from \d+ to (\d+)", self.printed())[-1])
 
-    def real_servers(self) -> dict[str, str]:
-        """Return the real servers that IPVS has, and their weights."""
-        table = dict(re.findall(r"^IPVS: (\S+) has (?:weight )?(\w+)$", self.log(), re.MULTILINE))
-        return {address: weight for address, weight in table.items() if weight != "gone"}
+    def told(self) -> str:
+        return f"{self.judged()}\n{self.printed()}"
 
 
-@contextlib.contextmanager
-def keepalived(machine: Machine, vrrp: str = VRRP, misc: str = MISC) -> Iterator[Keepalived]:
-    """Run keepalived with both examples."""
-    machine.write("/etc/keepalived/vrrp.conf", vrrp)
-    machine.write("/etc/keepalived/misc_check.conf", misc)
-    machine.write("/etc/keepalived/keepalived.conf", "include vrrp.conf\ninclude misc_check.conf\n")
-    preload = ["env", f"LD_PRELOAD={FAKE_IPVS}"]
-    options = ["--dont-fork", "--log-console", "--log-detail", "--no-syslog"]
-    process = machine.start([*preload, "keepalived", *options])
-    try:
-        yield Keepalived(machine, process)
-    finally:
-        end(process)
+def make_the_user(machine: Machine) -> None:
+    """Do what the examples' comments say."""
+    commands = re.findall("^#     (.*)$", VRRP, re.MULTILINE)
+    assert commands == re.findall("^#     (.*)$", MISC, re.MULTILINE)
+    useradd, setcap = commands
+    assert machine.run(useradd.split()).returncode == 0
+    assert setcap == "setcap cap_net_raw+ep /usr/bin/nmap"
+    machine.let_nmap()
 
 
-def changed(config: str, old: str, new: str) -> str:
-    assert old in config
-    return config.replace(old, new)
+class Faster(Keepalived):
+    """The same at shorter intervals, and with misc_dynamic, under which 1 alone is down."""
+
+    def __init__(self, machine: Machine) -> None:
+        """Start nothing yet."""
+        dynamic = ("misc_timeout 3", "misc_timeout 3\n            misc_dynamic")
+        super().__init__(
+            machine,
+            changed(VRRP, ("interval 3", "interval 1")),
+            changed(MISC, ("delay_loop 3", "delay_loop 1"), dynamic),
+        )
+
+
+class TestContract(Contract):
+    HOST: ClassVar = Faster
+
+    def test_the_priority_goes_by_the_number_of_open_backends(
+        self, host: Keepalived, farm: Farm
+    ) -> None:
+        assert wait_until(lambda: host.priority() == 110), host.told()
+        farm.only(WEB1, WEB2)
+        assert wait_until(lambda: host.priority() == 120), host.told()
+        farm.close()
+        assert wait_until(lambda: host.priority() == 100), host.told()
 
 
 @pytest.mark.parametrize("example", ["vrrp.conf", "misc_check.conf"])
-def test_keepalived_finds_nothing_wrong_with_the_example(host: Machine, example: str) -> None:
-    host.install(f"keepalived/{example}", "/etc/keepalived/keepalived.conf")
-    tested = host.run(["keepalived", "--config-test"])
+def test_keepalived_finds_nothing_wrong_with_the_example(machine: Machine, example: str) -> None:
+    make_the_user(machine)
+    machine.install(f"keepalived/{example}", "/etc/keepalived/keepalived.conf")
+    tested = machine.run(["keepalived", "--config-test"])
 
     assert (tested.returncode, tested.stdout, tested.stderr) == (0, "", "")
 
 
-def test_open_is_good_and_up_closed_is_bad_and_down(host: Machine, farm: Farm) -> None:
-    with keepalived(host) as daemon:
-        assert wait_until(lambda: daemon.scripts() == {"web1": "succeeded", "web2": "failed"})
-        assert wait_until(lambda: daemon.real_servers() == {WEB1: "1"}), daemon.log()
-        assert daemon.priority() == 110
-        farm.only(WEB2)
-        assert wait_until(lambda: daemon.scripts() == {"web1": "failed", "web2": "succeeded"})
-        assert wait_until(lambda: daemon.real_servers() == {WEB2: "1"}), daemon.log()
-        assert daemon.priority() == 110
-        farm.only(WEB1, WEB2)
-        assert wait_until(lambda: daemon.priority() == 120), daemon.log()
-
-
-@pytest.mark.parametrize(
-    "fault", ["missing", "not allowed", "hanging", "no interpreter", "not importable"]
-)
-def test_what_is_broken_is_bad_and_down(host: Machine, farm: Farm, fault: str) -> None:
-    # Under misc_dynamic 1 alone is down: the nagios format's 3 would be up.
-    dynamic = changed(MISC, "misc_timeout 3", "misc_timeout 3\n            misc_dynamic")
-    with keepalived(host, misc=dynamic) as daemon:
-        assert wait_until(lambda: daemon.scripts() == {"web1": "succeeded", "web2": "failed"})
-        assert wait_until(lambda: daemon.real_servers() == {WEB1: "1"}), daemon.log()
-        if fault in ("no interpreter", "not importable"):
-            host.break_halfopen(fault)
-        elif fault == "not allowed":
-            host.mend_nmap()  # as a package's upgrade does: without the capability
-        else:
-            host.break_nmap(fault)
-        assert wait_until(lambda: set(daemon.scripts().values()) <= {"failed", "timed_out"})
-        assert wait_until(lambda: not daemon.real_servers()), daemon.log()
-        farm.only(WEB1, WEB2)  # only now: a check that had begun before would be right to say so
-        web2_is_up = rf"VRRP_Script\(web2\) succeeded|IPVS: {WEB2} has weight"
-        # Long enough for one more check of each kind.
-        assert not wait_until(lambda: re.search(web2_is_up, daemon.log()), 4), daemon.log()
-
-        assert daemon.priority() == 100
-
-
-@pytest.mark.usefixtures("farm")
-def test_a_check_that_keepalived_ends_is_bad_and_leaves_no_nmap(host: Machine) -> None:
+def test_a_check_that_keepalived_ends_is_bad_and_leaves_no_nmap(
+    machine: Machine, farm: Farm
+) -> None:
     # Longer than anything here waits: an nmap that ends is one that keepalived's signal ended.
-    vrrp, misc = (changed(text, "-t 2 ", "-t 300 ") for text in (VRRP, MISC))
-    with keepalived(host, vrrp, misc) as daemon:
-        assert wait_until(lambda: daemon.scripts() == {"web1": "succeeded", "web2": "failed"})
-        assert wait_until(lambda: daemon.real_servers() == {WEB1: "1"}), daemon.log()
-        host.break_nmap("hanging")
+    with Keepalived(machine, with_limit(VRRP, 300), with_limit(MISC, 300)) as host:
+        assert host.sees(farm, up="web1"), host.told()
+        machine.break_nmap("hanging")
         # After SIGTERM keepalived kills the group: at once if what it started itself has ended,
         # else 2 s later. Here halfopen has its turn in between, as on a busy machine.
-        check, nmap = stopped_check(host)
+        check, nmap = stopped_check(machine)
         with contextlib.suppress(OSError):  # it has been killed: nmap tells whether too soon
             wait_until(lambda: has_pending(check, signal.SIGTERM))
             os.kill(check, signal.SIGCONT)
-        assert wait_until(lambda: nmap not in host.processes()), daemon.log()
+        assert wait_until(lambda: nmap not in machine.processes()), host.told()
 
-        assert wait_until(lambda: daemon.scripts()["web1"] != "succeeded"), daemon.log()
-        assert wait_until(lambda: not daemon.real_servers()), daemon.log()
-        assert daemon.priority() == 100
-        assert wait_until(lambda: host.running("sleep"))
-        hanging = set(host.running("sleep"))
+        assert host.comes_to(host.FAILED, host.FAILED), host.told()
+        assert host.priority() == 100
+        assert wait_until(machine.hanging)
+        hanging = set(machine.hanging())
     # When it stops, it sends SIGTERM to the checks that run, too.
-    assert wait_until(lambda: not hanging.intersection(host.processes()))
+    assert wait_until(lambda: not hanging.intersection(machine.processes()))
 
 
-def stopped_check(host: Machine) -> tuple[int, int]:
+def stopped_check(machine: Machine) -> tuple[int, int]:
     """Stop a check whose nmap hangs, as SIGSTOP does; return its pid and nmap's."""
     stopped: list[tuple[int, int]] = []
 
     def stop_one() -> bool:
-        for check in host.running("halfopen"):
+        for check in machine.running("halfopen"):
             with contextlib.suppress(OSError):  # it has ended
                 children = Path(f"/proc/{check}/task/{check}/children").read_text().split()
-                for nmap in set(map(int, children)).intersection(host.running("sleep")):
+                for nmap in set(map(int, children)).intersection(machine.hanging()):
                     os.kill(check, signal.SIGSTOP)
                     stopped.append((check, nmap))
                     return True

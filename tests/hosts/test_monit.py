@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import signal
-import time
-from typing import Iterator
+from typing import ClassVar
 
-import pytest
-from lab import Running
-from support.machine import EXAMPLES, WEB2, Farm, Machine, end, wait_until
+from support.machine import WEB2, Farm, Machine, end, wait_until
+
+from .contract import SILENT, Contract, Host, Judged, changed, example, side_by_side, with_limit
 
 NEEDS = ("monit",)
 
-EXAMPLE = (EXAMPLES / "monit/halfopen").read_text(encoding="utf-8")
+EXAMPLE = example("monit/halfopen")
 AS_NOBODY = " as uid nobody and gid nogroup"
 
 # In place of Debian's own, which checks every 120 s and has no interface for `monit status`.
@@ -28,90 +26,74 @@ set httpd unixsocket /run/monit.sock
 include /etc/monit/conf.d/*
 """
 
-OPEN, CLOSED, UNKNOWN = ("OK", "0"), ("Status failed", "2"), ("Status failed", "3")
 
+class Monit(Host):
+    """monit, as root, which is what it has to be."""
 
-@contextlib.contextmanager
-def monit(machine: Machine, services: str = EXAMPLE) -> Iterator[Running[str]]:
-    """Run monit with these services; as root, which is what it has to be."""
-    machine.write("/etc/monit/conf.d/halfopen", services)
-    machine.write("/etc/monit/monitrc", MONITRC, 0o600)
-    daemon = machine.start(["monit", "-I"])
-    try:
-        yield daemon
-    finally:
+    UP, DOWN, FAILED = ("OK", "0"), ("Status failed", "2"), ("Status failed", "3")
+    OPEN = ""  # it logs nothing of a service that is as it should be
+    AT: ClassVar = {
+        "halfopen without interpreter": ("Status failed", "127"),
+        "halfopen not importable": ("Status failed", "1"),
+    }
+
+    def __init__(self, machine: Machine, services: str = with_limit(EXAMPLE, 3)) -> None:
+        """Start nothing yet."""
+        super().__init__(machine)
+        self._services = services
+
+    def start(self) -> None:
+        self.machine.write("/etc/monit/conf.d/halfopen", self._services)
+        self.machine.write("/etc/monit/monitrc", MONITRC, 0o600)
+        self.process = self.machine.start(["monit", "-I"])
         # monit 5.34 never ends at a SIGTERM that comes while a check runs: it kills the check, and
         # waits for the SIGCHLD that it has blocked.
-        end(daemon, signal.SIGKILL)
+        self.callback(end, self.process, signal.SIGKILL)
+
+    def judged(self) -> Judged:
+        return side_by_side(self._judgement)
+
+    def _judgement(self, service: str) -> tuple[str, ...]:
+        """Return what it says of a service: its status, and the exit code that it saw last."""
+        said = self.machine.run(["monit", "-B", "status", service]).stdout
+        return tuple(re.findall(r"^  (?:status|last exit value) {3,}(.*)$", said, re.MULTILINE))
+
+    def shown(self) -> str:
+        return self.machine.read("/var/log/monit.log")
 
 
-def judged(machine: Machine, service: str) -> tuple[str, ...]:
-    """Return what monit says of a service: its status, and the exit code that it saw last."""
-    said = machine.run(["monit", "-B", "status", service]).stdout
-    return tuple(re.findall(r"^  (?:status|last exit value) {3,}(.*)$", said, re.MULTILINE))
+class TestContract(Contract):
+    HOST = Monit
+
+    def test_the_log_tells_of_a_failure_and_of_its_end(self, host: Monit, farm: Farm) -> None:
+        before = len(host.shown())
+        assert host.sees(farm, up="web2"), host.told()
+        log = host.shown()[before:]
+
+        assert re.search(r"error +: 'web1' status failed \(2\) -- .*\.11:443 closed", log)
+        assert re.search(r"info +: 'web2' status succeeded \(0\) -- .*\.12:443 open", log)
+        # A hanging nmap is ours to end, in good time before monit's limit.
+        assert "timed out" not in host.shown()
 
 
-def log(machine: Machine) -> str:
-    return machine.read("/var/log/monit.log")
+def test_a_check_may_run_as_another_user(machine: Machine, farm: Farm) -> None:
+    assert AS_NOBODY.strip() in EXAMPLE  # in its comment, and here as the comment says
+    machine.let_nmap()
+    with Monit(machine, re.sub(r"( -t \d+'\")", rf"\1{AS_NOBODY}", EXAMPLE)) as host:
+        assert host.sees(farm, up="web1"), host.told()
 
 
-@pytest.mark.parametrize("user", ["root", "nobody"])
-def test_monit_alerts_for_the_closed_backend_alone(machine: Machine, farm: Farm, user: str) -> None:
-    services = EXAMPLE
-    if user == "nobody":
-        assert AS_NOBODY.strip() in services  # in its comment, and here as the comment says
-        services = services.replace("-t 5'\"", "-t 5'\"" + AS_NOBODY)
-        assert services.count(AS_NOBODY) == 2
-        machine.let_nmap()
-    with monit(machine, services):
-        assert wait_until(lambda: judged(machine, "web1") == OPEN), log(machine)
-        assert wait_until(lambda: judged(machine, "web2") == CLOSED), log(machine)
-        assert "'web1' status failed" not in log(machine)
-        farm.only(WEB2)
-        assert wait_until(lambda: judged(machine, "web1") == CLOSED), log(machine)
-        assert wait_until(lambda: judged(machine, "web2") == OPEN), log(machine)
-
-    assert re.search(
-        r"error +: 'web1' status failed \(2\) -- .* 192\.0\.2\.11:443 closed", log(machine)
-    )
-    assert re.search(r"info +: 'web2' status succeeded \(0\) -- .*:443 open", log(machine))
-
-
-@pytest.mark.usefixtures("farm")
-def test_a_broken_nmap_is_an_alert_of_its_own_and_never_a_success(machine: Machine) -> None:
-    with monit(machine):
-        for fault in ("missing", "not allowed", "hanging"):
-            assert wait_until(lambda: judged(machine, "web1") == OPEN), log(machine)
-            assert wait_until(lambda: judged(machine, "web2") == CLOSED), log(machine)
-            machine.break_nmap(fault)
-            assert wait_until(lambda: judged(machine, "web1") == UNKNOWN), log(machine)
-            assert wait_until(lambda: judged(machine, "web2") == UNKNOWN), log(machine)
-            machine.mend_nmap()
-        assert wait_until(lambda: judged(machine, "web1") == OPEN), log(machine)
-        # Last, and without the package first: the commands can't be mended.
-        for fault, code in (("not importable", "1"), ("no interpreter", "127")):
-            machine.break_halfopen(fault)
-            failed = ("Status failed", code)
-            assert wait_until(lambda: judged(machine, "web1") == failed), log(machine)  # noqa: B023
-            assert wait_until(lambda: judged(machine, "web2") == failed), log(machine)  # noqa: B023
-
-    assert "'web2' status succeeded" not in log(machine)
-    # A hanging nmap is ours to end, in good time before monit's limit.
-    assert "timed out" not in log(machine)
-
-
-@pytest.mark.usefixtures("farm")
 def test_when_monit_kills_a_check_nmap_ends_by_itself(machine: Machine) -> None:
-    machine.slow_nmap()
-    services = EXAMPLE.replace("-H 192.0.2.12 -p 443", "-H 192.0.2.25 -p 80")
-    services = services.replace("timeout 10 seconds", "timeout 1 seconds")
-    assert services.count("timeout 1 seconds") == 2
-    with monit(machine, services):
+    machine.break_nmap("slow")
+    silent = SILENT.replace(":", " -p ")
+    services = changed(
+        EXAMPLE, (f"{WEB2} -p 443", silent), ("timeout 10 seconds", "timeout 1 seconds")
+    )
+    with Monit(machine, services) as host:
         # Some version of "program timed out": monit kills what it started, and that alone.
-        assert wait_until(lambda: "'web2' program timed out" in log(machine)), log(machine)
-        left, since = machine.running("nmap.real"), time.monotonic()
-        assert judged(machine, "web2")[0] != "OK"
+        assert wait_until(lambda: "'web2' program timed out" in host.shown()), host.shown()
+        left = machine.running("nmap.real")
+        assert host.judged()["web2"] != host.UP
 
     assert left
-    assert wait_until(lambda: not machine.running("nmap.real"), 15)
-    assert time.monotonic() - since < 8  # -t 5 began before; unlimited it would be 59
+    assert wait_until(lambda: not machine.nmaps(), 15)  # unlimited it would take 59 s
