@@ -12,15 +12,19 @@ UP = (Status.OK, Status.WARNING)
 
 
 def name(verdict: Verdict) -> str:
-    """Return HOST:PORT, with its label, and for a host name with the address that was asked."""
+    """Return HOST:PORT, with its label, and for a host name with the address that was asked.
+
+    And with how many addresses the name has, if it has others that were not asked.
+    """
     target, seen = verdict.target, verdict.observation
     if target is None:
         return "-"
     if seen is None or seen.address == target.host:
         return target.name
-    if target.label:
-        return f"{target.label} ({target}, {seen.address})"
-    return f"{target} ({seen.address})"
+    asked = seen.address
+    if seen.addresses > 1:
+        asked += f", first of {seen.addresses} addresses"
+    return f"{target.label} ({target}, {asked})" if target.label else f"{target} ({asked})"
 
 
 def sentence(verdict: Verdict, report: Report) -> str:
