@@ -3,6 +3,7 @@
 import socket
 from typing import Dict, List, Optional, Set, Tuple
 
+from halfopen.errors import LineError
 from halfopen.model import Report, Status, Target, Verdict
 
 PLUGIN_CODES = {Status.OK: 0, Status.WARNING: 1, Status.CRITICAL: 2, Status.UNKNOWN: 3}
@@ -82,10 +83,15 @@ def transcript(report: Report, verbose: bool) -> List[str]:
     return lines
 
 
+def place(verdict: Verdict) -> str:
+    """Return FILE:LINE for a bad line of a targets file, else ""."""
+    return verdict.error.place if isinstance(verdict.error, LineError) else ""
+
+
 def once_by_target(report: Report) -> List[Tuple[Optional[Target], Verdict]]:
     """Return each target once: a sample or a service that comes twice voids the whole output."""
     once = {
-        verdict.target and (str(verdict.target), verdict.target.label): verdict
+        (str(verdict.target), verdict.target.label) if verdict.target else place(verdict): verdict
         for verdict in report.verdicts
     }
     return [(verdict.target, verdict) for verdict in once.values()]
