@@ -227,15 +227,17 @@ def _ask(
         for address, outcome in reader.read(nmap, scan.addresses, scan.port).items():
             seen.setdefault((scan.port, address), []).append(outcome)
     return {
-        target: _conclusion(_most_telling(seen[target.port, address.text]), attempt)
+        target: _conclusion(_most_telling(seen[target.port, address.text]), attempt, address)
         for target, address in addresses.items()
     }
 
 
-def _conclusion(outcome: Outcome, attempt: attempts.Attempt) -> Outcome:
+def _conclusion(outcome: Outcome, attempt: attempts.Attempt, address: Address) -> Outcome:
     """Return the outcome, but no verdict from a silence that was too short to mean anything."""
     if _is_silent(outcome) and not attempt.conclusive:
         return NoTimeError("no answer yet, and no time left to wait for one; raise --timeout")
+    if isinstance(outcome, Observation):
+        return outcome._replace(addresses=address.total)
     return outcome
 
 

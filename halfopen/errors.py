@@ -13,6 +13,14 @@ class UsageError(HalfopenError):
     """A word from outside is not what it has to be; raised before nmap starts."""
 
 
+class LineError(UsageError):
+    """A line of a targets file is bad."""
+
+    def __init__(self, source: str, number: int, text: str) -> None:
+        super().__init__(f"{source}, line {number}: {text}")
+        self.place = f"{source}:{number}"
+
+
 class CheckError(HalfopenError):
     """No answer about the asked port could be had, through no fault of the target's."""
 

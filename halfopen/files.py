@@ -44,14 +44,25 @@ def replace(path: str, data: bytes) -> None:
             with open(descriptor, "wb") as file:
                 file.write(data)
             os.replace(beside, path)
-        except OSError:
+        except OSError as error:
             os.unlink(beside)
+            if error.errno == errno.EPERM and _only_its_owner_may_replace(path):
+                raise UsageError(
+                    f"cannot write {path!r}: another user's file in a sticky folder; name another "
+                    "file, or remove this one as its owner"
+                ) from None
             raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         why = error.strerror if isinstance(error, OSError) else "not a file name"
         raise UsageError(
             f"cannot write {path!r}: {why}; name a file in a writable folder"
         ) from None
+
+
+def _only_its_owner_may_replace(path: str) -> bool:
+    """Return whether the file is another user's, in a folder as /tmp."""
+    folder = os.stat(os.path.dirname(path) or ".")
+    return bool(folder.st_mode & stat.S_ISVTX) and os.lstat(path).st_uid != os.geteuid()
 
 
 def _followed(path: str) -> str:

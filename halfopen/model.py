@@ -38,6 +38,8 @@ class Address(NamedTuple):
     """Canonical, with a zone if it needs one; IPv4-mapped IPv6 addresses are IPv4 here."""
     version: int
     """4 or 6."""
+    total: int = 1
+    """How many addresses the name has, this one included."""
 
     @property
     def zone(self) -> str:
@@ -85,6 +87,8 @@ class Observation(NamedTuple):
     """Who drops the packets, if the kernel knows: "host", "gateway" or "firewall"."""
     cause: str = ""
     """The same in words."""
+    addresses: int = 1
+    """How many addresses the target's name has; this is about the first."""
 
     @property
     def silent(self) -> bool:

@@ -14,6 +14,7 @@ from halfopen.formats.registry import FORMATS, Output, output, printable
 from halfopen.model import Expectation, Report, ScanOptions, Target, failure
 from halfopen.scan import head_start
 from halfopen.targets.parse import (
+    BadLinesError,
     Parse,
     make,
     parse_lines,
@@ -87,17 +88,11 @@ def read_targets(  # noqa: PLR0913  the three ways to name targets
 def _from_file(file: str, family: Optional[int]) -> List[Target]:
     from halfopen import files  # noqa: PLC0415  what only --targets needs
 
-    source = "standard input" if file == "-" else file
+    source = "standard input" if file == "-" else printable(file)
     data = files.read(file)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[:2].count(0) == 1:
         raise UsageError(f"{source} is UTF-16; save it as UTF-8")
-    lines = data.decode("utf-8-sig", "surrogateescape").splitlines()
-    try:
-        return parse_lines(lines, source, family)
-    except UsageError as error:
-        if "\\udc" in str(error):  # a byte that is not UTF-8
-            raise UsageError(f"{error}; the file looks like Latin-1: save it as UTF-8") from None
-        raise
+    return parse_lines(data.decode("utf-8-sig", "surrogateescape").splitlines(), source, family)
 
 
 def _targets(values: "Values", parse: Parse, deadline: float) -> List[Target]:
@@ -128,12 +123,18 @@ def _check(command: Command, values: "Values") -> Output:
     form, expectation = FORMATS[name], _expectation(values)
     parse = parse_plugin_words if command is options.PLUGIN else parse_targets
     deadline = head_start.began + (values["timeout"] or form.timeout)
+    targets: Sequence[Target] = ()
+    errors: Sequence[HalfopenError] = ()
     try:
         targets = _targets(values, form.parse or parse, deadline)
     except HalfopenError as error:
-        found = Report((failure(error),), expectation)
-    else:
+        errors = [error]
+        if form.good_lines_count and isinstance(error, BadLinesError):
+            targets, errors = error.targets, error.errors
+    found = Report((), expectation)
+    if targets:
         found = check(targets, deadline, _scan_options(values), expectation)
+    found = found._replace(verdicts=(*found.verdicts, *map(failure, errors)))
     printed = output(name, found, values["exit"] or {}, values["verbose"])
     return printed._replace(file=values["output"])
 

@@ -1,9 +1,9 @@
 """Prometheus' text exposition format, for node_exporter's textfile collector."""
 
-from typing import Iterable, Optional, Sequence, Tuple
+from typing import Iterable, Sequence, Tuple
 
-from halfopen.formats.wording import UP, once_by_target
-from halfopen.model import PORT_STATES, Report, Status, Target
+from halfopen.formats.wording import UP, once_by_target, place
+from halfopen.model import PORT_STATES, Report, Status, Verdict
 
 
 def prometheus(report: Report, _verbose: bool) -> str:
@@ -11,7 +11,7 @@ def prometheus(report: Report, _verbose: bool) -> str:
 
     A failed check has no halfopen_up: it says nothing about the server.
     """
-    told = [(_labels(target), verdict) for target, verdict in once_by_target(report)]
+    told = [(_labels(verdict), verdict) for _, verdict in once_by_target(report)]
     seen = [(labels, verdict.observation) for labels, verdict in told]
     began, seconds = report.began, report.seconds
     families: Sequence[Tuple[str, str, Iterable[Tuple[str, str]]]] = (
@@ -60,7 +60,15 @@ def prometheus(report: Report, _verbose: bool) -> str:
     return "\n".join(lines)
 
 
-def _labels(target: Optional[Target]) -> str:
+def _labels(verdict: Verdict) -> str:
+    target = verdict.target
+    if target is None:
+        return f'target="{_escaped(place(verdict))}"'
     # Nothing in a valid target needs the format's escapes.
-    labels = f'target="{target or ""}"'
-    return f'{labels},label="{target.label}"' if target is not None and target.label else labels
+    labels = f'target="{target}"'
+    return f'{labels},label="{target.label}"' if target.label else labels
+
+
+def _escaped(text: str) -> str:
+    """Return text as a label's value: the format has these three escapes and no others."""
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -42,6 +42,9 @@ class Format(NamedTuple):
     between us, makes something else of a death by signal."""
     only: Optional[Sequence[int]] = None
     """The exit codes that the caller knows, if it would take others for something else."""
+    good_lines_count: bool = False
+    """Whether a targets file with a bad line is checked all the same: the caller stores what comes
+    of each target, and would lose them all."""
 
 
 def output(name: str, report: Report, exit_map: ExitMap, verbose: bool) -> Output:
@@ -147,7 +150,11 @@ FORMATS: Dict[str, Format] = {
         only=(),
     ),
     "prometheus": Format(
-        "node_exporter's textfile collector", _PRINTED, prometheus.prometheus, only=()
+        "node_exporter's textfile collector",
+        _PRINTED,
+        prometheus.prometheus,
+        only=(),
+        good_lines_count=True,
     ),
 }
 """Name to format, in the order in which help lists them."""

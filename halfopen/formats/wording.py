@@ -3,6 +3,7 @@
 import socket
 from typing import Dict, List, Optional, Set, Tuple
 
+from halfopen.errors import LineError
 from halfopen.model import Report, Status, Target, Verdict
 
 PLUGIN_CODES = {Status.OK: 0, Status.WARNING: 1, Status.CRITICAL: 2, Status.UNKNOWN: 3}
@@ -12,15 +13,19 @@ UP = (Status.OK, Status.WARNING)
 
 
 def name(verdict: Verdict) -> str:
-    """Return HOST:PORT, with its label, and for a host name with the address that was asked."""
+    """Return HOST:PORT, with its label, and for a host name with the address that was asked.
+
+    And with how many addresses the name has, if it has others that were not asked.
+    """
     target, seen = verdict.target, verdict.observation
     if target is None:
         return "-"
     if seen is None or seen.address == target.host:
         return target.name
-    if target.label:
-        return f"{target.label} ({target}, {seen.address})"
-    return f"{target} ({seen.address})"
+    asked = seen.address
+    if seen.addresses > 1:
+        asked += f", first of {seen.addresses} addresses"
+    return f"{target.label} ({target}, {asked})" if target.label else f"{target} ({asked})"
 
 
 def sentence(verdict: Verdict, report: Report) -> str:
@@ -78,10 +83,15 @@ def transcript(report: Report, verbose: bool) -> List[str]:
     return lines
 
 
+def place(verdict: Verdict) -> str:
+    """Return FILE:LINE for a bad line of a targets file, else ""."""
+    return verdict.error.place if isinstance(verdict.error, LineError) else ""
+
+
 def once_by_target(report: Report) -> List[Tuple[Optional[Target], Verdict]]:
     """Return each target once: a sample or a service that comes twice voids the whole output."""
     once = {
-        verdict.target and (str(verdict.target), verdict.target.label): verdict
+        (str(verdict.target), verdict.target.label) if verdict.target else place(verdict): verdict
         for verdict in report.verdicts
     }
     return [(verdict.target, verdict) for verdict in once.values()]

@@ -5,7 +5,7 @@ import re
 import socket
 from typing import Callable, Iterable, List, Optional, Sequence, Tuple
 
-from halfopen.errors import UsageError
+from halfopen.errors import LineError, UsageError
 from halfopen.model import Target
 
 # Patterns are compiled where they are first used: an IP address and a number need none of them.
@@ -16,6 +16,7 @@ _ZONE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}\Z"  # an interface's name, IFNAMSIZ le
 _LABEL_OF_USER = r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}\Z"
 _SERVICE = r"[A-Za-z0-9][A-Za-z0-9_+.*/-]{0,62}\Z"
 _SEVERAL_PORTS = r"\*\Z|[0-9]+([:,-][0-9]+)+\Z"
+_MOST_BAD_LINES = 100  # a file that has as many is a log, or a program, and names no targets
 _FAMILIES = ((4, socket.AF_INET), (6, socket.AF_INET6))
 
 
@@ -208,12 +209,24 @@ def _refuse_several(host: str, port: str) -> None:
         raise UsageError("one port a target: {}".format(" ".join(shown)))
 
 
+class BadLinesError(UsageError):
+    """A targets file has bad lines, but not too many; the text is the first one's."""
+
+    def __init__(self, errors: Sequence[LineError], targets: Sequence[Target]) -> None:
+        super().__init__(str(errors[0]))
+        self.errors = errors
+        self.targets = targets
+        """What the good lines name."""
+
+
 def parse_lines(lines: Iterable[str], source: str, family: Optional[int] = None) -> List[Target]:
     """Return the targets of a targets file: one a line, or LABEL = TARGET; `#` begins a comment.
 
-    Raises UsageError, naming `source` and the line's number, for a bad line or an empty file.
+    Raises BadLinesError, naming `source` and the line's number, if some lines are bad; UsageError
+    for an empty file, or one that is none of targets.
     """
     targets: List[Target] = []
+    errors: List[LineError] = []
     for number, line in enumerate(lines, 1):
         text = line.split("#", 1)[0].strip()
         if not text:
@@ -224,7 +237,13 @@ def parse_lines(lines: Iterable[str], source: str, family: Optional[int] = None)
             (only,) = _only_one(parse_targets(target.split(), family))
             targets.append(only._replace(label=valid_label))
         except UsageError as error:
-            raise UsageError(f"{source}, line {number}: {error}") from None
+            # A byte that is not UTF-8.
+            latin = "; the file looks like Latin-1: save it as UTF-8" * ("\\udc" in str(error))
+            errors.append(LineError(source, number, f"{error}{latin}"))
+            if len(errors) == _MOST_BAD_LINES:
+                raise errors[0] from None
+    if errors:
+        raise BadLinesError(errors, targets)
     if not targets:
         raise UsageError(f"{source} names no target; write one a line, as HOST:PORT")
     return targets

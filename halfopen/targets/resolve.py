@@ -127,7 +127,7 @@ def _look_up(target: Target) -> Address:
         text = parse_host(str(info[0][4][0]))
     except UsageError as error:  # a link-local address without its zone, from /etc/hosts say
         raise CheckError(f"{target.host} resolves to an unusable address: {error}") from error
-    return Address(text, ip_version(text) or 4)
+    return Address(text, ip_version(text) or 4, len({each[4] for each in info}))
 
 
 def service_names(ports: Sequence[int], deadline: float) -> Dict[int, str]:

@@ -225,6 +225,23 @@ def test_promtool_finds_no_fault_with_the_file(machine: Machine) -> None:
     }
 
 
+@pytest.mark.usefixtures("farm")
+def test_promtool_finds_no_fault_with_a_file_on_bad_lines(machine: Machine) -> None:
+    odd = 'a\\b "c"\td\n# TYPE e'
+    command = (
+        r"""cd /tmp; printf '%s:443\n%s:0\n%s:443\ncaf\351:25\n' $2 $2 $3 >"$1"; """
+        'halfopen check --targets "$1" --format prometheus | tee /dev/stderr'
+        " | promtool check metrics"
+    )
+    done = machine.run(["sh", "-c", command, "sh", odd, WEB1, WEB2])
+
+    assert (done.stdout, done.returncode) == ("", 0)
+    assert len(re.findall("(?m)^halfopen_up", done.stderr)) == 2
+    assert re.findall(r'target="([^\n]+)",state="error"\} 1', done.stderr) == [
+        rf"a\\b \"c\"\\td\n# TYPE e:{number}" for number in (2, 4)
+    ]
+
+
 def test_the_alerts_fire_when_they_should_and_not_otherwise(machine: Machine) -> None:
     machine.install("prometheus/halfopen.rules.yml", RULES)
     down = {

@@ -248,6 +248,35 @@ def test_a_link_that_another_has_put_there_is_not_followed(tmp_path: Path) -> No
     assert sorted(path.name for path in everyones.iterdir()) == ["ours", "result"]
 
 
+@pytest.mark.parametrize("folder", [".", "inside"])
+def test_another_users_file_in_a_sticky_folder_is_named_as_such_and_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the folders above are closed to others
+    tmp_path.chmod(0o711)
+    everyones = Path(folder)
+    everyones.mkdir(exist_ok=True)
+    everyones.chmod(0o1777)
+    roots = everyones / "result"
+    roots.write_text("precious", encoding="utf-8")
+    os.seteuid(NOBODY_ELSE)
+    try:
+        with pytest.raises(UsageError) as caught:
+            files.replace(str(roots), b"up")
+        files.replace(str(everyones / "ours"), b"down")
+        files.replace(str(everyones / "ours"), b"up")
+    finally:
+        os.seteuid(0)
+
+    assert str(caught.value) == (
+        f"cannot write {str(roots)!r}: another user's file in a sticky folder; name another file, "
+        "or remove this one as its owner"
+    )
+    assert roots.read_text(encoding="utf-8") == "precious"
+    assert (everyones / "ours").read_bytes() == b"up"
+    assert sorted(path.name for path in everyones.glob("*r*")) == ["ours", "result"]
+
+
 @pytest.mark.parametrize("name", ["nmap-7.93", "link"])
 def test_recordings_are_not_kept_in_a_folder_that_another_has_made(
     tmp_path: Path, name: str

@@ -116,6 +116,14 @@ def test_name_is_resolved_to_the_family_asked_for() -> None:
     assert over_6.stdout == DOWN.format(asked.format(NOBODY[6]), nobody)
 
 
+def test_a_name_with_several_addresses_is_told_with_the_one_that_was_asked() -> None:
+    with Lab() as lab:
+        lab.set_hosts(f"{TARGET[4]} openldap.example.test\n{TARGET[6]} openldap.example.test\n")
+        done = lab.run(plugin("-H", "openldap.example.test", "-p", 25))
+    asked = "openldap.example.test:25 ({}, first of 2 addresses)"
+    assert masked(done.stdout) in [OPEN.format(asked.format(TARGET[v]), " smtp") for v in (4, 6)]
+
+
 def test_250_open_targets_in_one_command_are_all_open() -> None:
     with Lab() as lab:
         targets = [name(address, 25) for address in lab.many_addresses(250)]

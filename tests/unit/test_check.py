@@ -279,6 +279,7 @@ def test_a_name_is_asked_at_its_first_address() -> None:
 
     assert verdict.observation is not None
     assert verdict.observation.address == SERVER
+    assert verdict.observation.addresses == len(NAMES["mail.example"])
     assert [addresses_of(command) for command in nmap.commands] == [[SERVER]]
 
 

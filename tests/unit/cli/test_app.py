@@ -24,6 +24,8 @@ from test_parse import service_port
 from halfopen import __version__, main
 from halfopen.check import check
 from halfopen.cli import commands, fast_path, options
+from halfopen.formats.registry import FORMATS
+from halfopen.model import Status
 
 PLUGIN, HALFOPEN = main.check_tcp_half_open, main.halfopen
 BOTH = pytest.mark.parametrize("console", [PLUGIN, HALFOPEN], ids=["plugin", "halfopen"])
@@ -163,6 +165,47 @@ def test_a_bad_targets_file_is_refused_with_its_name_and_line(
 
     refused(run, ended)
     assert f"{file}{said}" in ended.said
+
+
+@pytest.mark.parametrize("format_name", list(FORMATS))
+def test_a_bad_line_costs_the_good_ones_nothing_where_each_target_is_stored(
+    run: Commands, tmp_path: Path, format_name: str
+) -> None:
+    file, written = tmp_path / 'my\t"targets"', tmp_path / "written"
+    file.write_bytes(b"192.0.2.25:25\n192.0.2.26:0\n192.0.2.27:25\n")
+
+    ended = run.check("--targets", str(file), "--format", format_name, "--output", str(written))
+
+    assert ended.code == FORMATS[format_name].codes[Status.UNKNOWN]
+    text = written.read_text(encoding="utf-8")
+    said = "line 2: port '0' is out of range; ports are 1 to 65535"
+    if format_name != "prometheus":
+        assert run.nmap.looks == []
+        assert said in text or format_name == "f5"
+        return
+    assert run.asked == ["192.0.2.25:25", "192.0.2.27:25"]
+    shown = str(file).replace("\t", "\\t")
+    assert f"# halfopen: {shown}, {said}\n" in text
+    in_label = shown.replace("\\", "\\\\").replace('"', '\\"')
+    assert [line for line in text.splitlines() if 'state="error"} 1' in line] == [
+        f'halfopen_state{{target="{in_label}:2",state="error"}} 1'
+    ]
+    up = [line for line in text.splitlines() if line.startswith("halfopen_up{")]
+    assert up == [f'halfopen_up{{target="192.0.2.{n}:25"}} 1' for n in (25, 27)]
+
+
+def test_a_file_of_bad_lines_alone_asks_nobody_and_each_line_is_told(
+    run: Commands, tmp_path: Path
+) -> None:
+    file = tmp_path / "targets"
+    file.write_bytes(b"192.0.2.26:0\n-iL:25\n")
+
+    ended = run.check("--targets", str(file), "--format", "prometheus")
+
+    assert (ended.code, run.nmap.looks) == (0, [])
+    assert [line for line in ended.stdout.splitlines() if line[-2:] == " 1"] == [
+        f'halfopen_state{{target="{file}:{n}",state="error"}} 1' for n in (1, 2)
+    ]
 
 
 def test_standard_input_is_called_that_in_messages(

@@ -222,6 +222,46 @@ def test_a_nagios_line_says_what_was_seen(verdict: Verdict, line: str) -> None:
     assert told("nagios", verdict).text == "TCP HALF-OPEN " + line
 
 
+def of_several(verdict: Verdict, addresses: int) -> Verdict:
+    """Return the verdict on a name that has several addresses."""
+    assert verdict.observation is not None
+    return verdict._replace(observation=verdict.observation._replace(addresses=addresses))
+
+
+@pytest.mark.parametrize("format_name", ["nagios", "text", "checkmk"])
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("", "mail.example:25 (192.0.2.26, first of 2 addresses)"),
+        ("mail", "mail (mail.example:25, 192.0.2.26, first of 2 addresses)"),
+    ],
+)
+def test_a_name_with_several_addresses_is_told_with_which_one_was_asked(
+    format_name: str, label: str, name: str
+) -> None:
+    one = seen("open", "mail.example", address="192.0.2.26", rtt=0.0005)
+    one = one._replace(target=Target("mail.example", 25, label=label))
+
+    text = told(format_name, of_several(one, 2)).text
+
+    assert f"{name} " in text
+    assert "first of" not in told(format_name, one).text
+
+
+@pytest.mark.parametrize("format_name", ["nagios", "checkmk", "prometheus", "json"])
+def test_how_many_addresses_a_name_has_changes_nothing_that_is_stored(format_name: str) -> None:
+    one = seen("open", "mail.example", address="192.0.2.26", rtt=0.0005)
+    closed = seen("closed", "web.example", address="192.0.2.27")
+
+    text = told(format_name, of_several(one, 2), of_several(closed, 3)).text
+
+    told_of = re.sub(", first of [23] addresses", "", text)
+    assert told_of == told(format_name, one, closed).text
+    names = re.findall(r"'[^']+'=|\"TCP half-open [^\"]+\"|target=\"[^\"]+\"", text)
+    assert not [name for name in names if "first of" in name or "192.0.2" in name]
+    assert len(names) == {"nagios": 1, "checkmk": 2, "prometheus": 11, "json": 0}[format_name]
+
+
 @pytest.mark.parametrize(
     ("state", "expected", "line"),
     [

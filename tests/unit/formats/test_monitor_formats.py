@@ -7,8 +7,9 @@ import pytest
 from support.pages import tables
 from test_formats import BAD_WORD, EVERY_VERDICT, EXIT_CODES, NEEDS_ROOT, run_of, seen, told
 
+from halfopen.errors import LineError
 from halfopen.formats.registry import FORMATS, listing, output
-from halfopen.model import Expectation, Report, Target, Verdict
+from halfopen.model import Expectation, Report, Target, Verdict, failure
 
 OPEN = seen("open", rtt=0.000065, service="smtp")
 CLOSED = seen("closed", "192.0.2.26", rtt=0.0001)
@@ -249,6 +250,31 @@ def test_prometheus_gets_a_failure_before_there_was_a_target() -> None:
         'halfopen_state{target="",state="error"}'
     ]
     assert not any(name.startswith("halfopen_up") for name in samples)
+
+
+def test_prometheus_gets_a_sample_for_each_bad_line_of_a_targets_file() -> None:
+    bad = [failure(LineError("/etc/farm", number, "it has no port")) for number in (2, 5)]
+    lines = told("prometheus", OPEN, *bad).text.splitlines()
+    comments = [line for line in lines if line.startswith("# halfopen")]
+    samples = [line for line in lines if line.endswith(" 1")]
+
+    assert comments == [f"# halfopen: /etc/farm, line {n}: it has no port" for n in (2, 5)]
+    assert samples == [
+        'halfopen_up{target="192.0.2.25:25"} 1',
+        'halfopen_state{target="192.0.2.25:25",state="open"} 1',
+        'halfopen_state{target="/etc/farm:2",state="error"} 1',
+        'halfopen_state{target="/etc/farm:5",state="error"} 1',
+    ]
+
+
+def test_prometheus_gets_a_files_name_with_the_three_escapes_of_its_format() -> None:
+    error = LineError('a\\b"c\nhalfopen_up{target="x"} 1', 2, "it has no port")
+    text = told("prometheus", OPEN, failure(error)).text
+
+    assert (
+        r'halfopen_state{target="a\\b\"c\nhalfopen_up{target=\"x\"} 1:2",state="error"} 1' in text
+    )
+    assert not re.search('(?m)^halfopen_up{target="x"', text)
 
 
 def test_prometheus_gets_an_ipv6_target_in_brackets() -> None:

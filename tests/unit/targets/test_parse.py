@@ -2,13 +2,14 @@
 
 import socket
 import string
-from typing import List, NamedTuple, Optional
+from typing import Iterator, List, NamedTuple, Optional
 
 import pytest
 
-from halfopen.errors import UsageError
+from halfopen.errors import LineError, UsageError
 from halfopen.model import Target
 from halfopen.targets.parse import (
+    BadLinesError,
     canonical_ip,
     ip_version,
     make,
@@ -482,6 +483,38 @@ def test_a_bad_line_is_refused_with_file_and_line_number(line: str, said: str) -
         parse_lines(["# first", "192.0.2.25:25", line, "also bad"], "my.targets")
 
     assert str(caught.value).startswith(f"my.targets, line 3: {said}")
+
+
+def test_the_good_lines_of_a_file_with_bad_ones_are_told_with_each_bad_ones_error() -> None:
+    lines = ["a = 192.0.2.25:25", "192.0.2.26:0", "", "-iL:25", "192.0.2.27:80"]
+    with pytest.raises(BadLinesError) as caught:
+        parse_lines(lines, "my.targets")
+
+    assert caught.value.targets == [
+        Target("192.0.2.25", 25, label="a"),
+        Target("192.0.2.27", 80),
+    ]
+    assert [error.place for error in caught.value.errors] == ["my.targets:2", "my.targets:4"]
+    assert [str(error).split(":")[0] for error in caught.value.errors] == [
+        "my.targets, line 2",
+        "my.targets, line 4",
+    ]
+    assert str(caught.value) == str(caught.value.errors[0])
+
+
+def test_a_file_that_is_none_of_targets_is_not_read_to_its_end() -> None:
+    read: List[str] = []
+
+    def log() -> Iterator[str]:
+        for number in range(1000):
+            read.append(f"Nov 25 08:49:{number} host sshd")
+            yield read[-1]
+
+    with pytest.raises(LineError) as caught:
+        parse_lines(log(), "my.log")
+
+    assert caught.value.place == "my.log:1"
+    assert len(read) == 100
 
 
 @pytest.mark.parametrize("lines", [[], ["", "  "], ["# all commented out"]])

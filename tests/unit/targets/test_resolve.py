@@ -9,7 +9,7 @@ import pytest
 
 from halfopen.errors import CheckError
 from halfopen.model import Address, Target
-from halfopen.targets.resolve import resolve, service_names
+from halfopen.targets.resolve import Resolver, resolve, service_names
 
 Asked = List[Tuple[str, int]]
 
@@ -58,10 +58,10 @@ def test_an_address_is_its_own_and_nobody_is_asked(
 @pytest.mark.parametrize(
     ("text", "address", "zone"),
     [
-        pytest.param("192.0.2.25", Address("192.0.2.25", 4), "", id="ipv4"),
-        pytest.param("2001:db8::25", Address("2001:db8::25", 6), "", id="ipv6"),
-        pytest.param("::ffff:192.0.2.25", Address("192.0.2.25", 4), "", id="ipv4-mapped"),
-        pytest.param("fe80::25%eth0", Address("fe80::25%eth0", 6), "eth0", id="link-local"),
+        pytest.param("192.0.2.25", Address("192.0.2.25", 4, 2), "", id="ipv4"),
+        pytest.param("2001:db8::25", Address("2001:db8::25", 6, 2), "", id="ipv6"),
+        pytest.param("::ffff:192.0.2.25", Address("192.0.2.25", 4, 2), "", id="ipv4-mapped"),
+        pytest.param("fe80::25%eth0", Address("fe80::25%eth0", 6, 2), "eth0", id="link-local"),
     ],
 )
 def test_a_name_has_the_first_address_that_the_system_gives(
@@ -72,6 +72,31 @@ def test_a_name_has_the_first_address_that_the_system_gives(
 
     assert resolve([target], far()) == {target: address}
     assert address.zone == zone
+
+
+@pytest.mark.parametrize(
+    ("lines", "count"),
+    [
+        (["192.0.2.25"], 1),
+        (["192.0.2.25", "192.0.2.25"], 1),
+        (["192.0.2.25", "192.0.2.26", "192.0.2.25", "2001:db8::25"], 3),
+    ],
+    ids=["one", "one-twice", "three"],
+)
+@pytest.mark.parametrize("resolving", [resolve, Resolver().resolve], ids=["check", "rounds"])
+def test_a_names_different_addresses_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+    resolving: Callable[..., Dict[Target, Any]],
+    lines: List[str],
+    count: int,
+) -> None:
+    def getaddrinfo(*_: object) -> List[Any]:
+        return [(0, 0, 0, "", (line, 0)) for line in lines]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    target = Target(f"{count}.{len(lines)}.example", 25)
+
+    assert resolving([target], far()) == {target: Address("192.0.2.25", 4, count)}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +120,7 @@ def test_two_ports_of_one_name_are_one_question(monkeypatch: pytest.MonkeyPatch)
 
     found = resolve(targets, far())
 
-    assert found == dict.fromkeys(targets, Address("192.0.2.25", 4))
+    assert found == dict.fromkeys(targets, Address("192.0.2.25", 4, 2))
     assert asked == [("mail.example", socket.AF_UNSPEC)]
 
 
@@ -113,7 +138,7 @@ def test_each_name_has_its_own_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
     found = resolve([Target(name, 25) for name in names], far())
 
-    assert found == {Target(name, 25): Address(text, 4) for name, text in names.items()}
+    assert found == {Target(name, 25): Address(text, 4, 2) for name, text in names.items()}
 
 
 @pytest.mark.parametrize(
@@ -129,7 +154,7 @@ def test_a_name_that_does_not_resolve_is_its_targets_error_alone(
 
     found = resolve([bad, good], far())
 
-    assert found[good] == Address("192.0.2.25", 4)
+    assert found[good] == Address("192.0.2.25", 4, 2)
     assert isinstance(found[bad], CheckError)
     assert str(found[bad]).startswith(said + "Name or service not known")
     assert "getent hosts nosuch.example" in str(found[bad])
@@ -167,7 +192,7 @@ def test_a_resolver_that_hangs_costs_no_more_than_the_deadline(
 
     assert time.monotonic() - started < 25
     assert "no time left for resolving names; raise --timeout" in str(found[slow])
-    assert found[quick] == Address("192.0.2.25", 4)
+    assert found[quick] == Address("192.0.2.25", 4, 2)
     assert found[address] == Address("192.0.2.26", 4)
 
 
