@@ -45,8 +45,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a round wait for 50 ms only, and an answer be old after as long."""
-    monkeypatch.setattr(resolve, "_FRESH", 0.05)
+    """Let a round wait for half a second only, and an answer be old after as long."""
+    monkeypatch.setattr(resolve, "_FRESH", 0.5)
 
 
 def far() -> float:
@@ -127,7 +127,7 @@ def test_the_last_answer_is_good_while_the_next_is_awaited_but_not_forever(
     monkeypatch.setattr(resolve, "_FRESH", 10.0)  # as long as a busy machine may take
     assert resolver.resolve([WEB], far()) == {WEB: FIRST}
     names.may_answer["web.example"].clear()
-    monkeypatch.setattr(resolve, "_FRESH", 0.05)
+    monkeypatch.setattr(resolve, "_FRESH", 0.5)
 
     end = far()
     while len(names.asked) < 2:
