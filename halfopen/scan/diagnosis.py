@@ -32,6 +32,9 @@ _FIRST_HAND = ("pcap_", "route_dst_netlink")
 """How a line begins in which pcap or netlink names the cause. After it, nmap lists every cause
 that it knows of, on every system."""
 
+_NO_SUCH_SOCKET = ("Address family not supported", "PF_PACKET sockets not supported")
+"""The kernel's own words, and what pcap says in their place from Debian 13 (1.10.5) on."""
+
 
 def failure(run: NmapRun, errormsg: str) -> CheckError:
     """Return why a run failed that printed no complete report, or one that ends in `errormsg`."""
@@ -46,7 +49,7 @@ def failure(run: NmapRun, errormsg: str) -> CheckError:
     first_hand = [line for line in said if line.startswith(_FIRST_HAND)]
     cause = (first_hand or _lines(errormsg) or said or [""])[0][:200]
     what = _what_broke(run, cause)
-    if first_hand and "Address family not supported" in cause:
+    if first_hand and any(words in cause for words in _NO_SUCH_SOCKET):
         return NotAllowedError(f"{what}; allow AF_PACKET and AF_NETLINK (RestrictAddressFamilies=)")
     if first_hand and "not up" in cause:
         return CheckError(f"{what}; see ip link")
