@@ -70,8 +70,8 @@ class Host(contextlib.ExitStack):
     What it judges is in its own terms. An adapter may change times in an example, and no more.
     """
 
-    NEEDS: ClassVar[tuple[str, ...]] = ()
-    """Its programs."""
+    CONFIG: ClassVar[str] = ""
+    """The example."""
     ROOT: ClassVar[bool] = True
     """Whether it runs checks as root; other users need an nmap with the capability."""
     UP: ClassVar[Any]
@@ -86,10 +86,12 @@ class Host(contextlib.ExitStack):
     SAYS: ClassVar[Mapping[str, str]] = FAULTS
     """What it shows of each fault."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, config: str = "") -> None:
         """Start nothing yet."""
         super().__init__()
-        self.machine = machine
+        self.machine, self.config = machine, config or self.CONFIG
+        self.output: dict[str, str] = {}
+        """What each check has printed, for the adapters that read it."""
 
     def __enter__(self: H) -> H:
         super().__enter__()
@@ -119,9 +121,9 @@ class Host(contextlib.ExitStack):
         """Return its judgement of each backend; a backend it has none of yet may lack."""
         raise NotImplementedError
 
-    def shown(self) -> str | None:
-        """Return what it shows of the checks' output by now; None if it shows nothing of it."""
-        return None
+    def shown(self) -> str:
+        """Return what it shows of the checks' output by now."""
+        return "\n".join(self.output.values())
 
     def told(self) -> str:
         """Return all that helps to see why it did not come to something."""
@@ -147,10 +149,7 @@ class Host(contextlib.ExitStack):
                 again[0] = time.monotonic() + 3
             judged = self.judged()
             assert never is None or judged.get("web2") != never, judged
-            if judged != wanted:
-                return False
-            shown = self.shown() if says else None
-            return shown is None or all(text in shown for text in says)
+            return judged == wanted and all(text in self.shown() for text in says)
 
         return wait_until(so)
 
@@ -195,7 +194,7 @@ class Contract:
         failed = host.AT.get(fault, host.FAILED)
         assert failed != host.UP
         with host.broken(fault):
-            came = host.comes_to(failed, failed, host.SAYS[fault], never=host.UP)
+            came = host.comes_to(failed, failed, host.SAYS.get(fault, ""), never=host.UP)
             assert came, host.told()
         assert host.comes_to(host.UP, host.DOWN, never=host.UP), host.told()
         assert wait_until(lambda: not host.machine.hanging())

@@ -23,14 +23,13 @@ class NRPE(Host):
     # NRPE's own UNKNOWN is for a check that prints nothing.
     SAYS: ClassVar = {fault: says or "Unable to read output" for fault, says in FAULTS.items()}
 
-    def __init__(self, machine: Machine, commands: str = EXAMPLE, settings: str = "") -> None:
+    def __init__(self, machine: Machine, config: str = EXAMPLE, settings: str = "") -> None:
         """Start nothing yet; `settings`: beside Debian's own."""
-        super().__init__(machine)
-        self._commands, self._settings = commands, settings
-        self._shown: dict[str, str] = {}
+        super().__init__(machine, config)
+        self._settings = settings
 
     def start(self) -> None:
-        self.machine.write("/etc/nagios/nrpe.d/half_open.cfg", self._commands)
+        self.machine.write("/etc/nagios/nrpe.d/half_open.cfg", self.config)
         self.machine.write("/etc/nagios/nrpe_local.cfg", self._settings)
         self.machine.make_folder("/run/nagios", "nagios")
         argv = ["/usr/sbin/nrpe", "-c", "/etc/nagios/nrpe.cfg", "-f"]
@@ -44,11 +43,7 @@ class NRPE(Host):
     def judged(self) -> Judged:
         def judge(web: str) -> int:
             answer = self.ask("-c", f"half_open_{web}")
-            self._shown[web] = answer.stdout
+            self.output[web] = answer.stdout
             return answer.returncode
 
         return side_by_side(judge)
-
-    def shown(self) -> str:
-        """Return check_nrpe's output at the last judgement."""
-        return "".join(self._shown.values())

@@ -38,6 +38,7 @@ for program in [1-9]*/*; do
 done
 """
 
+SECTION = r"^<<<(.+)>>>\n((?:(?!<<<).*\n)*)"
 NUMBER = r"-?\d+(?:\.\d+)?"
 LEVEL = rf"(?:(?:{NUMBER}:)?{NUMBER})?"
 METRIC = rf"[A-Za-z]\w*={NUMBER}(?:;{LEVEL}(?:;{LEVEL}(?:;(?:{NUMBER})?(?:;(?:{NUMBER})?)?)?)?)?"
@@ -65,11 +66,9 @@ class Checkmk(Host):
 
     def section(self) -> dict[str, dict[str, str]]:
         """Return what the agent tells the Checkmk server of local checks: service to its parts."""
-        self._told = self.machine.run([AGENT], timeout=PATIENCE).stdout
+        self.output["all"] = self.machine.run([AGENT], timeout=PATIENCE).stdout
         services = {}
-        for header, body in re.findall(
-            r"^<<<(.+)>>>\n((?:(?!<<<).*\n)*)", self._told, re.MULTILINE
-        ):
+        for header, body in re.findall(SECTION, self.output["all"], re.MULTILINE):
             for line in body.splitlines() if re.match(r"local\b", header) else []:
                 match = LINE.fullmatch(line)
                 assert match, line
@@ -82,10 +81,6 @@ class Checkmk(Host):
         services = {web: f"TCP half-open {address}:443" for web, address in ADDRESSES.items()}
         assert set(section) <= set(services.values())
         return {web: section.get(name, {}).get("status") for web, name in services.items()}
-
-    def shown(self) -> str:
-        """Return what the agent told at the last judgement."""
-        return self._told
 
 
 class TestContract(Contract):

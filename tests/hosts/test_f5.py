@@ -15,7 +15,6 @@ from support.machine import WEB1, Machine, wait_until
 
 from .contract import (
     ADDRESSES,
-    FAULTS,
     PLUGIN,
     Contract,
     Host,
@@ -39,16 +38,16 @@ class Script(Host):
 
     UP, DOWN, FAILED = True, False, False
     OPEN = CLOSED = ""
-    SAYS = dict.fromkeys(FAULTS, "")
+    SAYS: ClassVar = {}
     PROGRAM = SCRIPT
 
-    def __init__(self, machine: Machine, *args: str, script: str = EXAMPLE) -> None:
+    def __init__(self, machine: Machine, *args: str) -> None:
         """Give the monitor its `args`."""
         super().__init__(machine)
-        self._args, self._script = args, script
+        self._args = args
 
     def start(self) -> None:
-        self.machine.write(SCRIPT, self._script, 0o755)
+        self.machine.write(SCRIPT, EXAMPLE, 0o755)
 
     def judged(self) -> Judged:
         return side_by_side(lambda web: self.up(ADDRESSES[web]))

@@ -72,11 +72,11 @@ class HAProxy(Host):
         before: Sequence[str] = (),
     ) -> None:
         """Start nothing yet; `before`: what runs it."""
-        super().__init__(machine)
-        self._config, self._argv = config, [*before, "haproxy", *options]
+        super().__init__(machine, config)
+        self._argv = [*before, "haproxy", *options]
 
     def start(self) -> None:
-        self.machine.write("/etc/haproxy/haproxy.cfg", self._config)
+        self.machine.write("/etc/haproxy/haproxy.cfg", self.config)
         self.machine.write("/etc/haproxy/stats.cfg", STATS)
         files = ["-f", "/etc/haproxy/haproxy.cfg", "-f", "/etc/haproxy/stats.cfg"]
         self.run_daemon(*self._argv, *files)
@@ -90,8 +90,7 @@ class HAProxy(Host):
                 return {row["svname"]: _server(row) for row in rows}
         return {}
 
-    def shown(self) -> str:
-        return self.printed()
+    shown = Host.printed
 
 
 class TestContract(Contract):

@@ -197,12 +197,9 @@ class Icinga(Host):
         return {web: self.node.wait_for(services[web], forced[web]) for web in services}
 
     def judged(self) -> Judged:
-        self._results = self.results()
-        return {web: result.state for web, result in self._results.items()}
-
-    def shown(self) -> str:
-        """Return the output of the last judgement."""
-        return "\n".join(result.output for result in self._results.values())
+        results = self.results()
+        self.output = {web: result.output for web, result in results.items()}
+        return {web: result.state for web, result in results.items()}
 
 
 def leftovers(machine: Machine) -> list[int]:
@@ -220,7 +217,7 @@ class TestContract(Contract):
     def test_a_check_that_icinga_ends_is_unknown_and_takes_nmap_along(self, host: Icinga) -> None:
         with host.ending_checks_after(2), host.broken("nmap hanging"):
             for result in host.results().values():
-                assert (result.state, result.output.count("signal 15")) == (UNKNOWN, 1)
+                assert (result.state, result.output.count("signal 15")) == (UNKNOWN, 1), result
             assert wait_until(lambda: not leftovers(host.machine))
 
     def test_a_check_that_icinga_has_to_kill_is_unknown_and_nmap_ends_by_itself(
@@ -228,7 +225,7 @@ class TestContract(Contract):
     ) -> None:
         with host.ending_checks_after(2), host.broken("nmap stopping its caller"):
             for result in host.results().values():
-                assert (result.state, result.output.count("signal 9")) == (UNKNOWN, 1)
+                assert (result.state, result.output.count("signal 9")) == (UNKNOWN, 1), result
         assert wait_until(lambda: not leftovers(host.machine))
 
 

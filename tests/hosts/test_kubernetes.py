@@ -16,8 +16,6 @@ from support.machine import PORT, Farm, Machine, listener, wait_until
 
 from .contract import FAULTS, Contract, Host, Judged, example
 
-TIMED_OUT = "command timed out"
-
 
 def pod() -> dict[str, Any]:
     """Return the example's pod."""
@@ -54,7 +52,6 @@ class Kubelet(Host):
         super().__init__(machine)
         self._context = {**sidecar()["securityContext"], **context}
         self._probe = sidecar()["readinessProbe"]
-        self._shown = ""
         self._server: socket.socket | None = None
 
     def webs(self) -> tuple[str, ...]:
@@ -85,13 +82,10 @@ class Kubelet(Host):
         try:
             done = self.machine.run(argv, timeout=limit)
         except subprocess.TimeoutExpired:
-            self._shown = TIMED_OUT
+            self.output["web1"] = "command timed out"
             return {"web1": False}
-        self._shown = done.stdout + done.stderr
+        self.output["web1"] = done.stdout + done.stderr
         return {"web1": done.returncode == 0}
-
-    def shown(self) -> str:
-        return self._shown
 
     def _in_container(self, command: list[str]) -> list[str]:
         context = self._context

@@ -67,20 +67,16 @@ file.with_suffix(".new").replace(file)
 class Ldirectord(Host):
     """ldirectord, with a fake of ipvsadm. A server that is down has no weight: it is not there."""
 
+    CONFIG = CONFIG
     UP, DOWN, FAILED = "1", None, None
     OPEN, CLOSED = "Added real server: {}:443", "Deactivated service {}:443"
     SAYS = dict.fromkeys(FAULTS, f"Deleted real server: {WEB1}:443")
-
-    def __init__(self, machine: Machine, config: str = CONFIG) -> None:
-        """Start nothing yet."""
-        super().__init__(machine)
-        self._config = config
 
     def start(self) -> None:
         self.machine.path("/usr/sbin/ipvsadm").unlink()
         self.machine.write("/usr/sbin/ipvsadm", IPVSADM, 0o755)
         self.machine.install("ldirectord/check_half_open", SCRIPT, 0o755)
-        self.machine.write("/etc/ha.d/ldirectord.cf", self._config)
+        self.machine.write("/etc/ha.d/ldirectord.cf", self.config)
         self.run_daemon("ldirectord", "-d", "start")
 
     def judged(self) -> Judged:
@@ -93,8 +89,7 @@ class Ldirectord(Host):
         assert done.returncode == 0, done.stderr
         return dict(re.findall(r"^  -> (\S+:\d+) Masq (\d+)", done.stdout, re.MULTILINE))
 
-    def shown(self) -> str:
-        return self.printed()
+    shown = Host.printed
 
 
 class TestContract(Contract):

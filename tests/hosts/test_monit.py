@@ -30,6 +30,7 @@ include /etc/monit/conf.d/*
 class Monit(Host):
     """monit, as root, which is what it has to be."""
 
+    CONFIG = with_limit(EXAMPLE, 3)
     UP, DOWN, FAILED = ("OK", "0"), ("Status failed", "2"), ("Status failed", "3")
     OPEN = ""  # it logs nothing of a service that is as it should be
     AT: ClassVar = {
@@ -37,13 +38,8 @@ class Monit(Host):
         "halfopen not importable": ("Status failed", "1"),
     }
 
-    def __init__(self, machine: Machine, services: str = with_limit(EXAMPLE, 3)) -> None:
-        """Start nothing yet."""
-        super().__init__(machine)
-        self._services = services
-
     def start(self) -> None:
-        self.machine.write("/etc/monit/conf.d/halfopen", self._services)
+        self.machine.write("/etc/monit/conf.d/halfopen", self.config)
         self.machine.write("/etc/monit/monitrc", MONITRC, 0o600)
         self.process = self.machine.start(["monit", "-I"])
         # monit 5.34 never ends at a SIGTERM that comes while a check runs: it kills the check, and

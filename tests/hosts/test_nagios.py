@@ -39,15 +39,15 @@ class Nagios(Host):
         "halfopen not importable": "WARNING",
     }
 
-    def __init__(
-        self, machine: Machine, objects: str = with_limit(EXAMPLE, 3), settings: str = ""
-    ) -> None:
+    CONFIG = with_limit(EXAMPLE, 3)
+
+    def __init__(self, machine: Machine, config: str = "", settings: str = "") -> None:
         """Start nothing yet; `settings`: beside Debian's own."""
-        super().__init__(machine)
-        self._objects, self._settings = objects, settings
+        super().__init__(machine, config)
+        self._settings = settings
 
     def start(self) -> None:
-        self.machine.write(OBJECTS, self._objects)
+        self.machine.write(OBJECTS, self.config)
         self.machine.write(MAIN, self.machine.read(MAIN) + PROMPT + self._settings)
         self.run_daemon("nagios4", MAIN)
         assert wait_until(lambda: self.machine.path(COMMANDS).is_fifo()), self.printed()

@@ -10,7 +10,8 @@ import shutil
 import socket
 import time
 import urllib.parse
-from typing import Iterator
+from pathlib import Path
+from typing import ClassVar, Iterator
 
 import pytest
 from lab import Lab
@@ -62,38 +63,6 @@ scrape_configs:
       - targets: ['127.0.0.1:9100']
 """
 
-# Series for promtool: web1 is fine until minute 60, when the last check was; web2 is closed, then
-# can't be checked, then is open.
-RULES_TEST = """
-rule_files: [halfopen.rules.yml]
-evaluation_interval: 1m
-tests:
-  - interval: 1m
-    input_series:
-      - series: 'halfopen_up{target="web1:443", instance="a"}'
-        values: '1x100'
-      - series: 'halfopen_up{target="web2:443", instance="a"}'
-        values: '0x9 _x10 1x80'
-      - series: 'halfopen_state{target="web1:443", instance="a", state="error"}'
-        values: '0x100'
-      - series: 'halfopen_state{target="web2:443", instance="a", state="error"}'
-        values: '0x9 1x10 0x80'
-      - series: 'halfopen_check_timestamp_seconds{target="web1:443", instance="a"}'
-        values: '0+60x60 3600x40'
-      - series: 'halfopen_check_timestamp_seconds{target="web2:443", instance="a"}'
-        values: '0+60x100'
-    alert_rule_test:
-"""
-
-NEVER = "      - {{alertname: {name}, eval_time: {minute}m, exp_alerts: []}}\n"
-FIRING = """\
-      - alertname: {name}
-        eval_time: {minute}m
-        exp_alerts:
-          - exp_labels: {{target: '{target}', instance: a, {labels}}}
-            exp_annotations: {{summary: '{summary}'}}
-"""
-
 
 def get(lab: Lab, port: int, path: str) -> str:
     """Fetch a page from a daemon on the machine; empty if it does not answer yet."""
@@ -119,11 +88,8 @@ class NodeExporter(Host):
 
     UP, DOWN, FAILED = (1.0, ["open"]), (0.0, ["closed"]), (None, ["error"])
     AT = dict.fromkeys(("halfopen without interpreter", "halfopen not importable"), "stale")
-
-    def __init__(self, machine: Machine, dropin: str = "") -> None:
-        """Start nothing yet; `dropin`: of the unit."""
-        super().__init__(machine)
-        self._dropin = dropin
+    OPEN = CLOSED = ""
+    SAYS: ClassVar = {}
 
     def start(self) -> None:
         self.system = self.enter_context(booted(self.machine))
@@ -132,7 +98,7 @@ class NodeExporter(Host):
         self.machine.install(f"prometheus/{UNIT}.timer", f"{UNITS}/{UNIT}.timer")
         self.machine.install("prometheus/targets", "/etc/halfopen/targets")
         self.machine.write(f"{UNITS}/{UNIT}.timer.d/sooner.conf", EACH_SECOND)
-        self.machine.write(f"{UNITS}/{UNIT}.service.d/user.conf", self._dropin)
+        self.machine.write(f"{UNITS}/{UNIT}.service.d/user.conf", self.config)  # a drop-in
         # As Debian does, but for the collectors that have nothing to do with us.
         collectors = ["--collector.disable-defaults", "--collector.textfile"]
         self.run_daemon("prometheus-node-exporter", *collectors, user="prometheus")
@@ -244,43 +210,8 @@ def test_promtool_finds_no_fault_with_a_file_on_bad_lines(machine: Machine) -> N
 
 def test_the_alerts_fire_when_they_should_and_not_otherwise(machine: Machine) -> None:
     machine.install("prometheus/halfopen.rules.yml", RULES)
-    down = {
-        "name": "HalfopenDown",
-        "target": "web2:443",
-        "labels": "severity: critical",
-        "summary": "web2:443 is not open, as seen from a",
-    }
-    failed = {
-        "name": "HalfopenCheckFailed",
-        "target": "web2:443",
-        "labels": "severity: warning, state: error",
-        "summary": "a cannot check web2:443; halfopen.prom there says why",
-    }
-    stale = {
-        "name": "HalfopenStale",
-        "target": "web1:443",
-        "labels": "severity: warning",
-        "summary": "a has not checked web1:443 for 10m 0s",
-    }
-    tests = [
-        NEVER.format(name="HalfopenDown", minute=1),
-        FIRING.format(minute=5, **down),
-        # While a check fails nothing is known: neither up nor down.
-        NEVER.format(name="HalfopenDown", minute=17),
-        NEVER.format(name="HalfopenDown", minute=40),
-        NEVER.format(name="HalfopenCheckFailed", minute=9),
-        NEVER.format(name="HalfopenCheckFailed", minute=12),
-        FIRING.format(minute=17, **failed),
-        NEVER.format(name="HalfopenCheckFailed", minute=40),
-        NEVER.format(name="HalfopenStale", minute=64),
-        FIRING.format(minute=70, **stale),
-        NEVER.format(name="HalfopenAbsent", minute=70),
-        # After the end of all series.
-        "      - alertname: HalfopenAbsent\n        eval_time: 120m\n        exp_alerts:\n"
-        "          - {exp_labels: {severity: warning},"
-        " exp_annotations: {summary: 'No instance checks anything'}}\n",
-    ]
-    machine.write("/etc/prometheus/test.yml", RULES_TEST + "".join(tests))
+    test = Path(__file__).with_name("prometheus_alerts.yml").read_text(encoding="utf-8")
+    machine.write("/etc/prometheus/test.yml", test)
 
     for words in (["check", "rules", RULES], ["test", "rules", "/etc/prometheus/test.yml"]):
         done = machine.run(["promtool", *words])

@@ -31,6 +31,8 @@ WantedBy=multi-user.target
 class Timer(Host):
     """The unit that a timer starts, as a user of its own: how it ended, and its exit code."""
 
+    OPEN = CLOSED = ""
+    SAYS: ClassVar = {}
     UP, DOWN, FAILED = ("success", "0"), ("exit-code", "2"), ("exit-code", "3")
     AT: ClassVar = {
         "halfopen without interpreter": ("exit-code", "203"),
@@ -67,6 +69,7 @@ class Condition(Host):
     example warns of: all below 255 is a skip.
     """
 
+    CONFIG = with_limit(CONDITION, 3)
     UP, DOWN = ("active", "success"), ("inactive", "exec-condition")
     FAILED = ("failed", "exit-code")
     AT: ClassVar = {"halfopen without interpreter": DOWN, "halfopen not importable": DOWN}
@@ -77,15 +80,10 @@ class Condition(Host):
         "halfopen not importable": "status=1 ",
     }
 
-    def __init__(self, machine: Machine, condition: str = with_limit(CONDITION, 3)) -> None:
-        """Start nothing yet."""
-        super().__init__(machine)
-        self._condition = condition
-
     def start(self) -> None:
         self.system = self.enter_context(booted(self.machine))
         self.machine.write(f"{UNITS}/app.service", SERVICE)
-        self.machine.write(f"{UNITS}/app.service.d/only-when-open.conf", self._condition)
+        self.machine.write(f"{UNITS}/app.service.d/only-when-open.conf", self.config)
         self.system.do("enable", "app.service")  # so that its state is kept
         self.system.do("daemon-reload")
 

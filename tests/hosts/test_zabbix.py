@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from typing import ClassVar
 
 from lab import TARGET
 from support.machine import Machine, wait_until
 
-from .contract import ADDRESSES, FAULTS, Contract, Host, Judged, example, side_by_side, with_limit
+from .contract import ADDRESSES, Contract, Host, Judged, example, side_by_side, with_limit
 
 NEEDS = ("zabbix_agentd",)
 
@@ -25,16 +24,10 @@ class Zabbix(Host):
     ROOT = False
     UP, DOWN, FAILED = "1", "0", "not supported"
     OPEN = CLOSED = ""
-    SAYS: ClassVar = {**FAULTS, "halfopen without interpreter": "", "halfopen not importable": ""}
-
-    def __init__(self, machine: Machine, parameter: str = EXAMPLE) -> None:
-        """Start nothing yet."""
-        super().__init__(machine)
-        self._parameter = parameter
-        self._shown: dict[str, str] = {}
+    CONFIG = EXAMPLE
 
     def start(self) -> None:
-        self.machine.write(INSTALLED, self._parameter)
+        self.machine.write(INSTALLED, self.config)
         self.machine.make_folder("/run/zabbix", "zabbix")
         self.run_daemon("zabbix_agentd", "--foreground", user="zabbix")
         assert wait_until(self._listens), self.printed()
@@ -63,15 +56,11 @@ class Zabbix(Host):
         Its rule (documentation, "Item value type" and "Unsupported items"): a value that is no
         number makes the item not supported, and the value is shown as the reason.
         """
-        self._shown[host] = value = self.ask(f"halfopen[{host},{port}]")
+        self.output[host] = value = self.ask(f"halfopen[{host},{port}]")
         return value if value.isdigit() else "not supported"
 
     def judged(self) -> Judged:
         return side_by_side(lambda web: self.judge(ADDRESSES[web]))
-
-    def shown(self) -> str:
-        """Return the values of the last judgement."""
-        return "\n".join(self._shown.values())
 
 
 class TestContract(Contract):

@@ -406,13 +406,6 @@ class Machine:
         """Put the real nmap back."""
         self._put_nmap(capable=self._may_open_raw_sockets)
 
-    def slow_nmap(self) -> None:
-        self.break_nmap("slow")
-
-    def mend_nmap(self) -> None:
-        self._may_open_raw_sockets = False
-        self.restore_nmap()
-
     def _put_nmap(self, script: str = "", capable: bool = False) -> None:
         """Put the real nmap in its place, or a script, at once: checks go on all the time."""
         new = self.path("/usr/bin/nmap.new")
@@ -439,7 +432,7 @@ class Machine:
         An upgrade of the system's Python does the one or the other to an installation.
         """
         script = self._script()
-        if fault in ("without interpreter", "no interpreter"):
+        if fault == "without interpreter":
             broken = self.path(self.read(script).split("\n", 1)[0][len("#!") :])
         else:
             (broken,) = self.path(script).parents[1].glob("lib/*/site-packages/halfopen")
