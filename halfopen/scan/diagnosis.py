@@ -33,6 +33,10 @@ _FIRST_HAND = ("pcap_", "route_dst_netlink")
 that it knows of, on every system."""
 
 
+_NO_FAMILY = ("Address family not supported", "PF_PACKET sockets not supported")
+"""What the kernel says of a family that is not allowed, and libpcap from 1.10.5 on."""
+
+
 def failure(run: NmapRun, errormsg: str) -> CheckError:
     """Return why a run failed that printed no complete report, or one that ends in `errormsg`."""
     said = _lines(run.stderr.decode("utf-8", "replace")) + _lines(errormsg)
@@ -46,7 +50,7 @@ def failure(run: NmapRun, errormsg: str) -> CheckError:
     first_hand = [line for line in said if line.startswith(_FIRST_HAND)]
     cause = (first_hand or _lines(errormsg) or said or [""])[0][:200]
     what = _what_broke(run, cause)
-    if first_hand and "Address family not supported" in cause:
+    if first_hand and any(words in cause for words in _NO_FAMILY):
         return NotAllowedError(f"{what}; allow AF_PACKET and AF_NETLINK (RestrictAddressFamilies=)")
     if first_hand and "not up" in cause:
         return CheckError(f"{what}; see ip link")

@@ -325,6 +325,11 @@ LIST_OF_CAUSES = (
             NotAllowedError,
         ),
         (
+            "pcap_activate(lo) FAILED: PF_PACKET sockets not supported - is this WSL1?.",
+            "allow AF_PACKET and AF_NETLINK (RestrictAddressFamilies=)",
+            NotAllowedError,
+        ),
+        (
             "route_dst_netlink: cannot create AF_NETLINK socket: "
             "Address family not supported by protocol",
             "allow AF_PACKET and AF_NETLINK (RestrictAddressFamilies=)",
@@ -333,7 +338,7 @@ LIST_OF_CAUSES = (
         ("pcap_activate(lo) FAILED: That device is not up.", "see ip link", CheckError),
         ("pcap_activate(lo) FAILED: odd", "run it by hand to see why", CheckError),
     ],
-    ids=["no-af-packet", "no-af-netlink", "down", "another"],
+    ids=["no-af-packet", "no-af-packet-pcap-1.10.5", "no-af-netlink", "down", "another"],
 )
 def test_the_line_that_names_the_cause_goes_before_nmaps_list_of_causes(
     first: str, advice: str, kind: Type[CheckError]
