@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from typing import Any, Callable, Generator, Iterator
 
 import pytest
@@ -34,6 +35,13 @@ def pytest_runtest_makereport() -> Generator[None, Any, None]:
 def pytest_make_collect_report() -> Generator[None, Any, None]:
     """Skips of a whole module."""
     _refuse((yield).get_result())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many were skipped and why, a line a reason."""
+    skipped = Counter(report.longrepr[2] for report in terminalreporter.getreports("skipped"))
+    for why, count in skipped.most_common():
+        terminalreporter.write_line(f"{count} skipped: {why[len('Skipped: ') :]}")
 
 
 @pytest.fixture(scope="session", autouse=True)

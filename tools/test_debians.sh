@@ -82,6 +82,7 @@ make_root() {
     mkdir -p "$2/usr/local/share/ca-certificates"
     cp /usr/local/share/ca-certificates/* "$2/usr/local/share/ca-certificates/" 2>/dev/null || :
     cp --remove-destination /etc/resolv.conf "$2/etc/resolv.conf"
+    printf '127.0.0.1 localhost\n::1 localhost\n' >"$2/etc/hosts"
     run_in "$2" "apt-get -q update; DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $BARE" ||
         return 1
     for file in "${files[@]}"; do

@@ -382,7 +382,7 @@ class Forger(threading.Thread):
                 continue
             sport, dport = struct.unpack("!HH", tcp[:4])
             if dport == self._port and destination == socket.inet_aton(TARGET[4]):
-                answer = self._answer(destination, source, sport + self._off)
+                answer = self._answer(destination, source, (sport + self._off) & 0xFFFF)
                 self._out.sendto(answer, (socket.inet_ntoa(source), 0))
 
     def _answer(self, source: bytes, destination: bytes, port: int) -> bytes:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
+
+import pytest
+
+from halfopen.scan import process
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 RECORDED = FIXTURES / "recorded" / "nmap-7.93"
@@ -55,10 +59,10 @@ def alive(folder: Path) -> list[int]:
     """Return the numbers of the processes that have a fake's folder in their environment."""
     mark = os.fsencode(f"{FOLDER}={folder}")
     found = []
-    for process in Path("/proc").iterdir():
+    for entry in Path("/proc").iterdir():
         try:
-            if process.name.isdigit() and mark in (process / "environ").read_bytes().split(b"\0"):
-                found.append(int(process.name))
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
         except OSError:  # it has ended, or is another user's
             continue
     return found
@@ -78,3 +82,17 @@ def left_behind(folder: Path) -> list[int]:
     """Return what still runs of a fake, after the moment that a killed process needs to vanish."""
     until(lambda: not alive(folder), 10.0)
     return alive(folder)
+
+
+class _WithoutPosixSpawn:
+    """The module os as Python 3.7 has it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "posix_spawn":
+            raise AttributeError(name)
+        return getattr(os, name)
+
+
+def without_posix_spawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let halfopen start programs by fork; subprocess, from 3.13 on, keeps posix_spawn."""
+    monkeypatch.setattr(process, "os", _WithoutPosixSpawn())

@@ -63,9 +63,7 @@ def started(folder: Path) -> List[int]:
 def way_to_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test see both ways to start nmap where Python has both, else 3.7's alone."""
     if request.param == "fork":
-        monkeypatch.delattr(os, "posix_spawn", raising=False)
-        # 3.13's subprocess, with which a test starts Python, would miss it.
-        monkeypatch.setattr(subprocess, "_USE_POSIX_SPAWN", False, raising=False)
+        fakes.without_posix_spawn(monkeypatch)
 
 
 def test_the_check_takes_the_run_that_is_under_way(
@@ -271,6 +269,7 @@ def test_signals_wait_until_there_is_somebody_to_take_them(
 def test_hardly_anything_is_loaded_before_nmap_starts(line: List[str]) -> None:
     code = f"""
 import os, sys
+os.geteuid = int  # to root: for others, the rights of nmap's file are read first
 before = set(sys.modules)
 import halfopen.main
 from halfopen.scan import process

@@ -402,7 +402,8 @@ def farm(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_line_may_begin_with_a_label() -> None:
+def test_a_line_may_begin_with_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getservbyname", service_port)
     targets = parse_lines(LABELLED.splitlines(), "farm")
 
     assert [(target.label, target.host) for target in targets] == [

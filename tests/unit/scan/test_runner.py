@@ -160,7 +160,7 @@ def test_both_pipes_are_read_whatever_comes_first(order: str) -> None:
 def _way_to_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """See both ways to start a program where Python has both, else 3.7's alone."""
     if request.param == "fork":
-        monkeypatch.delattr(os, "posix_spawn", raising=False)
+        fakes.without_posix_spawn(monkeypatch)
 
 
 @pytest.fixture

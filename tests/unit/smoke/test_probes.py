@@ -18,6 +18,7 @@ from support.fake_run import port_of
 
 from halfopen.errors import CheckError
 from halfopen.model import LATE, NmapRun
+from halfopen.scan import diagnosis
 from halfopen.smoke import report
 from halfopen.smoke.conclusion import Verdict, second_port_needed, sentences, verdict
 from halfopen.smoke.findings import Examination, Outcome
@@ -215,7 +216,9 @@ EXPECTED = Path(__file__).with_name("expected.txt").read_text(encoding="utf-8")
 def test_what_is_wrong_is_found_weighed_and_printed(
     machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)  # to others, other advice is given
+    # To others, other advice is given.
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(diagnosis, "_process_status", lambda: {"CapEff": "ffffffff"})
     for attribute, value in CASES[name].items():
         setattr(machine, attribute, value)
     found = machine.examine()
