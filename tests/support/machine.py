@@ -219,7 +219,7 @@ class Machine:
         """Boot it, with both commands where the examples expect them."""
         try:
             self._boot()
-            self.mend_nmap()
+            self.restore_nmap()
             for command, folder in (
                 ("check_tcp_half_open", "/usr/lib/nagios/plugins"),
                 ("halfopen", "/usr/local/bin"),
