@@ -282,7 +282,7 @@ FAULTS = {
         r"nmap says filtered \(no-response\)",
     ),
     "prints older XML": Fault(
-        _HEAD + """$nmap "$@" | sed 's/ reason[_a-z]*="[^"]*"//g; s/="1.05"/="1.02"/'""",
+        _HEAD + """$nmap "$@" | sed 's/ reason[_a-z]*="[^"]*"//g; s/="1.0[45]"/="1.02"/'""",
         "states: open port, IPv4, with the next",
         r"nmap does not say why port \d+ is open; use 7\.70 or later",
     ),
