@@ -67,7 +67,7 @@ def test_what_is_carried_is_what_the_project_asks_for() -> None:
     carried = dict(re.findall(r"^([\w-]+)==(\S+)", BUNDLE.read_text(), re.M))
 
     requirements = re.findall(r'^ *"([\w-]+)([^"]+)",$', asked, re.M)
-    assert [name for name, _ in requirements] == ["python-nmap", "typer"]
+    assert [name for name, _ in requirements] == ["python-nmap", "rich", "typer"]
     for name, versions in requirements:
         assert carried[name] in SpecifierSet(versions)
 
