@@ -94,6 +94,7 @@ def test_these_variables_of_the_environment_are_read_and_no_others() -> None:
             handed_on.add(path.name)
 
     assert read == {
+        "early.py": {"HALFOPEN_NMAP"},
         "options.py": {"HALFOPEN_NMAP"},
         "process.py": {"PATH"},
         "parse.py": {"HAPROXY_SERVER_"},  # ADDR and PORT
