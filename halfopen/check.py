@@ -68,9 +68,7 @@ def check(  # noqa: PLR0913  what a check is made of: the last two have defaults
         services.update(resolve.service_names([target.port for target in targets], soon))
 
     try:
-        scanner = _Scanner(
-            program(options), options.plus_one, deadline, run, meanwhile, runs, not options.prefix
-        )
+        scanner = _Scanner(program(options), options, deadline, run, meanwhile, runs)
         addresses = _resolved(resolver or resolve.resolve, targets, deadline, outcomes)
         _ask_all(scanner, addresses, outcomes)
     except CheckError as error:
@@ -155,14 +153,12 @@ class _Scanner(NamedTuple):
     """What stays the same from attempt to attempt."""
 
     program: Sequence[str]
-    plus_one: bool
+    options: ScanOptions
     deadline: float
     run: Run
     meanwhile: Callable[[], None]
     runs: List[NmapRun]
     """Filled with each run that was made."""
-    same_network: bool
-    """Whether nmap runs in our own network namespace, so that our kernel knows of its packets."""
 
 
 def _ask_all(
@@ -173,20 +169,35 @@ def _ask_all(
     scans = len(_scans(addresses)) or 1
     for attempt in attempts.plan(scanner.deadline - time.monotonic(), scans):
         unanswered = {t: a for t, a in addresses.items() if _is_unanswered(outcomes.get(t))}
-        if unanswered and outcomes.keys() >= unanswered.keys() and scanner.same_network:
-            from halfopen.scan import silence  # noqa: PLC0415  what only the silent need
-
-            source_port = silence.source_port() if scans * 4 <= attempts.SIDE_BY_SIDE else None
+        if unanswered and outcomes.keys() >= unanswered.keys():
+            source_port = _source_port(scanner.options, scans)
         if unanswered:
             outcomes.update(_ask(scanner, unanswered, attempt, source_port))
     for target, address in addresses.items():
         outcome = outcomes[target]
-        if isinstance(outcome, Observation) and outcome.silent and scanner.same_network:
-            from halfopen.scan import silence  # noqa: PLC0415  as above
+        # With a prefix nmap runs in another network namespace, of which our kernel knows nothing.
+        if isinstance(outcome, Observation) and outcome.silent and not scanner.options.prefix:
+            from halfopen.scan import silence  # noqa: PLC0415  what only the silent need
 
             if time.monotonic() < scanner.deadline:
                 silent = silence.Silence(address, target.port, began, source_port)
                 outcomes[target] = silence.explained(outcome, silent)
+
+
+def _source_port(options: ScanOptions, scans: int) -> Optional[int]:
+    """Return the port from which one more run is to ask the silent; None for no such run.
+
+    sudo's line in the documentation does not admit it, and for very many it would take too long.
+    """
+    if (
+        options.prefix
+        or options.sudo
+        or scans * (attempts.PATIENT.runs + 1) > attempts.SIDE_BY_SIDE
+    ):
+        return None
+    from halfopen.scan import silence  # noqa: PLC0415  what only the silent need
+
+    return silence.source_port()
 
 
 def _ask(
@@ -212,7 +223,7 @@ def _ask(
             version=scan.version,
             rtt_timeout=attempt.rtt_timeout,
             time_left=time_left,
-            plus_one=scanner.plus_one,
+            plus_one=scanner.options.plus_one,
             source_port=from_port,
         )
         for scan, from_port in scans
