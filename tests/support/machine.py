@@ -460,10 +460,10 @@ def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> bo
 
 
 def end(process: Running[str], number: int = signal.SIGTERM) -> None:
-    """End the program that `start` started (nsenter's child) and wait for it."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for child in map(int, children):
-        with contextlib.suppress(ProcessLookupError):
+    """End the program that `start` started (nsenter's child), if it still runs; wait for it."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for child in map(int, children):
             os.kill(child, number)
     process.wait(20)
 
