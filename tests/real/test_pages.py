@@ -42,6 +42,7 @@ def without_times(text: str) -> str:
         (r"nmap \d+\.\d+:", "nmap N:"),
         # Unless the target has just asked for us: then the kernel knows it already.
         (r"(, |  )host answers ARP: a firewall drops it", ""),
+        (r'"silent_at": ("firewall"|null)', '"silent_at": WHO'),
     ):
         text = re.sub(pattern, form, text)
     return text

@@ -243,6 +243,9 @@ OBSERVATIONS = st.builds(
     REASONS,
     st.sampled_from(["192.0.2.25", "2001:db8::25", "fe80::25%eth0"]),
     ROUND_TRIPS,
+    st.sampled_from([None, "host", "gateway", "firewall"]),
+    st.sampled_from(["", "host does not answer ARP"]),
+    st.integers(1, 3),
 )
 ERRORS = st.builds(
     lambda kind, text: kind(text + "!"), st.sampled_from([CheckError, UsageError]), TEXTS
