@@ -142,7 +142,7 @@ def second_wire(lab: Lab) -> Iterator[None]:
     for family, host, length in (("-4", "192.0.2.1", 32), ("-6", "2001:db8::1", 128)):
         ip("target", f"{family} route add {host}/{length} dev back")
     for key in ("all", "back", "eth0"):
-        lab.run(["sysctl", "-qw", f"net.ipv4.conf.{key}.rp_filter=0"])
+        set_kernel(lab, f"conf/{key}/rp_filter", 0)
     time.sleep(0.1)
     try:
         yield
@@ -229,7 +229,8 @@ def test_a_gateway_that_is_not_there_is_what_is_silent(
 
 def test_of_a_host_that_was_known_before_nothing_is_said(lab: Lab) -> None:
     assert asked(lab, TARGET[4], 25)[0] == 0
-    # The kernel asks a stale neighbour again 5 s after it was used, which is after this check.
+    # The kernel would ask a stale neighbour again 5 s after it was used.
+    set_kernel(lab, "neigh/eth0/delay_first_probe_time", 60)
     lab.run(["ip", "neigh", "change", TARGET[4], "dev", "eth0", "nud", "stale"])
 
     code, line = asked(lab, TARGET[4], 80)
@@ -247,4 +248,10 @@ def test_of_a_silent_host_behind_a_gateway_nothing_is_said(lab: Lab) -> None:
 def forget_neighbours(lab: Lab) -> None:
     """Let the scanner's kernel know no neighbour."""
     done = lab.run(["ip", "neigh", "flush", "all"])
+    assert done.returncode == 0, done.stderr
+
+
+def set_kernel(lab: Lab, name: str, value: int) -> None:
+    """Set one of the scanner's IPv4 settings."""
+    done = lab.run(["sh", "-c", f"echo {value} >/proc/sys/net/ipv4/{name}"])
     assert done.returncode == 0, done.stderr
