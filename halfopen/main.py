@@ -27,6 +27,8 @@ def halfopen() -> "NoReturn":
 def _run(program: str) -> "NoReturn":
     typed = sys.argv[1:]
     asked = last_value(typed, "--format").lower()  # F5, a wrong name, still means f5
+    # Where there is not even memory to give up, Python would exit with 1: Nagios's WARNING.
+    sys.excepthook = lambda *_: os._exit(_unknown(asked))
     try:
         _prepare()
         from halfopen.cli import early  # noqa: PLC0415
@@ -92,17 +94,24 @@ def _open_standard_descriptors() -> None:
                 return
 
 
+def _unknown(asked: str) -> int:
+    """Return the exit code of a failed check, as registry.py has it, without loading that.
+
+    keepalived takes any code above 1 for up, systemd all but 255 for a reason to skip.
+    """
+    return 1 if asked == "keepalived" else 255 if asked == "systemd" else UNKNOWN
+
+
 def _give_up(error: BaseException, asked: str) -> "NoReturn":
     """Say that our own modules can't be loaded, or have no memory, by means that need none."""
-    # What registry.py would see to: to F5 any output is up, to keepalived any code above 1, and
-    # systemd takes all but 255 for a reason to skip.
-    code = 1 if asked == "keepalived" else 255 if asked == "systemd" else UNKNOWN
+    code = _unknown(asked)
     try:
         process.kill_all()
         advice = "install it again"
         if isinstance(error, (MemoryError, OSError)):
             advice = "free some memory, or raise the limits (ulimit -n, -v)"
         line = f"TCP HALF-OPEN UNKNOWN - cannot load halfopen ({error!r}); {advice}\n"
+        # To F5 any output is up.
         os.write(2 if asked == "f5" else 1, line.encode("ascii", "backslashreplace"))
     finally:
         os._exit(code)  # whatever went wrong on the way here

@@ -118,3 +118,25 @@ def test_a_bug_before_the_start_of_nmap_is_unknown_and_no_warning() -> None:
 
     assert (done.returncode, done.stderr) == (3, b"")
     assert done.stdout.startswith(b"TCP HALF-OPEN UNKNOWN - ")
+
+
+@pytest.mark.parametrize(
+    ("format_name", "code"), [("nagios", 3), ("keepalived", 1), ("systemd", 255)]
+)
+def test_where_even_giving_up_fails_the_exit_code_is_that_of_a_failed_check(
+    format_name: str, code: int
+) -> None:
+    """Python would exit with 1, Nagios's WARNING."""
+    script = (
+        "from halfopen import main; from halfopen.cli import early\n"
+        "def fail(*_): raise MemoryError\n"
+        "early.start_plain = main._give_up = fail\n"
+        f"import sys; sys.argv = ['check', '--format', {format_name!r}, '192.0.2.25', '25']\n"
+        "main.check_tcp_half_open()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=-1, stderr=-1, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
