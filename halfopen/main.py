@@ -1,17 +1,14 @@
 """Both commands begin here; the format asked for is read here. Imports come late: nmap is first."""
 
-import gc
 import os
-import signal
 import sys
-
-from halfopen.scan import head_start, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, Sequence
 
 UNKNOWN = 3
+LAST_WORDS = b"TCP HALF-OPEN UNKNOWN - no memory to say why; free some, or raise ulimit -v\n"
 
 
 def check_tcp_half_open() -> "NoReturn":
@@ -28,8 +25,11 @@ def _run(program: str) -> "NoReturn":
     typed = sys.argv[1:]
     asked = last_value(typed, "--format").lower()  # F5, a wrong name, still means f5
     # Where there is not even memory to give up, Python would exit with 1: Nagios's WARNING.
-    sys.excepthook = lambda *_: os._exit(_unknown(asked))
+    sys.excepthook = lambda *_: _end(LAST_WORDS, asked)
     try:
+        from halfopen.scan import head_start  # noqa: PLC0415
+
+        head_start.begin()
         _prepare()
         from halfopen.cli import early  # noqa: PLC0415
 
@@ -68,7 +68,9 @@ def last_value(typed: "Sequence[str]", option: str) -> str:
 
 
 def _prepare() -> None:
-    head_start.begin()
+    import gc  # noqa: PLC0415
+    import signal  # noqa: PLC0415
+
     # Until exit.py takes the signals: Ctrl-C ends us, without a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -104,14 +106,22 @@ def _unknown(asked: str) -> int:
 
 def _give_up(error: BaseException, asked: str) -> "NoReturn":
     """Say that our own modules can't be loaded, or have no memory, by means that need none."""
-    code = _unknown(asked)
+    line = LAST_WORDS
     try:
-        process.kill_all()
+        process = sys.modules.get("halfopen.scan.process")
+        if process:
+            process.kill_all()
         advice = "install it again"
         if isinstance(error, (MemoryError, OSError)):
             advice = "free some memory, or raise the limits (ulimit -n, -v)"
-        line = f"TCP HALF-OPEN UNKNOWN - cannot load halfopen ({error!r}); {advice}\n"
-        # To F5 any output is up.
-        os.write(2 if asked == "f5" else 1, line.encode("ascii", "backslashreplace"))
+        text = f"TCP HALF-OPEN UNKNOWN - cannot load halfopen ({error!r}); {advice}\n"
+        line = text.encode("ascii", "backslashreplace")
     finally:
-        os._exit(code)  # whatever went wrong on the way here
+        _end(line, asked)  # whatever went wrong on the way here
+
+
+def _end(line: bytes, asked: str) -> "NoReturn":
+    try:
+        os.write(2 if asked == "f5" else 1, line)  # to F5 any output is up
+    finally:
+        os._exit(_unknown(asked))

@@ -1,6 +1,6 @@
 """Pure: addresses and limits to nmap's argv. Each workaround is a function that says why.
 
-Loaded before nmap starts (head_start.py), so it imports next to nothing.
+Loaded before nmap starts (cli/early.py), so it imports next to nothing.
 """
 
 import os

@@ -353,9 +353,10 @@ OF_SYSTEM = (
     *(
         Fault(
             f"little memory (RLIMIT_AS 10 to 40 MB), {form}",
-            via='exec prlimit --as={}000000 "$@"',
+            via='exec prlimit --as={}00000 "$@"',
             words=words,
-            each=tuple(map(str, range(10, 41, 2))),
+            # Closer together where Python's own start and our first imports run out of it.
+            each=tuple(map(str, [*range(100, 175, 5), *range(180, 401, 20)])),
             or_open=True,
         )
         for form, words in FORMS.items()
