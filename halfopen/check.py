@@ -137,8 +137,10 @@ def _scans(addresses: Mapping[Target, Address], options: ScanOptions) -> List[_S
     line in the documentation then admits no more ports.
     """
     alone = options.sudo or not options.plus_one
-    most = (1,) if alone or len(addresses) == 1 else (command.MAX_PORTS, 1)
-    return min((_grouped(addresses, ports) for ports in most), key=len)
+    scans = _grouped(addresses, 1 if alone else command.MAX_PORTS)
+    if all(len(scan.ports) == 1 for scan in scans):
+        return scans
+    return min(scans, _grouped(addresses, 1), key=len)
 
 
 def _grouped(addresses: Mapping[Target, Address], most: int) -> List[_Scan]:

@@ -195,23 +195,17 @@ def _not_sent(stderr: str, address: str, port: int) -> List[str]:
     about_it, all_causes = [], []
     lines = stderr.split("\n")
     for line, following in zip(lines, [*lines[1:], ""]):
-        if line.startswith("sendto "):
-            call, _, cause = line.rpartition(" => ")
+        refused = re.match(r"sendto .*, (\S+), \d+\) => (.*)", line)
+        if refused:
+            to, cause = refused.groups()
             all_causes.append(cause)
-            if f", {address}, " in call and not _names_another_port(following, address, port):
+            # 7.991 has IPv6 in brackets.
+            named = re.match(r"Offending packet: TCP .*? > \[?(\S+?)\]?:(\d+) ", following)
+            other = named and named.group(1) == address and named.group(2) != str(port)
+            if to == address and not other:
                 about_it.append(cause)
     omitted = any(line.startswith("Omitting future") for line in lines)
     return about_it + all_causes if omitted else about_it
-
-
-def _names_another_port(line: str, address: str, port: int) -> bool:
-    """Return whether a packet to the address was for another port. 7.991 has IPv6 in brackets."""
-    to = line.partition(" > ")[2]
-    for host in (f"{address}:", f"[{address}]:"):
-        if line.startswith("Offending packet: TCP ") and to.startswith(host):
-            number = to[len(host) :].partition(" ")[0]
-            return number.isdigit() and number != str(port)
-    return False
 
 
 def _believed(seen: Dict[str, str], port: int) -> Tuple[str, str]:
