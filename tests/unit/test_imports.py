@@ -45,8 +45,10 @@ def imported(nmap: str, *line: str) -> List[str]:
         timeout=60,
         check=True,
     )
-    text, code, modules = json.loads(done.stdout.decode().splitlines()[-1])
-    assert "192.0.2.25:25" in text
+    *lines, last = done.stdout.decode().splitlines()
+    text, code, modules = json.loads(last)
+    text = "\n".join([*lines, text])
+    assert "192.0.2.25" in text
     assert "open" in text
     assert code == 0
     return [str(module) for module in modules]
