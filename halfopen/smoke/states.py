@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import time
 from typing import Iterator, List, Sequence, Tuple, Union
 
@@ -65,7 +64,7 @@ def _true_ports(
 
 
 def _true_port(context: Context, state: str, version: int, number: int) -> Union[Port, Finding]:
-    name = f"{state} port{' 65535' if number else ''}, IPv{version}"
+    name = f"{_name(state, number)}, IPv{version}"
     try:
         port = context.machine.make_port(state, version, number)
     except OSError as error:
@@ -88,40 +87,42 @@ def _true_port(context: Context, state: str, version: int, number: int) -> Union
 def _scan(
     context: Context, ports: Sequence[Port], plus_one: bool
 ) -> Tuple[Sequence[Verdict], Sequence[Finding]]:
-    """Check all ports as halfopen does."""
-    start = time.monotonic()
-    given = check(
-        [Target(port.address, port.number) for port in ports],
-        context.until(),
-        context.options._replace(plus_one=plus_one),
-        run=context.machine.run,
-    )
-    seconds = time.monotonic() - start
+    """Check all ports as halfopen does, one of each host at a time: else they share a run."""
+    verdicts: List[Verdict] = []
     findings: List[Finding] = []
-    for port, verdict in zip(ports, given.verdicts):
-        last = port.number == 65535
-        how = ("with 65534" if last else "with the next") if plus_one else "alone"
-        case = f"loopback-v{port.version}-{'65535' if last else port.state}"
-        case += "-plus-one" if plus_one else "-single"
-        trials = [Trial(case, port.number, port.state, run) for run in given.runs]
-        about = About.OWN if plus_one else About.OWN_ALONE
-        finding = Finding(
-            "states",
-            f"{port.state} port{' 65535' if last else ''}, IPv{port.version}, {how}",
-            *_judged(port, verdict, context.unfinished(start)),
-            seconds,
-            about if port.state == "open" else About.OTHER,
-            tuple(trial for trial in trials if _asks(trial, port)),
+    for kind in dict.fromkeys(map(_kind, ports)):
+        asked = [port for port in ports if _kind(port) == kind]
+        start = time.monotonic()
+        given = check(
+            [Target(port.address, port.number) for port in asked],
+            context.until(),
+            context.options._replace(plus_one=plus_one),
+            run=context.machine.run,
         )
-        findings.append(finding)
-    return given.verdicts, findings
+        seconds = time.monotonic() - start
+        verdicts += given.verdicts
+        for port, verdict in zip(asked, given.verdicts):
+            outcome, detail = _judged(port, verdict, context.unfinished(start))
+            how = ("with 65534" if kind == "65535" else "with the next") if plus_one else "alone"
+            name = f"{_name(port.state, port.number)}, IPv{port.version}, {how}"
+            about = About.OWN if plus_one else About.OWN_ALONE
+            about = about if port.state == "open" else About.OTHER
+            case = f"loopback-v{port.version}-{kind}-{'plus-one' if plus_one else 'single'}"
+            trials = tuple(
+                Trial(case, port.number, port.state, run)
+                for run in given.runs
+                if run.argv[-1] == port.address
+            )
+            findings.append(Finding("states", name, outcome, detail, seconds, about, trials))
+    return verdicts, findings
 
 
-def _asks(trial: Trial, port: Port) -> bool:
-    """Return whether a run asked about this port; it names the next one after it."""
-    argv = trial.run.argv
-    asked = re.split("[-,]", argv[argv.index("-p") + 1])[0]
-    return (argv[-1], asked) == (port.address, str(port.number))
+def _kind(port: Port) -> str:
+    return "65535" if port.number == 65535 else port.state
+
+
+def _name(state: str, number: int) -> str:
+    return f"{state} port 65535" if number == 65535 else f"{state} port"
 
 
 def _judged(port: Port, verdict: Verdict, unfinished: Outcome) -> Tuple[Outcome, str]:
