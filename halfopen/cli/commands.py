@@ -200,7 +200,8 @@ def _wait(_: Command, values: "Values") -> Output:
         values["successes"],
         values["any"],
     )
-    return wait.run(_watched(values), condition, _scan_options(values), values["format"])
+    targets, scan = _watched(values), _scan_options(values)
+    return wait.run(targets, condition, scan, values["format"], values["verbose"])
 
 
 def _watch(_: Command, values: "Values") -> Output:
@@ -209,7 +210,8 @@ def _watch(_: Command, values: "Values") -> Output:
     rounds = schedule.Schedule(
         values["interval"], values["count"], values["duration"], values["timeout"]
     )
-    return watch.run(_watched(values), rounds, _scan_options(values), values["format"])
+    targets, scan = _watched(values), _scan_options(values)
+    return watch.run(targets, rounds, scan, values["format"], values["verbose"])
 
 
 def _smoke(_: Command, values: "Values") -> Output:

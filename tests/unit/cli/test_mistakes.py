@@ -92,7 +92,7 @@ OF_HALFOPEN = {
     "check --targets": "Option '--targets' requires an argument; see halfopen check --help",
     "wait": NO_TARGET,
     "wait HOST:25 -- systemctl start x": "no command is run here; write `&& COMMAND` after it",
-    "wait HOST:25 -4v -- x": "no option -v",
+    "wait HOST:25 -4v -- x": "no command is run here; write `&& COMMAND` after it",
     "wait HOST:25 --every 5": "no option --every; see halfopen wait --help",
     "wait HOST:25 --intervall 5": "no option --intervall; did you mean --interval?",
     "wait HOST:25 --timeout 5x": f"--timeout '5x' is not a time above 0, up to 365d; {TIMES}",
