@@ -5,12 +5,11 @@ from __future__ import annotations
 import signal
 from typing import Sequence
 
-from test_formats import seen
-
 from halfopen.errors import CheckError, HopelessError, NotAllowedError, NoTimeError
 from halfopen.model import Target, Verdict, failure
 from halfopen.runbook.schedule import Stop
 from halfopen.runbook.statistics import Statistics
+from support.reports import seen
 
 A, B = Target("192.0.2.11", 443, label="web1"), Target("2001:db8::12", 443)
 BEGIN = 1000.0

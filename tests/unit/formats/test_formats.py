@@ -2,108 +2,36 @@
 
 import json
 import re
-from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import jsonschema
 import pytest
+from support.reports import (
+    BAD_WORD,
+    EVERY_VERDICT,
+    EXIT_CODES,
+    MUTE,
+    NEEDS_ROOT,
+    SCHEMA,
+    STATES,
+    VALIDATOR,
+    run_of,
+    seen,
+    told,
+)
 
-import halfopen
-from halfopen.check import judge
-from halfopen.errors import CheckError, UsageError
+from halfopen.errors import CheckError
 from halfopen.formats.registry import (
     FORMATS,
-    Output,
-    output,
 )
 from halfopen.model import (
     Expectation,
     NmapRun,
-    Observation,
-    Report,
     Status,
     Target,
     Verdict,
     failure,
 )
-from halfopen.scan.diagnosis import SEE_README
-
-SCHEMA = json.loads(
-    Path(halfopen.__file__).with_name("report.schema.json").read_text(encoding="utf-8")
-)
-VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
-
-PORT_STATES = ("open", "closed", "filtered", "error")
-REASONS = {"open": "syn-ack", "closed": "reset", "filtered": "no-response"}
-NEEDS_ROOT = f"nmap needs root or CAP_NET_RAW; run as root, or {SEE_README}"
-
-# The exit codes for open, closed, filtered and error. A new format needs its row.
-PLUGIN = (0, 2, 2, 3)
-UP_OR_DOWN = (0, 1, 1, 1)
-PRINTED = (0, 0, 0, 0)
-EXIT_CODES = {
-    "nagios": PLUGIN,
-    "text": PLUGIN,
-    "json": PLUGIN,
-    "farmguardian": PLUGIN,
-    "haproxy": UP_OR_DOWN,
-    "ldirectord": UP_OR_DOWN,
-    "keepalived": UP_OR_DOWN,
-    "systemd": (0, 1, 1, 255),
-    "f5": PRINTED,
-    "checkmk": PRINTED,
-    "zabbix": PRINTED,
-    "prometheus": PRINTED,
-}
-MUTE = {"f5"}
-"""To these any output means up."""
-
-
-def seen(
-    state: str,
-    host: str = "192.0.2.25",
-    port: int = 25,
-    rtt: Optional[float] = None,
-    service: str = "",
-    expectation: Expectation = Expectation(),
-    reason: Optional[str] = None,
-    address: Optional[str] = None,
-) -> Verdict:
-    """Return the verdict on a port that was seen in a state; "error": on a failed check."""
-    target = Target(host, port)
-    if state == "error":
-        return failure(CheckError(NEEDS_ROOT), target)
-    observation = Observation(state, reason or REASONS[state], address or host, rtt)
-    return judge(target, observation, expectation, service)
-
-
-def told(
-    format_name: str,
-    *verdicts: Verdict,
-    exit_map: Optional[Mapping[str, int]] = None,
-    expectation: Expectation = Expectation(),
-    runs: Sequence[NmapRun] = (),
-    verbose: bool = False,
-) -> Output:
-    """Return what a format makes of verdicts."""
-    report = Report(tuple(verdicts), expectation, tuple(runs))
-    return output(format_name, report, exit_map or {}, verbose)
-
-
-BAD_WORD = failure(UsageError("port '0' is out of range; ports are 1 to 65535"))
-EVERY_VERDICT = {
-    "open": seen("open", rtt=0.000065, service="smtp"),
-    "open-untimed": seen("open"),
-    "open-by-name": seen("open", "mail.example", address="2001:db8::25"),
-    "closed": seen("closed", rtt=0.0001, service="smtp"),
-    "filtered": seen("filtered"),
-    "rejected": seen("filtered", reason="admin-prohibited"),
-    "slow": seen("open", rtt=0.3, expectation=Expectation("open", 0.1, 0.5)),
-    "too-slow": seen("open", rtt=0.8, expectation=Expectation("open", 0.1, 0.5)),
-    "unexpectedly-open": seen("open", expectation=Expectation("closed")),
-    "error": seen("error"),
-    "bad-word": BAD_WORD,
-}
 
 
 @pytest.mark.parametrize("format_name", list(FORMATS))
@@ -128,9 +56,9 @@ def test_every_format_has_a_code_for_every_status(format_name: str, status: Stat
 
 
 @pytest.mark.parametrize("format_name", list(FORMATS))
-@pytest.mark.parametrize("state", PORT_STATES)
+@pytest.mark.parametrize("state", STATES)
 def test_each_state_has_the_exit_code_of_its_format(format_name: str, state: str) -> None:
-    codes = dict(zip(PORT_STATES, EXIT_CODES[format_name]))
+    codes = dict(zip(STATES, EXIT_CODES[format_name]))
 
     assert told(format_name, seen(state)).code == codes[state]
 
@@ -642,11 +570,6 @@ def test_people_are_told_of_an_expectation(
 
 
 # -- verbose ------------------------------------------------------------------------------------
-
-
-def run_of(stderr: bytes = b"", exit_code: int = 0) -> NmapRun:
-    """Return a run of nmap."""
-    return NmapRun(["/opt/nmap", "-n", "192.0.2.25"], exit_code, b"<xml/>", stderr, 0.12345)
 
 
 @pytest.mark.parametrize("format_name", ["nagios", "text", "haproxy"])

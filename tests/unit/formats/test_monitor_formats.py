@@ -5,7 +5,7 @@ from typing import Dict, List
 
 import pytest
 from support.pages import tables
-from test_formats import BAD_WORD, EVERY_VERDICT, EXIT_CODES, NEEDS_ROOT, run_of, seen, told
+from support.reports import BAD_WORD, EVERY_VERDICT, EXIT_CODES, NEEDS_ROOT, run_of, seen, told
 
 from halfopen.errors import LineError
 from halfopen.formats.registry import FORMATS, listing, output

@@ -13,10 +13,9 @@ from typing import Callable, Dict, List, Mapping, Sequence
 
 import jsonschema
 import pytest
-from support.fake_run import NAMES, FakeNmap
-from test_app import Ended, Left
-from test_formats import SCHEMA
-from test_parse import service_port
+from support.commands import Ended, Left
+from support.fake_run import NAMES, FakeNmap, service_port
+from support.reports import SCHEMA
 
 from halfopen import main
 from halfopen.check import check

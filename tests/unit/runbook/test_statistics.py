@@ -3,8 +3,8 @@
 from typing import List, Optional
 
 import pytest
+from support.reports import seen
 from support.rounds import BEGIN, UNIX, row, verdict
-from test_formats import seen
 
 from halfopen.model import Status
 from halfopen.runbook.statistics import HISTORY, Change, Statistics, worst
