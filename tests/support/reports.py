@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 import jsonschema
 
@@ -18,7 +18,6 @@ SCHEMA = json.loads(
 )
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 
-STATES = ("open", "closed", "filtered", "error")
 REASONS = {"open": "syn-ack", "closed": "reset", "filtered": "no-response"}
 NEEDS_ROOT = f"nmap needs root or CAP_NET_RAW; run as root, or {SEE_README}"
 
@@ -40,8 +39,6 @@ EXIT_CODES = {
     "zabbix": PRINTED,
     "prometheus": PRINTED,
 }
-MUTE = {"f5"}
-"""To these any output means up."""
 
 
 def seen(
@@ -65,30 +62,26 @@ def seen(
 def told(
     format_name: str,
     *verdicts: Verdict,
-    exit_map: Optional[Mapping[str, int]] = None,
+    exit_map: Mapping[str, int] = {},
     expectation: Expectation = Expectation(),
     runs: Sequence[NmapRun] = (),
-    verbose: bool = False,
 ) -> Output:
-    """Return what a format makes of verdicts."""
-    report = Report(tuple(verdicts), expectation, tuple(runs))
-    return output(format_name, report, exit_map or {}, verbose)
+    """Return what a format makes of verdicts; with runs, what it tells the verbose."""
+    report = Report(verdicts, expectation, tuple(runs))
+    return output(format_name, report, exit_map, bool(runs))
+
+
+def document(
+    *verdicts: Verdict, expectation: Expectation = Expectation(), runs: Sequence[NmapRun] = ()
+) -> Dict[str, Any]:
+    """Return the JSON that is printed, and see that it is one line."""
+    text = told("json", *verdicts, expectation=expectation, runs=runs).text
+    assert "\n" not in text
+    parsed: Dict[str, Any] = json.loads(text)
+    return parsed
 
 
 BAD_WORD = failure(UsageError("port '0' is out of range; ports are 1 to 65535"))
-EVERY_VERDICT = {
-    "open": seen("open", rtt=0.000065, service="smtp"),
-    "open-untimed": seen("open"),
-    "open-by-name": seen("open", "mail.example", address="2001:db8::25"),
-    "closed": seen("closed", rtt=0.0001, service="smtp"),
-    "filtered": seen("filtered"),
-    "rejected": seen("filtered", reason="admin-prohibited"),
-    "slow": seen("open", rtt=0.3, expectation=Expectation("open", 0.1, 0.5)),
-    "too-slow": seen("open", rtt=0.8, expectation=Expectation("open", 0.1, 0.5)),
-    "unexpectedly-open": seen("open", expectation=Expectation("closed")),
-    "error": seen("error"),
-    "bad-word": BAD_WORD,
-}
 
 
 def run_of(stderr: bytes = b"", exit_code: int = 0) -> NmapRun:
