@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from test_app import HALFOPEN, PLUGIN, Commands, refused
-from test_app import run as run  # noqa: PLC0414  the fixture
+from support.commands import HALFOPEN, PLUGIN, Commands, refused
 
 from halfopen.cli import fast_path
 from halfopen.formats.registry import FORMATS

@@ -3,6 +3,7 @@
 from typing import List, Optional
 
 import pytest
+from support.reports import seen
 from support.rounds import BEGIN, UNIX, row, verdict
 
 from halfopen.model import Status
