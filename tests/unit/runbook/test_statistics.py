@@ -3,7 +3,6 @@
 from typing import List, Optional
 
 import pytest
-from support.reports import seen
 from support.rounds import BEGIN, UNIX, row, verdict
 
 from halfopen.model import Status
