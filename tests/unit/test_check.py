@@ -11,7 +11,7 @@ from support.fake_run import (
     FakeNmap,
     addresses_of,
     hang,
-    port_of,
+    ports_of,
     value_of,
 )
 
@@ -172,21 +172,17 @@ def _two_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_two_interfaces")
-def test_each_port_family_and_zone_has_its_run() -> None:
+def test_hosts_that_are_asked_about_the_same_ports_share_a_run_of_their_family_and_zone() -> None:
     nmap = FakeNmap()
     hosts = ["192.0.2.25", "192.0.2.26", "2001:db8::25", "fe80::25%eth0", "fe80::25%eth1"]
 
     report = checked(nmap, *[Target(host, port) for host in hosts for port in (25, 80)])
 
     assert states(report) == ["open"] * 10
-    asked = [("-6" in c, port_of(c), addresses_of(c)) for c in nmap.commands]
-    assert sorted(asked) == [
-        (six, port, addresses)
-        for six, port, addresses in sorted(
-            (":" in group[0], port, group)
-            for port in (25, 80)
-            for group in (hosts[:2], hosts[2:3], hosts[3:4], hosts[4:])
-        )
+    asked = [("-6" in c, value_of(c, "-p"), addresses_of(c)) for c in nmap.commands]
+    assert asked == [
+        (":" in group[0], "25,80", group)
+        for group in (hosts[:2], hosts[2:3], hosts[3:4], hosts[4:])
     ]
     seen = [verdict.observation.address for verdict in report.verdicts if verdict.observation]
     assert seen == [host for host in hosts for _ in range(2)]
@@ -217,6 +213,71 @@ def test_a_run_asks_at_most_64_hosts() -> None:
     assert [len(addresses_of(command)) for command in nmap.commands] == [64, 64, 2]
     asked = [address for command in nmap.commands for address in addresses_of(command)]
     assert asked == [target.host for target in targets]
+
+
+def test_a_run_asks_about_at_most_125_ports_and_fewer_hosts_where_there_are_more_ports() -> None:
+    nmap = FakeNmap()
+    many_ports = [Target(SERVER, port) for port in range(1000, 2000)]
+    five_ports = [Target(f"198.51.100.{n % 50}", 21 + n // 50) for n in range(250)]
+
+    assert states(checked(nmap, *many_ports, *five_ports)) == ["open"] * 1250
+    size = [(len(ports_of(command)), len(addresses_of(command))) for command in nmap.commands]
+    assert size == [(125, 1)] * 8 + [(5, 25)] * 2
+
+
+def test_each_of_many_ports_of_a_host_has_its_own_verdict_and_only_the_silent_are_asked_again() -> (
+    None
+):
+    said = ["open", "closed", "rejected", "silent"]
+    targets = [Target(SERVER, port) for port in range(1000, 1400)]
+    answers = {str(target): [said[target.port % 4]] for target in targets}
+    answers[f"{SERVER}:1003"] = ["silent", "silent", "closed"]
+    nmap = FakeNmap(answers)
+
+    found = states(checked(nmap, *targets))
+
+    assert found[3] == "closed"
+    assert found[4:] == ["open", "closed", "filtered", "filtered"] * 99
+    again = [port for command in nmap.looks[1] for port in ports_of(command)]
+    assert sorted(again) == [port for port in range(1003, 1400, 4) for _ in range(3)]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.25", "2001:db8::25"])
+def test_two_asked_ports_are_each_others_second_port(host: str) -> None:
+    nmap = FakeNmap({f"{host}:25": ["silent"], f"{host}:26": ["open"]})
+
+    assert states(checked(nmap, Target(host, 25), Target(host, 26))) == ["filtered", "open"]
+    assert [value_of(command, "-p") for command in nmap.commands] == ["25,26"] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (ScanOptions(NMAP, plus_one=False), ["25", "80"]),
+        (ScanOptions(NMAP, sudo=True), ["25,26", "80,81"]),
+    ],
+    ids=["no-plus-one", "sudo"],
+)
+def test_a_port_has_a_run_of_its_own_where_it_is_to_be_scanned_alone_or_by_sudo(
+    monkeypatch: pytest.MonkeyPatch, options: ScanOptions, asked: List[str]
+) -> None:
+    monkeypatch.setattr("halfopen.scan.process.find_program", lambda name, *_: name)
+    nmap = FakeNmap()
+
+    checked(nmap, MAIL, Target(SERVER, 80), options=options)
+
+    assert [value_of(command, "-p") for command in nmap.commands] == asked
+
+
+def test_hosts_whose_ports_differ_share_the_runs_of_single_ports_where_those_are_fewer() -> None:
+    nmap = FakeNmap()
+    targets = [
+        Target(f"192.0.2.{host}", port) for host in range(1, 8) for port in (1, 2, 4) if host & port
+    ]
+
+    checked(nmap, *targets)
+
+    assert [value_of(command, "-p") for command in nmap.commands] == ["1,2", "2,3", "4,5"]
 
 
 def test_a_target_given_twice_is_asked_once_and_judged_twice() -> None:
@@ -361,14 +422,6 @@ def test_every_attempt_has_the_same_deadline() -> None:
     check([MAIL], deadline, ScanOptions(NMAP), run=nmap)
 
     assert nmap.deadlines == [deadline, deadline]
-
-
-def test_many_silent_ports_are_asked_again_by_as_many_runs_as_fit_side_by_side() -> None:
-    nmap = FakeNmap({SERVER: ["silent"]})
-
-    checked(nmap, *[Target(SERVER, port) for port in range(1, 17)])
-
-    assert [len(look) for look in nmap.looks] == [16, 32]
 
 
 def test_nmap_is_told_to_end_by_the_deadline() -> None:

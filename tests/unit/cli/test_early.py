@@ -234,7 +234,7 @@ def test_nothing_starts_early_for_what_is_not_one_address_or_not_right(
 def test_what_nmap_is_asked_first_is_certain_with_the_least_timeout_for_an_early_start() -> None:
     """Even if the rest of the modules take 0.2 s to load."""
     for slow in (0.0, 0.2):
-        assert attempts.plan(early.LEAST_TIMEOUT - slow)[0] == attempts.QUICK
+        assert attempts.first(early.LEAST_TIMEOUT - slow) == attempts.QUICK
 
 
 def test_a_missing_nmap_is_left_for_the_check_to_meet(

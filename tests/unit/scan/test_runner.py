@@ -286,16 +286,16 @@ SIGNAL_AT_EVERY_LINE = """
 import os, signal, sys, time
 from halfopen.cli import exit as leave
 from halfopen.formats import registry
-from halfopen.scan import process, runner
+from halfopen.scan import process, runner, spawn
 
-files = (process.__file__, runner.__file__, leave.__file__)
+files = (process.__file__, runner.__file__, spawn.__file__, leave.__file__)
 
 def main(words):
     (given,) = runner.run_all([words], time.monotonic() + 20)
     return registry.Output(given.stdout.decode(), 0)
 
 def check(lines):
-    # Returns only in the parent. The child gets the signal at that line of the three files.
+    # Returns only in the parent. The child gets the signal at that line of the four files.
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1]
