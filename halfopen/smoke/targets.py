@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Iterator, NamedTuple, Tuple
+from typing import Iterator, NamedTuple, Optional, Tuple
 
 from halfopen.errors import CheckError
 from halfopen.scan import process, runner
@@ -30,10 +30,13 @@ class Port(NamedTuple):
     state: str
     version: int
     sock: socket.socket
+    client: Optional[socket.socket] = None
+    """What fills its queue."""
 
     def close(self) -> None:
         """Give it up."""
-        self.sock.close()
+        for sock in filter(None, (self.sock, self.client)):
+            sock.close()
 
     @property
     def address(self) -> str:
@@ -71,23 +74,40 @@ def make_port(state: str, version: int, number: int = 0) -> Port:
     Raises OSError if there is none, or no such family on this system.
     """
     sock = socket.socket(_FAMILY[version])
+    client = None
     try:
         sock.bind((LOOPBACK[version], number))
-        if state == "filtered":
-            _drop_everything(sock)
-        if state != "closed":  # bound only: the kernel answers RST, and nobody else takes it
+        if state == "filtered" and not _drop_everything(sock):
+            client = _fill(sock)
+        elif state != "closed":  # bound only: the kernel answers RST, and nobody else takes it
             sock.listen(8)
     except BaseException:
         sock.close()
         raise
-    return Port(state, version, sock)
+    return Port(state, version, sock, client)
 
 
-def _drop_everything(sock: socket.socket) -> None:
-    """Let no packet through to the socket: a filter of one instruction, "return 0" (BPF_RET)."""
+def _drop_everything(sock: socket.socket) -> bool:
+    """Let no packet through to the socket: a filter of one instruction, "return 0" (BPF_RET).
+
+    Returns whether the kernel allows it; some allow it to root alone.
+    """
     program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     fprog = struct.pack("HL", 1, ctypes.addressof(program))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+    except PermissionError:
+        return False
+    return True
+
+
+def _fill(sock: socket.socket) -> socket.socket:
+    """Listen, and fill the queue, which holds one connection: the kernel drops further SYNs."""
+    sock.listen(0)
+    client = socket.socket(sock.family)
+    client.settimeout(_PATIENCE)
+    client.connect(sock.getsockname())
+    return client
 
 
 def connect(port: Port) -> str:

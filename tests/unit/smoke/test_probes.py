@@ -216,7 +216,7 @@ def test_what_is_wrong_is_found_weighed_and_printed(
 ) -> None:
     # To others, other advice is given.
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(diagnosis, "_process_status", lambda: {"CapEff": "ffffffff"})
+    monkeypatch.setattr(diagnosis, "_process_status", lambda: {"CapEff": 0xFFFFFFFF})
     for attribute, value in CASES[name].items():
         setattr(machine, attribute, value)
     found = machine.examine()
