@@ -14,6 +14,17 @@ NAMES = {
     "local.example": ["fe80::25"],
 }
 
+SERVICES = {
+    "smtp": 25,
+    "http-alt": 8080,
+    "914c/g": 211,
+    "5M": 5,
+    "M5": 6,
+    "Z_a+B.c*D-e/9": 1,
+    "a" * 63: 2,
+}
+"""TCP services that the tests' system knows."""
+
 PORT = """<port protocol="tcp" portid="{port}"><state state="{state}" reason="{reason}" \
 reason_ttl="64"/><service name="x" method="table" conf="3"/></port>"""
 HOST = """<host starttime="1" endtime="1"><status state="up" reason="user-set" reason_ttl="0"/>
@@ -48,6 +59,15 @@ def hang(*_: object) -> str:
     """Answer after longer than anybody waits."""
     time.sleep(30)
     return "never"
+
+
+def service_port(name: str, protocol: str) -> int:
+    """Stand in for socket.getservbyname: not every system has a services file."""
+    assert protocol == "tcp"
+    assert "\x00" not in name, "the C library would stop reading there"
+    if name not in SERVICES:
+        raise OSError("service/proto not found")
+    return SERVICES[name]
 
 
 class FakeNmap:
