@@ -111,6 +111,7 @@ class _Scan:
             address: host.get("tcp", {})
             for host in self.hosts.values()
             for address in host["addresses"].values()
+            if isinstance(address, str)  # a protocol of that name puts ports there
         }
         self.stderr = stderr
         self.elements: Dict[str, ET.Element] = {}

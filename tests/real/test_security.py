@@ -69,7 +69,7 @@ def test_no_module_can_call_a_shell_and_one_can_run_programs() -> None:
             if re.match(r"subprocess\.|os\.(posix_spawn|exec|spawn|fork)", called):
                 runners.add(path.name)
 
-    assert runners == {"process.py"}
+    assert runners == {"spawn.py"}
 
 
 # -- the environment ----------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def test_these_variables_of_the_environment_are_read_and_no_others() -> None:
         "parse.py": {"HAPROXY_SERVER_"},  # ADDR and PORT
         "terminal.py": {"TERM"},  # and shutil.get_terminal_size's COLUMNS and LINES
     }
-    assert handed_on == {"process.py"}  # to nmap, as it is
+    assert handed_on == {"spawn.py"}  # to nmap, as it is
 
 
 @pytest.mark.parametrize("path", [".", "", "bin", "./bin", "..", "bin:"])

@@ -171,7 +171,7 @@ def is_address(word: str) -> bool:
 
 
 _DATA_FOLDER = os.path.join(os.path.dirname(os.path.abspath(halfopen.__file__)), "nmap_data")
-_FLAGS = {"-n", "-sS", "-6", "-Pn", "--disable-arp-ping", "--send-ip"}
+_FLAGS = {"-n", "-sS", "-6", "-Pn", "--disable-arp-ping", "--send-ip", "-v5"}
 _MILLISECONDS = "[0-9]+ms"
 _VALUES = {
     "--datadir": re.escape(_DATA_FOLDER),
@@ -180,7 +180,9 @@ _VALUES = {
     "--min-rtt-timeout": _MILLISECONDS,
     "--max-rtt-timeout": _MILLISECONDS,
     "--host-timeout": _MILLISECONDS,
-    "-p": "[1-9][0-9]*[-,][1-9][0-9]*",
+    "--max-retries": "1",
+    "--max-scan-delay": "0",
+    "-p": "[1-9][0-9]*([-,][1-9][0-9]*)+",
 }
 
 
@@ -201,9 +203,10 @@ def _check_argv(argv: Sequence[str], ports: Set[int]) -> None:
         value = options.pop(0)
         assert re.match(_VALUES[word] + r"\Z", value), argv
         if word == "-p":
-            asked, second = map(int, re.split("[-,]", value))
-            assert asked in ports, argv
-            assert 1 <= second <= 65535, argv
+            asked = list(map(int, re.split("[-,]", value)))
+            assert asked[0] in ports, argv
+            assert len(asked) == 2 or ports.issuperset(asked), argv
+            assert 1 <= asked[1] <= 65535, argv
     assert addresses
     for address in addresses:
         _check_address(address, version)
