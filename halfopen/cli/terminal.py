@@ -40,7 +40,7 @@ def with_table(plain: Output, report: Report, verbose: bool) -> Output:
         for each in (*PORT_STATES, "error")
         if each in states
     ]
-    took = f" in {span(report.seconds)}" if report.runs else ""
+    took = f" in {span(report.seconds)}" if report.seconds else ""
     lines = [_table(report), *map(printable, transcript(report, verbose))]
     return plain._replace(text="\n".join(lines), note=", ".join(counts) + took)
 
