@@ -91,16 +91,10 @@ def judge(target: Target, outcome: Outcome, expectation: Expectation, service: s
         return failure(outcome, target)
     if outcome.state != expectation.state:
         return Verdict(Status.CRITICAL, target, outcome, service=service)
-    status = _by_round_trip(outcome.rtt, expectation)
-    return Verdict(status, target, outcome, service=service, slow=status is not Status.OK)
-
-
-def _by_round_trip(rtt: Optional[float], expectation: Expectation) -> Status:
-    if rtt is not None and expectation.critical is not None and rtt > expectation.critical:
-        return Status.CRITICAL
-    if rtt is not None and expectation.warning is not None and rtt > expectation.warning:
-        return Status.WARNING
-    return Status.OK
+    limits = {Status.CRITICAL: expectation.critical, Status.WARNING: expectation.warning}
+    over = [s for s, limit in limits.items() if limit is not None and (outcome.rtt or 0) > limit]
+    status = max(over, default=Status.OK)
+    return Verdict(status, target, outcome, service=service, slow=bool(over))
 
 
 def program(options: ScanOptions) -> List[str]:
@@ -216,11 +210,8 @@ def _source_port(options: ScanOptions, scans: int) -> Optional[int]:
 
     sudo's line in the documentation does not admit it, and for very many it would take too long.
     """
-    if (
-        options.prefix
-        or options.sudo
-        or scans * (attempts.PATIENT.runs + 1) > attempts.SIDE_BY_SIDE
-    ):
+    too_many = scans * (attempts.PATIENT.runs + 1) > attempts.SIDE_BY_SIDE
+    if options.prefix or options.sudo or too_many:
         return None
     from halfopen.scan import silence  # noqa: PLC0415  what only the silent need
 
@@ -273,11 +264,11 @@ def _ask(
 
 def _conclusion(outcome: Outcome, attempt: attempts.Attempt, address: Address) -> Outcome:
     """Return the outcome, but no verdict from a silence that was too short to mean anything."""
-    if _is_silent(outcome) and not attempt.conclusive:
+    if isinstance(outcome, CheckError):
+        return outcome
+    if outcome.silent and not attempt.conclusive:
         return NoTimeError("no answer yet, and no time left to wait for one; raise --timeout")
-    if isinstance(outcome, Observation):
-        return outcome._replace(addresses=address.total)
-    return outcome
+    return outcome._replace(addresses=address.total)
 
 
 def _most_telling(outcomes: Iterable[Outcome]) -> Outcome:
