@@ -65,7 +65,7 @@ def main(
     return _RUN[command](command, read(command, raw))
 
 
-def _read_targets(values: "Values", parse: Parse) -> List[Target]:
+def read_targets(values: "Values", parse: Parse) -> List[Target]:
     """Return the targets from the one place where the user gave them."""
     host, port, file = values["hostname"], values["port"], values["targets"]
     by_option = host is not None or port is not None
@@ -91,7 +91,7 @@ def _from_file(file: str, family: Optional[int]) -> List[Target]:
 
 
 def _targets(values: "Values", parse: Parse, deadline: float) -> List[Target]:
-    return call_by(lambda: _read_targets(values, parse), deadline, "reading the targets")
+    return call_by(lambda: read_targets(values, parse), deadline, "reading the targets")
 
 
 def _scan_options(values: "Values") -> ScanOptions:

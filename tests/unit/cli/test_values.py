@@ -109,7 +109,6 @@ def test_other_ranges_are_refused_with_a_reason(text: str, said: str) -> None:
             {"open": 0, "closed": 1, "filtered": 2, "error": 3},
         ),
     ],
-    ids=str,
 )
 def test_what_is_right_is_taken(read: Any, text: str, value: object) -> None:
     assert read("--option", text) == value
