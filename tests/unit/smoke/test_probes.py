@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, Callable
 
@@ -216,7 +217,7 @@ def test_what_is_wrong_is_found_weighed_and_printed(
 ) -> None:
     # To others, other advice is given.
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(diagnosis, "_process_status", lambda: {"CapEff": 0xFFFFFFFF})
+    monkeypatch.setattr(diagnosis, "_process_status", lambda: Counter(CapEff=0xFFFFFFFF))
     for attribute, value in CASES[name].items():
         setattr(machine, attribute, value)
     found = machine.examine()
