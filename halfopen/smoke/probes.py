@@ -17,7 +17,6 @@ from halfopen.smoke.findings import (
     Outcome,
     had_no_time,
 )
-from halfopen.smoke.late_delivery import late_delivery
 from halfopen.smoke.states import states
 from halfopen.smoke.two_hosts import two_hosts
 
@@ -38,7 +37,6 @@ class Probe(NamedTuple):
 
 PROBES = (
     Probe("states", "port states on loopback", states),
-    Probe("late delivery", "packets that come late", late_delivery),
     Probe("two hosts", "two hosts", two_hosts),
 )
 """Every test but the first, identify(); a new one is an entry here."""
@@ -122,7 +120,7 @@ def _with_libraries(
     if suspect:
         detail = (
             "nmap before 7.80 with a system libpcap of 1.5 or later delivers packets late; "
-            'see "late delivery"'
+            'see "two hosts"'
         )
         findings.append(Finding("means", "suspicion", Outcome.SKIPPED, detail))
     return Nmap(path, version, suspect), findings
