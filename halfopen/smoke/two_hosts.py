@@ -29,11 +29,7 @@ def two_hosts(context: Context) -> Iterator[Finding]:
             yield Finding(_GROUP, "open port", outcome, str(error))
             return
         context = context._replace(options=context.options._replace(prefix=neighbour.via))
-        for scan in (
-            _own,
-            functools.partial(_plain, alone=True),
-            functools.partial(_plain, alone=False),
-        ):
+        for scan in (_own, functools.partial(_plain, alone=True), _plain):
             start = time.monotonic()
             finding = scan(context, neighbour.port)
             yield finding._replace(seconds=time.monotonic() - start)
@@ -65,7 +61,7 @@ def _own(context: Context, port: Port) -> Finding:
     return Finding(_GROUP, name, outcome, detail, 0, about, tuple(trials))
 
 
-def _plain(context: Context, port: Port, alone: bool) -> Finding:
+def _plain(context: Context, port: Port, alone: bool = False) -> Finding:
     """Scan as a bash script would, with the port alone or with the next."""
     name = f"plain scan, {'port alone' if alone else 'with the next port'}"
     about = About.PLAIN_ALONE if alone else About.PLAIN_WITH_NEXT
