@@ -139,10 +139,10 @@ def test_a_signal_or_two_at_once_end_waiting_and_the_nmap_that_runs(
     before = signal.getsignal(number)
     with Stop() as stop:
         assert not stop.wait(time.monotonic() + 0.01)
-        os.kill(os.getpid(), number)
-        os.kill(os.getpid(), number)
+        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
         began = time.monotonic()
         assert stop.wait(began + 30)
+        os.kill(os.getpid(), number)
         assert time.monotonic() - began < 10
 
     assert (stop.number, ended_by) == (number, ["nmap killed"])
