@@ -90,6 +90,12 @@ def why_no_lab() -> str | None:
     return "needs " + ", ".join(absent) if absent else None
 
 
+def nmap_version() -> str:
+    """Return the version of the nmap to test, such as 7.93."""
+    done = subprocess.run([NMAP, "-V"], stdout=-1, text=True, timeout=30, check=True)
+    return done.stdout.split()[2]
+
+
 class Packet(NamedTuple):
     """A TCP packet; flags like "S", "SA", "R", "RA", "A"."""
 

@@ -5,12 +5,11 @@ Runs on a throwaway machine in namespaces of its own, so it needs root.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 
 from hosts.faults import DOCUMENT, FAULTS, row, world
-from lab import Lab, why_no_lab
+from lab import Lab, nmap_version, why_no_lab
 from support.machine import site
 
 HEAD = """\
@@ -41,20 +40,15 @@ NOTES = {
 }
 
 
-def said(*argv: str) -> str:
-    """Return the first number in what a program says of its version."""
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
-    return next(word for word in done.stdout.split() if word[0].isdigit())
-
-
 def main() -> None:
     """Write the document."""
     reason = why_no_lab()
     if reason:
         sys.exit(f"write_faults: {reason}")
     with Lab() as lab, site() as installed, world(lab, installed) as made:
-        versions = {"nmap": said("nmap", "-V"), "python": said(str(installed.bin / "python"), "-V")}
-        parts = [HEAD.format(date=time.strftime("%Y-%m-%d"), **versions)]
+        python = made.machine.run([str(installed.bin / "python"), "-V"]).stdout.split()[1]
+        date = time.strftime("%Y-%m-%d")
+        parts = [HEAD.format(date=date, nmap=nmap_version(), python=python)]
         for kind, faults in FAULTS.items():
             rows = [row(fault, made.endings(fault)) for fault in faults]
             part = [f"## {TITLES[kind]}", "", NOTES[kind], "", COLUMNS, *rows, ""]

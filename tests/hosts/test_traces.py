@@ -13,8 +13,6 @@ from typing import NamedTuple, Sequence
 import pytest
 from lab import TARGET, Lab
 from real.commands import halfopen, plugin
-from support.machine import WEB1, Machine
-from support.no_shell import assert_no_shell_and_nothing_written
 
 NEEDS = ("strace", "sudo")
 RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "recorded" / "nmap-7.93"
@@ -113,12 +111,6 @@ def test_sudo_runs_nmap_without_a_shell(lab: Lab, tmp_path: Path, nmap: str) -> 
     # PAM's own helper: sudo's check of the account runs it on Debian 13, and not on 12.
     assert [name for name in names if name != "unix_chkpwd"] == ["sudo", "nmap"]
     assert seen.programs[-1] == nmap
-
-
-@pytest.mark.usefixtures("farm")
-def test_sudo_needs_no_shell_and_nothing_writable(machine: Machine) -> None:
-    words = ["halfopen", "check", f"{WEB1}:443", "--sudo"]
-    assert_no_shell_and_nothing_written(machine, words)
 
 
 def test_a_file_is_made_under_a_name_that_nobody_can_have_taken(lab: Lab, tmp_path: Path) -> None:
