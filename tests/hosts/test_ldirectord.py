@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import signal
 from pathlib import Path
 
 import pytest
@@ -101,19 +98,3 @@ def test_a_check_that_ldirectord_ends_is_down_and_leaves_no_nmap(
         hanging = set(machine.hanging())
         assert host.comes_to(None, None, "timed out, kill -TERM child"), host.told()
         assert wait_until(lambda: not hanging.intersection(machine.hanging()), 20)
-
-
-def test_a_check_that_somebody_kills_is_down(machine: Machine, farm: Farm) -> None:
-    with Ldirectord(machine) as host:
-        assert host.sees(farm, up="web1"), host.told()
-        machine.break_nmap("hanging")
-        for _ in range(2):
-            assert wait_until(machine.hanging)
-            killed = {*machine.running("halfopen"), *machine.hanging()}
-            for pid in killed:
-                with contextlib.suppress(ProcessLookupError):  # halfopen has ended it
-                    os.kill(pid, signal.SIGKILL)
-            assert wait_until(lambda: not killed.intersection(machine.processes()))  # noqa: B023
-        assert wait_until(machine.hanging)
-
-        assert host.real_servers() == {}

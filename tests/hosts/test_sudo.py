@@ -175,19 +175,6 @@ def test_the_line_refuses_all_other_command_lines(machine: Machine) -> None:
     assert not machine.path("/etc/written").exists()
 
 
-@pytest.mark.usefixtures("farm")
-def test_words_joined_into_one_write_no_file_by_sudo(machine: Machine) -> None:
-    """To sudo two words are the same as one with a space; nmap takes that for no file's name."""
-    good = allow_nmap(machine)
-    folder = "/tmp/folder"  # noqa: S108  a machine's own, and empty at first
-    machine.write(f"{folder}/here", "")
-    for joined in (["-oX", f"- {WEB1}"], [f"-oX - {WEB1}"], ["-oX -", WEB1]):
-        argv = ["sudo", "-n", *good[: good.index("-oX")], *joined]
-        done = as_nagios(machine, "sh", "-c", f'cd {folder} && exec "$@"', "sh", *argv)
-        assert done.returncode != 0, done
-    assert [path.name for path in machine.path(folder).iterdir()] == ["here"]
-
-
 def test_no_way_to_join_words_has_nmap_write_a_file(lab: Lab, tmp_path: Path) -> None:
     """The line can't refuse joined words: each way to join some, with the real nmap as root."""
     good = built(command.data_folder()[1])[0]

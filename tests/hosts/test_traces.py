@@ -61,17 +61,17 @@ def nmap() -> str:
     return path
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        pytest.param(plugin(TARGET[4], 25), 0, id="plugin"),
-        pytest.param(plugin("-H", TARGET[6], "-p", "smtp", "-v"), 0, id="plugin-options"),
-        pytest.param(plugin("-H", "mail.example", "-p", 80), 2, id="plugin-name-silent"),
-        pytest.param(halfopen("check", f"{TARGET[4]}:25", f"{TARGET[4]}:123"), 2, id="check"),
-        pytest.param(halfopen("wait", f"{TARGET[4]}:25"), 0, id="wait"),
-        pytest.param(halfopen("watch", f"{TARGET[4]}:25", "--count", 1), 0, id="watch"),
-    ],
-)
+COMMANDS = {
+    "plugin": (plugin(TARGET[4], 25), 0),
+    "plugin-options": (plugin("-H", TARGET[6], "-p", "smtp", "-v"), 0),
+    "plugin-name-silent": (plugin("-H", "mail.example", "-p", 80), 2),
+    "check": (halfopen("check", f"{TARGET[4]}:25", f"{TARGET[4]}:123"), 2),
+    "wait": (halfopen("wait", f"{TARGET[4]}:25"), 0),
+    "watch": (halfopen("watch", f"{TARGET[4]}:25", "--count", 1), 0),
+}
+
+
+@pytest.mark.parametrize(("words", "code"), COMMANDS.values(), ids=COMMANDS)
 def test_nothing_runs_but_nmap_and_nothing_is_written(
     lab: Lab, tmp_path: Path, nmap: str, words: list[str], code: int
 ) -> None:
