@@ -60,7 +60,7 @@ unit: ## the tests that need neither nmap nor root
 	@tools/setup.sh unit
 	@$(PYTEST) $(SPREAD) tests/unit
 
-test-pythons: ## the unit tests on every Python version at hand
+test-pythons: ## the unit tests on every other Python version at hand, the commands on all
 	@tools/test_pythons.sh $(PYTHONS)
 
 test-nmaps: ## the tests with nmap on the nmap of each Debian; NMAPS="trixie sid"
