@@ -42,15 +42,18 @@ Resolve = Callable[[Sequence[Target], float], Dict[Target, Union[Address, CheckE
 """What resolve.resolve is, the default; whoever checks again and again gives a Resolver's."""
 
 
-def check(  # noqa: PLR0913  what a check is made of: the last two have defaults that fit
+def check(  # noqa: PLR0913  what a check is made of: the last three have defaults that fit
     targets: Sequence[Target],
     deadline: float,
     options: ScanOptions = ScanOptions(),
     expectation: Expectation = Expectation(),
     run: Run = runner.run_all,
     resolver: Optional[Resolve] = None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> Report:
     """Return the verdict on each target by `deadline` (`time.monotonic` seconds).
+
+    `progress` is told, from time to time, how many targets have theirs.
 
     Never raises for what goes wrong on the way: that is the verdict UNKNOWN.
     """
@@ -68,7 +71,7 @@ def check(  # noqa: PLR0913  what a check is made of: the last two have defaults
         services.update(resolve.service_names([target.port for target in targets], soon))
 
     try:
-        scanner = _Scanner(program(options), options, deadline, run, meanwhile, runs)
+        scanner = _Scanner(program(options), options, deadline, run, meanwhile, runs, progress)
         addresses = _resolved(resolver or resolve.resolve, targets, deadline, outcomes)
         _ask_all(scanner, addresses, outcomes)
     except CheckError as error:
@@ -159,6 +162,7 @@ class _Scanner(NamedTuple):
     meanwhile: Callable[[], None]
     runs: List[NmapRun]
     """Filled with each run that was made."""
+    progress: Callable[[int], object]
 
 
 def _ask_all(
@@ -173,6 +177,7 @@ def _ask_all(
             source_port = _source_port(scanner.options, scans)
         if unanswered:
             outcomes.update(_ask(scanner, unanswered, attempt, source_port))
+            scanner.progress(sum(not _is_unanswered(each) for each in outcomes.values()))
     for target, address in addresses.items():
         outcome = outcomes[target]
         # With a prefix nmap runs in another network namespace, of which our kernel knows nothing.

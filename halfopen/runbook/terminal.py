@@ -68,11 +68,11 @@ def say(text: str) -> None:
     _write(printable(text) + "\n")
 
 
-def _write(text: str) -> None:
+def _write(text: str, descriptor: int = 1) -> None:
     data = text.encode("utf-8", "backslashreplace")
     try:
         while data:
-            data = data[os.write(1, data) :]
+            data = data[os.write(descriptor, data) :]
     except OSError as error:
         # A full disk ends nothing: what is waited for, or watched, goes on.
         if error.errno in (errno.EPIPE, errno.EIO):
@@ -162,9 +162,9 @@ class LiveLine:
     that a terminal made narrower has wrapped the line.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: int = 1) -> None:
         """Begin where the cursor is, at the start of a line."""
-        self._width = 0
+        self._descriptor, self._width = descriptor, 0
 
     def draw(self, text: str) -> None:
         """Write this over what was there."""
@@ -174,12 +174,12 @@ class LiveLine:
         shown = printable(text)
         shown = shown if len(shown) <= room else (shown[: max(0, room - 3)] + "...")[:room]
         self._width = len(shown)
-        _write((f"\033[{up}A" if up else "") + "\r\033[J" + shown)
+        _write((f"\033[{up}A" if up else "") + "\r\033[J" + shown, self._descriptor)
 
 
 # -- a table ------------------------------------------------------------------------------------
 
-_COLOURS = {"open": "green", "closed": "red", "filtered": "yellow", "error": "magenta"}
+COLOURS = {"open": "green", "closed": "red", "filtered": "yellow", "error": "magenta"}
 
 _LEAST_NAME = 24
 """How much of a target's name is shown before other columns are; more on a wide terminal."""
@@ -251,7 +251,7 @@ def table(rows: Rows, columns: Sequence[Column], width: int) -> "Table":
     for column in chosen:
         made.add_column(shortened(column.title, names if column is TARGET else width), no_wrap=True)
     for number, (_, statistics) in enumerate(rows):
-        colour = "" if statistics.verdict is None else _COLOURS[statistics.verdict.state]
+        colour = "" if statistics.verdict is None else COLOURS[statistics.verdict.state]
         made.add_row(
             *(Text(filled[column][number], colour if column is STATE else "") for column in chosen)
         )
