@@ -27,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 SPREAD := -n 4 --dist loadfile
 
 .PHONY: help run smoke test test-all test-rest unit test-pythons test-nmaps test-debians lint bench dist deb \
-	release-check proof faults soak coverage fuzz fixtures clean
+	release-check pictures proof faults soak coverage fuzz fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -108,6 +108,10 @@ release-check: ## all that a release hands out, with SHA256SUMS, built and run; 
 proof: ## real Postfix and Squid log a full connect, and not a half-open check
 	@tools/setup.sh proof
 	@$(AS_ROOT) $(BIN)/python tests/proof.py
+
+pictures: ## run commands on a terminal, and draw docs/pictures/*.svg
+	@tools/setup.sh proof
+	@$(AS_ROOT) $(BIN)/python tests/pictures.py
 
 faults: ## make every fault of the table, and write docs/faults.md
 	@tools/setup.sh test

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.pages import BLOCKS, EXAMPLES, PAGES, README, ROOT, Block, blocks, code, spans, tables
@@ -104,6 +105,16 @@ def test_every_page_is_linked_from_the_list_of_all(page: str) -> None:
     index = "docs/index.md"
 
     assert page == index or f"]({page[len('docs/') :]})" in PAGES[index]
+
+
+@pytest.mark.parametrize(
+    "picture", sorted((ROOT / "docs/pictures").iterdir()), ids=lambda p: p.name
+)
+def test_a_picture_is_on_a_page_and_takes_nothing_from_the_web(picture: Path) -> None:
+    loaded = re.findall(r"(?:url\(|src=|href=)\W*(\w+:)?", picture.read_text(encoding="utf-8"))
+
+    assert any(f"pictures/{picture.name}" in text for text in PAGES.values())
+    assert set(loaded) == {""}
 
 
 def test_every_target_of_make_is_in_the_makefile() -> None:
