@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the unit tests, and the commands' tests on the single files, on each of the named Python
-# versions that this machine has.
+# versions that this machine has; not the unit tests on that of .venv, where `make test` runs them.
 #
 #   tools/test_pythons.sh 3.7 3.8 ...
 set -eu
@@ -10,6 +10,8 @@ log=$(mktemp)
 files=$(mktemp -d)
 trap 'rm -rf "$log" "$files"' EXIT
 tools/setup.sh dist
+tools/setup.sh unit
+own=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 .venv/bin/python tools/dist.py files "$files"
 
 # The command of "$@" has 10 minutes, and its last line is shown; the whole log if it fails.
@@ -26,15 +28,19 @@ run() {
 
 ran='' absent='' failed=''
 for version in "$@"; do
-    if ! python=$(tools/which_python.sh "$version"); then
-        absent="$absent $version"
-        continue
+    venv=.venv
+    if [ "$version" != "$own" ]; then
+        venv=.venv-$version
+        if ! python=$(tools/which_python.sh "$version"); then
+            absent="$absent $version"
+            continue
+        fi
+        PYTHON=$python VENV=$venv tools/setup.sh unit
     fi
     ran="$ran $version"
-    PYTHON=$python VENV=.venv-$version tools/setup.sh unit
     # One cache folder for all versions would only confuse.
-    set -- "./.venv-$version/bin/python" -m pytest -p no:cacheprovider -n 4 --dist loadfile --tb=short --maxfail=3
-    run 'unit tests' "$@" tests/unit
+    set -- "./$venv/bin/python" -m pytest -p no:cacheprovider -n 4 --dist loadfile --tb=short --maxfail=3
+    [ "$version" = "$own" ] || run 'unit tests' "$@" tests/unit
     HALFOPEN_FILES=$files run 'single files' "$@" tests/unit/test_process.py
 done
 
