@@ -84,7 +84,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of this checkout, so that all builds have the same."""
     tree = tmp_path_factory.mktemp("sources") / "halfopen"
     unwanted = shutil.ignore_patterns(
-        "__pycache__", ".*", "*.egg-info", "dist", "fixtures", "tests"
+        "__pycache__", ".*", "*.egg-info", "build", "dist", "nmap-*", "tests"
     )
     shutil.copytree(str(ROOT), str(tree), ignore=unwanted)
     return tree
@@ -459,6 +459,18 @@ def test_documents_are_where_they_are_looked_for(installed: Debian) -> None:
     ):
         assert path in there
         assert installed.path(path).stat().st_size > 0
+
+
+def test_every_link_of_a_page_leads_to_a_file(installed: Debian) -> None:
+    folder = installed.path("/usr/share/doc/halfopen")
+    links = [
+        (page, link)
+        for page in folder.rglob("*.md")
+        for link in re.findall(r'(?:\]\(|src=")([^)#"\s:]+)[)#"]', page.read_text(encoding="utf-8"))
+    ]
+
+    assert len(links) > 100
+    assert [str(pair) for pair in links if not (pair[0].parent / pair[1]).exists()] == []
 
 
 # The last one, for it takes the package away.
