@@ -27,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 SPREAD := -n 4 --dist loadfile
 
 .PHONY: help run smoke test test-all test-rest unit test-pythons test-nmaps test-debians lint bench dist deb \
-	release-check pictures proof faults soak coverage fuzz fixtures clean
+	release-check pictures proof completion faults soak coverage fuzz fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -104,6 +104,10 @@ deb: ## a Debian package, with Debian's own tools
 release-check: ## all that a release hands out, with SHA256SUMS, built and run; TAG=v1.2.3 in the environment
 	@tools/setup.sh dist
 	@$(BIN)/python tools/release_check.py
+
+completion: ## what Tab gives in bash, zsh and fish, from the declared options
+	@tools/setup.sh unit
+	@$(BIN)/python tools/make_completion.py
 
 proof: ## real Postfix and Squid log a full connect, and not a half-open check
 	@tools/setup.sh proof

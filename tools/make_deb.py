@@ -49,6 +49,13 @@ halfopen ({version}) unstable; urgency=medium
  -- {maintainer}  {date}
 """
 
+COMPLETIONS = {
+    "bash": "bash-completion/completions",
+    "zsh": "zsh/vendor-completions",
+    "fish": "fish/vendor_completions.d",
+}
+"""Where each shell finds what packages bring it, in /usr/share."""
+
 LICENCES = {
     "click": ("BSD-3-Clause", "click/*"),
     "markdown_it_py": ("Expat", "markdown_it/*"),
@@ -120,6 +127,9 @@ def lay_out(source: Path, epoch: int) -> None:
         documents.joinpath(page).parent.mkdir(exist_ok=True)
         shutil.copy(str(ROOT / page), str(documents / page))
     shutil.copytree(str(ROOT / "docs"), str(documents / "docs"))
+    for shell, place in COMPLETIONS.items():
+        completion = ROOT / "packaging" / "completion" / shell
+        shutil.copytree(str(completion), str(source / "share" / place))
     _examples(documents / "examples")
     _changelog(source / "debian", epoch)
     _modules(source, source / "share" / "halfopen")

@@ -45,7 +45,12 @@ Form = Callable[[Sequence[str], Optional[int]], List[Target]]
 
 def _options(words: Sequence[str], family: Optional[int]) -> List[Target]:
     host, port = [*words, None, None][:2]
-    return commands.read_targets(parse_targets, words[2:], host, port, None, family)
+    return _read(family, arguments=words[2:], hostname=host, port=port)
+
+
+def _read(family: Optional[int], **given: object) -> List[Target]:
+    absent = {"arguments": (), "hostname": None, "port": None, "targets": None}
+    return commands.read_targets({**absent, "family": family, **given}, parse_targets)
 
 
 FORMS: Dict[str, Form] = {
@@ -70,9 +75,7 @@ def check_words(
 def check_file(data: bytes, path: str, family: Optional[int], answer: str) -> List[Target]:
     """Check what becomes of a targets file, as check_words does; `path` is where to put it."""
     Path(path).write_bytes(data)
-    return _check_targets(
-        lambda: commands.read_targets(parse_targets, [], None, None, path, family), family, answer
-    )
+    return _check_targets(lambda: _read(family, targets=path), family, answer)
 
 
 def _check_targets(

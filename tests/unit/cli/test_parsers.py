@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
-import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.pages import EXAMPLES, PAGES, code
-from test_examples import CALL, calls
+from support.pages import CALL, EXAMPLES, PAGES, calls, code
 
 from halfopen.cli import app, fast_path, options
 from halfopen.errors import UsageError
@@ -96,21 +94,11 @@ def typers(program: str, typed: list[str]) -> Any:
     return None if isinstance(given, Output) else given
 
 
-@pytest.fixture(scope="module")
-def commands() -> Iterator[None]:
-    """Make typer's commands once: it makes them anew at each call."""
-    with pytest.MonkeyPatch.context() as patch:
-        for each in ("_halfopen", "_plugin"):
-            patch.setattr(app, each, typer.main.get_command(getattr(app, each)))
-        yield
-
-
 def left_to_typer(typed: list[str]) -> bool:
     """Return whether ours may leave to typer what it takes: flags in one word."""
     return any(re.match("-[46v]+[46vtHpwci]", word) for word in typed)
 
 
-@pytest.mark.usefixtures("commands")
 @pytest.mark.parametrize("name", list(ALL))
 @MANY
 @given(data=st.data(), variable=st.sampled_from([None, None, "", "/opt/nmap"]))
