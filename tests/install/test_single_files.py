@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from dist import COMMANDS, pythons
 from lab import TARGET, Lab
 from packaging.specifiers import SpecifierSet
 
@@ -18,8 +19,6 @@ from halfopen import __version__
 
 from .conftest import ROOT, build
 
-COMMANDS = ("check_tcp_half_open", "halfopen")
-VERSIONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 BUNDLE = ROOT / "packaging" / "bundle.txt"
 OPEN_LINE = f"TCP HALF-OPEN OK - {TARGET[4]}:25 open (syn-ack) smtp | time="
 FORMS = {
@@ -29,17 +28,7 @@ FORMS = {
 }
 
 
-def _pythons() -> dict[str, str]:
-    find = str(ROOT / "tools" / "which_python.sh")
-    found = {}
-    for version in VERSIONS:
-        done = subprocess.run([find, version], stdout=subprocess.PIPE, check=False, timeout=60)
-        if done.returncode == 0:
-            found[version] = done.stdout.decode().strip()
-    return found
-
-
-PYTHONS = _pythons()
+PYTHONS = pythons()
 
 
 def test_another_build_in_another_place_at_another_time_has_the_same_bytes(
@@ -53,7 +42,11 @@ def test_another_build_in_another_place_at_another_time_has_the_same_bytes(
         path.chmod(0o700)
         os.utime(str(path), (1e9, 1e9))
 
-    build(tmp_path / "copy", "files", tmp_path / "files")
+    before = os.umask(0o077)
+    try:
+        build(tmp_path / "copy", "files", tmp_path / "files")
+    finally:
+        os.umask(before)
 
     for command in COMMANDS:
         again = tmp_path / "files" / command
@@ -85,18 +78,35 @@ def test_a_file_carries_the_licences_of_all_that_is_in_it(files: Path, command: 
     assert "halfopen/LICENSE" in names
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.fixture(scope="session")
+def parts(files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return check_tcp_half_open whole, without its compiled part, and with that part alone."""
+    folder = tmp_path_factory.mktemp("parts")
+    found = {"whole": files / "check_tcp_half_open"}
+    with zipfile.ZipFile(str(found["whole"])) as archive:
+        for part in ("sources", "compiled"):
+            found[part] = folder / part
+            with zipfile.ZipFile(str(found[part]), "w") as out:
+                for name in archive.namelist():
+                    if name == "__main__.py" or name.startswith("pyc-") == (part == "compiled"):
+                        out.writestr(name, archive.read(name))
+    return found
+
+
 @pytest.mark.parametrize("version", PYTHONS)
-def test_every_python_at_hand_runs_it_with_the_real_nmap(
-    files: Path, lab: Lab, version: str, form: str
+def test_every_python_at_hand_checks_with_its_compiled_part_alone_and_without_it(
+    parts: dict[str, Path], lab: Lab, version: str
 ) -> None:
-    # As the first line has it, but for the Python.
-    command = [PYTHONS[version], "-IS", str(files / "check_tcp_half_open")]
+    said = set()
+    for part in parts.values():
+        for form in FORMS.values():
+            # As the first line has it, but for the Python.
+            done = lab.run([PYTHONS[version], "-IS", str(part), *form])
 
-    done = lab.run([*command, *FORMS[form]])
-
-    assert done.stdout.startswith(OPEN_LINE)
-    assert (done.stdout.count("\n"), done.stderr, done.returncode) == (1, "", 0)
+            assert done.stdout.startswith(OPEN_LINE)
+            assert (done.stdout.count("\n"), done.stderr, done.returncode) == (1, "", 0)
+            said.add(re.sub(r"time=[\d.]+s", "time=", done.stdout))
+    assert len(said) == 1
 
 
 def test_it_runs_by_its_name_alone_with_an_empty_environment(files: Path, lab: Lab) -> None:
