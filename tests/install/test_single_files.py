@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -163,6 +164,50 @@ def test_nothing_is_written(files: Path, lab: Lab) -> None:
 
         assert done.stdout.startswith(OPEN_LINE)
         assert (done.stderr, done.returncode) == ("", 0)
+
+
+# A /run of its own, in a mount namespace of its own.
+NEW_RUN = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o mode=755 run /run; "$@"', "sh"]
+TABLES = "/run/halfopen-nmap-tables"
+
+
+def test_who_can_write_to_home_or_to_tmp_has_no_say_in_nmaps_tables(
+    files: Path, lab: Lab, tmp_path: Path
+) -> None:
+    trap = tmp_path / "trap"
+    for folder in (".nmap", Path(TABLES).name):
+        (trap / folder).mkdir(parents=True)
+        (trap / folder / "nmap-services").write_text("liar 25/tcp 1.0\n")
+    log = tmp_path / "log"
+    tracer = ["strace", "-f", "-qq", "-e", "trace=%file", "-o", str(log)]
+    env = {**os.environ, "HOME": str(trap), "TMPDIR": str(trap), "XDG_RUNTIME_DIR": str(trap)}
+
+    done = lab.run(
+        [*NEW_RUN, *tracer, str(files / "check_tcp_half_open"), "-v", *FORMS["two-words"]], env=env
+    )
+
+    assert done.stdout.startswith(OPEN_LINE)
+    assert f" --datadir {TABLES} " in done.stdout
+    calls = log.read_text()
+    tables = re.findall(r'open(?:at)?\(.*?"([^"]*/nmap-(?:services|mac-prefixes))"', calls)
+    made = re.findall(r'(?:mkdir|rename).*?"([^"]*)"|open.*"([^"]*)", .*O_CREAT', calls)
+    assert f"{TABLES}/nmap-services" in tables
+    for name in {*tables, *map("".join, made)} - {"/dev/null"}:  # where nmap's own log goes
+        assert name.startswith(TABLES)
+    assert str(trap) not in calls
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_nmaps_small_tables_are_for_root_alone(files: Path, lab: Lab, user: str) -> None:
+    check = [str(files / "check_tcp_half_open"), "-v", *FORMS["options"]]
+    rights = ["--inh-caps=+net_raw", "--ambient-caps=+net_raw"]
+    become = ["setpriv", f"--reuid={user}", *(rights if user != "root" else [])]
+    script = f"{shlex.join(check)}; exec {shlex.join([*become, *check])}"
+
+    done = lab.run([*NEW_RUN, "sh", "-c", script])
+
+    assert done.stdout.count(OPEN_LINE) == 2
+    assert done.stdout.count(f" --datadir {TABLES} ") == (2 if user == "root" else 1)
 
 
 # What an L4xNAT farm of the newer appliances preloads into a check: it marks every socket.

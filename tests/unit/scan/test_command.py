@@ -7,7 +7,7 @@ from typing import List
 import pytest
 
 import halfopen
-from halfopen.scan import command
+from halfopen.scan import command, tables
 from halfopen.scan.command import QUICK_RTT_TIMEOUT, argv, ports, second_port
 
 DATA_FOLDER = os.path.join(os.path.dirname(os.path.abspath(halfopen.__file__)), "nmap_data")
@@ -41,13 +41,15 @@ def test_the_ipv6_command_is_exactly_this() -> None:
     )
 
 
-def test_without_a_real_data_folder_nmap_reads_its_own_tables(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("made", "option"), [("/run/x", ["--datadir", "/run/x"]), ("", [])])
+def test_inside_a_zip_the_tables_are_those_that_root_can_have_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made: str, option: List[str]
 ) -> None:
     inside_a_zip = tmp_path / "halfopen.pyz" / "halfopen" / "scan" / "command.py"
     monkeypatch.setattr(command, "__file__", str(inside_a_zip))
+    monkeypatch.setattr(tables, "folder", lambda: made)
 
-    assert "--datadir" not in built()
+    assert command.data_folder() == option
 
 
 def test_the_data_folder_has_the_tables_that_nmap_reads_at_its_start() -> None:
