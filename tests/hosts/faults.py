@@ -289,7 +289,7 @@ OF_NMAP = (
     # A FIFO without a writer: to open it is to hang.
     _fails(
         "prints an external entity that never ends",
-        "mkfifo /fault/fifo; sed s,/etc/passwd,/fault/fifo, "
+        "[ -p /fault/fifo ] || mkfifo /fault/fifo; sed s,/etc/passwd,/fault/fifo, "
         "/recordings/synthetic/xml-external-entity.xml",
         NO_XML,
     ),
