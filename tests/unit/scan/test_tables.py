@@ -7,7 +7,7 @@ from typing import Callable, Dict
 
 import pytest
 
-from halfopen.scan import tables
+from halfopen.scan import command, tables
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose tables they are")
 TABLE = tables.TABLES[0]
@@ -70,12 +70,14 @@ def test_what_is_not_right_is_made_again(run: Path, wrong: str) -> None:
     assert {path.name for path in run.iterdir()} <= {folder.name, "elsewhere"}
 
 
-def test_what_is_right_is_used_as_it_is(run: Path) -> None:
+def test_what_is_right_is_used_as_it_is(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside_a_zip = run / "halfopen.pyz" / "halfopen" / "scan" / "command.py"
+    monkeypatch.setattr(command, "__file__", str(inside_a_zip))
     folder = Path(tables.folder())
     made = folder.stat().st_ino
-    run.chmod(0o555)
 
-    assert Path(tables.folder()).stat().st_ino == made
+    assert command.data_folder() == ["--datadir", str(folder)]
+    assert folder.stat().st_ino == made
 
 
 def test_one_that_another_check_has_just_made_is_used(
