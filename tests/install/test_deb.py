@@ -386,6 +386,20 @@ def test_nobody_elses_modules_have_a_say(installed: Debian, lab: Lab) -> None:
         shutil.rmtree(str(installed.path("/root/liar")))
 
 
+def test_documents_are_where_they_are_looked_for(installed: Debian) -> None:
+    there = _must(installed.run(["dpkg", "--listfiles", "halfopen"])).splitlines()
+    for path in (
+        "/usr/share/man/man1/halfopen.1.gz",
+        "/usr/share/man/man1/check_tcp_half_open.1.gz",
+        "/usr/share/doc/halfopen/README.md",
+        "/usr/share/doc/halfopen/CHANGELOG.md",
+        "/usr/share/doc/halfopen/copyright",
+        "/usr/share/doc/halfopen/examples/nagios/half_open.cfg",
+    ):
+        assert path in there
+        assert installed.path(path).stat().st_size > 0
+
+
 # The last one, for it takes the package away.
 def test_purge_leaves_nothing_behind(installed: Debian, before: dict[str, str]) -> None:
     said = _apt(installed, "purge", "halfopen")
