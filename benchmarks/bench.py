@@ -154,8 +154,8 @@ def rows(lab: Lab, folder: Path) -> Iterator[Row]:
 
 def widen(lab: Lab) -> None:
     """Give the target 10,000 addresses more, and have it listen on 1,000 ports more."""
-    ports = f"tcp dport {PORTS[0]}-{PORTS[-1]} redirect to :{OPEN_PORT}"
-    redirect = f"table inet wide {{ chain in {{ type nat hook prerouting priority 0; {ports}\n}}\n}}"
+    rule = f"tcp dport {PORTS[0]}-{PORTS[-1]} redirect to :{OPEN_PORT}\n"
+    redirect = f"table inet wide {{ chain in {{ type nat hook prerouting priority 0; {rule} }}\n }}"
     network = f"{NETWORK}.0.0/16"
     for ns, command, text in (
         ("target", ["nft", "-f", "-"], redirect),
