@@ -26,7 +26,7 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 SPREAD := -n 4 --dist loadfile
 
 .PHONY: help run smoke test test-all test-rest unit test-pythons test-nmaps test-debians lint bench dist deb \
-	proof faults soak coverage fuzz fixtures clean
+	proof completion faults soak coverage fuzz fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -96,6 +96,10 @@ dist: ## wheel, sdist, and each command as a single file
 deb: ## a Debian package, with Debian's own tools
 	@tools/setup.sh deb
 	@$(BIN)/python tools/make_deb.py
+
+completion: ## what Tab gives in bash, zsh and fish, from the declared options
+	@tools/setup.sh unit
+	@$(BIN)/python tools/make_completion.py
 
 proof: ## real Postfix and Squid log a full connect, and not a half-open check
 	@tools/setup.sh proof

@@ -42,15 +42,18 @@ Resolve = Callable[[Sequence[Target], float], Dict[Target, Union[Address, CheckE
 """What resolve.resolve is, the default; whoever checks again and again gives a Resolver's."""
 
 
-def check(  # noqa: PLR0913  what a check is made of: the last two have defaults that fit
+def check(  # noqa: PLR0913  what a check is made of: the last three have defaults that fit
     targets: Sequence[Target],
     deadline: float,
     options: ScanOptions = ScanOptions(),
     expectation: Expectation = Expectation(),
     run: Run = runner.run_all,
     resolver: Optional[Resolve] = None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> Report:
     """Return the verdict on each target by `deadline` (`time.monotonic` seconds).
+
+    `progress` is told, from time to time, how many targets have theirs.
 
     Never raises for what goes wrong on the way: that is the verdict UNKNOWN.
     """
@@ -68,11 +71,11 @@ def check(  # noqa: PLR0913  what a check is made of: the last two have defaults
         services.update(resolve.service_names([target.port for target in targets], soon))
 
     try:
-        scanner = _Scanner(program(options), options, deadline, run, meanwhile, runs)
+        scanner = _Scanner(program(options), options, deadline, run, meanwhile, runs, progress)
         addresses = _resolved(resolver or resolve.resolve, targets, deadline, outcomes)
         _ask_all(scanner, addresses, outcomes)
     except CheckError as error:
-        outcomes.update({t: error for t in targets if _is_unanswered(outcomes.get(t))})
+        outcomes.update({t: error for t in targets if t not in outcomes or _is_silent(outcomes[t])})
     return Report(
         tuple(judge(t, outcomes[t], expectation, services.get(t.port, "")) for t in targets),
         expectation,
@@ -88,16 +91,10 @@ def judge(target: Target, outcome: Outcome, expectation: Expectation, service: s
         return failure(outcome, target)
     if outcome.state != expectation.state:
         return Verdict(Status.CRITICAL, target, outcome, service=service)
-    status = _by_round_trip(outcome.rtt, expectation)
-    return Verdict(status, target, outcome, service=service, slow=status is not Status.OK)
-
-
-def _by_round_trip(rtt: Optional[float], expectation: Expectation) -> Status:
-    if rtt is not None and expectation.critical is not None and rtt > expectation.critical:
-        return Status.CRITICAL
-    if rtt is not None and expectation.warning is not None and rtt > expectation.warning:
-        return Status.WARNING
-    return Status.OK
+    limits = {Status.CRITICAL: expectation.critical, Status.WARNING: expectation.warning}
+    over = [s for s, limit in limits.items() if limit is not None and (outcome.rtt or 0) > limit]
+    status = max(over, default=Status.OK)
+    return Verdict(status, target, outcome, service=service, slow=bool(over))
 
 
 def program(options: ScanOptions) -> List[str]:
@@ -118,11 +115,6 @@ def _resolved(
     return {t: address for t, address in found.items() if isinstance(address, Address)}
 
 
-def _is_unanswered(outcome: Optional[Outcome]) -> bool:
-    """Return whether a target was not asked yet, or stayed silent."""
-    return outcome is None or _is_silent(outcome)
-
-
 def _is_silent(outcome: Outcome) -> bool:
     return isinstance(outcome, Observation) and outcome.silent
 
@@ -130,22 +122,42 @@ def _is_silent(outcome: Outcome) -> bool:
 class _Scan(NamedTuple):
     """What one run of nmap is asked."""
 
-    port: int
+    ports: Tuple[int, ...]
     version: int
     addresses: Tuple[str, ...]
 
 
-def _scans(addresses: Mapping[Target, Address]) -> List[_Scan]:
-    """Group the targets: a run for each port and family, and for each zone (nmap prints none)."""
-    groups: Dict[Tuple[int, int, str], Dict[str, None]] = {}
+def _scans(addresses: Mapping[Target, Address], options: ScanOptions) -> List[_Scan]:
+    """Group the targets into runs: those that ask about several ports of a host, or one, if fewer.
+
+    One port a run without the second port, which is to be a scan of one port, and by sudo, whose
+    line in the documentation then admits no more ports.
+    """
+    alone = options.sudo or not options.plus_one
+    scans = _grouped(addresses, 1 if alone else command.MAX_PORTS)
+    if all(len(scan.ports) == 1 for scan in scans):
+        return scans
+    return min(scans, _grouped(addresses, 1), key=len)
+
+
+def _grouped(addresses: Mapping[Target, Address], most: int) -> List[_Scan]:
+    """Share a run between hosts that are asked about the same ports, of one family and zone.
+
+    nmap prints no zone. `most`: how many ports a run may ask about.
+    """
+    asked: Dict[Tuple[int, str, str], Dict[int, None]] = {}
     for target, address in addresses.items():
-        key = (target.port, address.version, address.zone)
-        groups.setdefault(key, {})[address.text] = None
-    most = command.MAX_HOSTS
+        asked.setdefault((address.version, address.zone, address.text), {})[target.port] = None
+    groups: Dict[Tuple[int, str, Tuple[int, ...]], List[str]] = {}
+    for (version, zone, text), of_host in asked.items():
+        ports = sorted(of_host)
+        for begin in range(0, len(ports), most):
+            key = (version, zone, tuple(ports[begin : begin + most]))
+            groups.setdefault(key, []).append(text)
     return [
-        _Scan(port, version, tuple(group)[first : first + most])
-        for (port, version, _), group in groups.items()
-        for first in range(0, len(group), most)
+        _Scan(ports, version, tuple(group[begin : begin + command.max_hosts(ports)]))
+        for (version, _, ports), group in groups.items()
+        for begin in range(0, len(group), command.max_hosts(ports))
     ]
 
 
@@ -159,29 +171,38 @@ class _Scanner(NamedTuple):
     meanwhile: Callable[[], None]
     runs: List[NmapRun]
     """Filled with each run that was made."""
+    progress: Callable[[int], object]
 
 
 def _ask_all(
     scanner: _Scanner, addresses: Mapping[Target, Address], outcomes: Dict[Target, Outcome]
 ) -> None:
     """Ask about all targets, and about the silent again; then ask the kernel about those."""
+    if not addresses:
+        return
     began, source_port = process.reckoned(), None
-    scans = len(_scans(addresses)) or 1
-    for attempt in attempts.plan(scanner.deadline - time.monotonic(), scans):
-        unanswered = {t: a for t, a in addresses.items() if _is_unanswered(outcomes.get(t))}
-        if unanswered and outcomes.keys() >= unanswered.keys():
-            source_port = _source_port(scanner.options, scans)
-        if unanswered:
-            outcomes.update(_ask(scanner, unanswered, attempt, source_port))
-    for target, address in addresses.items():
-        outcome = outcomes[target]
+    scans = _scans(addresses, scanner.options)
+    attempt = attempts.first(scanner.deadline - time.monotonic(), len(scans))
+    outcomes.update(_ask(scanner, addresses, scans, attempt))
+    silent = {t: a for t, a in addresses.items() if _is_silent(outcomes[t])}
+    scanner.progress(len(outcomes) - len(silent))
+    if silent and attempt == attempts.QUICK:
+        scans = _scans(silent, scanner.options)
+        attempt = attempts.last(scanner.deadline - time.monotonic(), len(scans))
+        source_port = _source_port(scanner.options, len(scans))
+        outcomes.update(_ask(scanner, silent, scans, attempt, source_port))
+    if not silent or scanner.options.prefix:
         # With a prefix nmap runs in another network namespace, of which our kernel knows nothing.
-        if isinstance(outcome, Observation) and outcome.silent and not scanner.options.prefix:
-            from halfopen.scan import silence  # noqa: PLC0415  what only the silent need
+        return
+    from halfopen.scan import silence  # noqa: PLC0415  what only the silent need
 
-            if time.monotonic() < scanner.deadline:
-                silent = silence.Silence(address, target.port, began, source_port)
-                outcomes[target] = silence.explained(outcome, silent)
+    for target, address in silent.items():
+        outcome = outcomes[target]
+        if isinstance(outcome, Observation) and outcome.silent:
+            if time.monotonic() >= scanner.deadline:
+                break
+            what = silence.Silence(address, target.port, began, source_port)
+            outcomes[target] = silence.explained(outcome, what)
 
 
 def _source_port(options: ScanOptions, scans: int) -> Optional[int]:
@@ -189,11 +210,8 @@ def _source_port(options: ScanOptions, scans: int) -> Optional[int]:
 
     sudo's line in the documentation does not admit it, and for very many it would take too long.
     """
-    if (
-        options.prefix
-        or options.sudo
-        or scans * (attempts.PATIENT.runs + 1) > attempts.SIDE_BY_SIDE
-    ):
+    too_many = scans * (attempts.PATIENT.runs + 1) > attempts.SIDE_BY_SIDE
+    if options.prefix or options.sudo or too_many:
         return None
     from halfopen.scan import silence  # noqa: PLC0415  what only the silent need
 
@@ -203,6 +221,7 @@ def _source_port(options: ScanOptions, scans: int) -> Optional[int]:
 def _ask(
     scanner: _Scanner,
     addresses: Mapping[Target, Address],
+    scans: Sequence[_Scan],
     attempt: attempts.Attempt,
     source_port: Optional[int] = None,
 ) -> Dict[Target, Outcome]:
@@ -213,43 +232,43 @@ def _ask(
     direction 22% of such runs stay silent, of others 12% (nmap 7.93, 600 runs of each).
     """
     ports = [None] * attempt.runs + [source_port] * (source_port is not None)
-    scans = [(scan, port) for scan in _scans(addresses) for port in ports]
+    runs = [(scan, port) for scan in scans for port in ports]
     time_left = scanner.deadline - process.reckoned()
     commands = [
         list(scanner.program)
         + command.argv(
             scan.addresses,
-            scan.port,
+            scan.ports,
             version=scan.version,
             rtt_timeout=attempt.rtt_timeout,
             time_left=time_left,
             plus_one=scanner.options.plus_one,
             source_port=from_port,
         )
-        for scan, from_port in scans
+        for scan, from_port in runs
     ]
     given = scanner.run(commands, scanner.deadline, scanner.meanwhile)
     scanner.runs.extend(given)
 
     from halfopen.scan import reader  # noqa: PLC0415  12 ms, spent while nmap ran
 
-    seen: Dict[Tuple[int, str], List[Outcome]] = {}
-    for (scan, _), nmap in zip(scans, given):
-        for address, outcome in reader.read(nmap, scan.addresses, scan.port).items():
-            seen.setdefault((scan.port, address), []).append(outcome)
+    seen: Dict[Tuple[str, int], List[Outcome]] = {}
+    for (scan, _), nmap in zip(runs, given):
+        for asked, outcome in reader.read_ports(nmap, scan.addresses, scan.ports).items():
+            seen.setdefault(asked, []).append(outcome)
     return {
-        target: _conclusion(_most_telling(seen[target.port, address.text]), attempt, address)
+        target: _conclusion(_most_telling(seen[address.text, target.port]), attempt, address)
         for target, address in addresses.items()
     }
 
 
 def _conclusion(outcome: Outcome, attempt: attempts.Attempt, address: Address) -> Outcome:
     """Return the outcome, but no verdict from a silence that was too short to mean anything."""
-    if _is_silent(outcome) and not attempt.conclusive:
+    if isinstance(outcome, CheckError):
+        return outcome
+    if outcome.silent and not attempt.conclusive:
         return NoTimeError("no answer yet, and no time left to wait for one; raise --timeout")
-    if isinstance(outcome, Observation):
-        return outcome._replace(addresses=address.total)
-    return outcome
+    return outcome._replace(addresses=address.total)
 
 
 def _most_telling(outcomes: Iterable[Outcome]) -> Outcome:

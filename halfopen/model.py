@@ -81,8 +81,8 @@ class Observation(NamedTuple):
     address: str
     """The IP address that was scanned, with its zone if it had one."""
     rtt: Optional[float] = None
-    """Smoothed round-trip time in seconds (nmap's srtt, over both ports); None if it is unknown,
-    or if this port sent no TCP answer, for then it is the other port's alone."""
+    """Smoothed round-trip time in seconds (nmap's srtt, over all ports of the run); None if it is
+    unknown, or if this port sent no TCP answer, for then it is the other ports' alone."""
     silent_at: Optional[str] = None
     """Who drops the packets, if the kernel knows: "host", "gateway" or "firewall"."""
     cause: str = ""

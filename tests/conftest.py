@@ -11,9 +11,11 @@ from collections import Counter
 from typing import Any, Callable, Generator, Iterator
 
 import pytest
+from support.commands import run
 
 from halfopen.scan import head_start, netlink
 
+__all__ = ["run"]  # a fixture of several folders
 NO_SKIPS = os.environ.get("HALFOPEN_NO_SKIPS") == "1"
 
 

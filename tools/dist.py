@@ -87,6 +87,8 @@ def packages(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as copy:
         for name in ("halfopen", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
             _copy(ROOT / name, Path(copy, name))
+        Path(copy, "packaging").mkdir()
+        _copy(ROOT / "packaging" / "completion", Path(copy, "packaging", "completion"))
         build = [sys.executable, "-m", "build", "--outdir", str(folder), copy]
         _run(build, SOURCE_DATE_EPOCH=os.environ.get("SOURCE_DATE_EPOCH") or last_change())
 

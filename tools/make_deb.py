@@ -47,6 +47,13 @@ halfopen ({version}) unstable; urgency=medium
  -- {maintainer}  {date}
 """
 
+COMPLETIONS = {
+    "bash": "bash-completion/completions",
+    "zsh": "zsh/vendor-completions",
+    "fish": "fish/vendor_completions.d",
+}
+"""Where each shell finds what packages bring it, in /usr/share."""
+
 LICENCES = {
     "click": ("BSD-3-Clause", "click/*"),
     "markdown_it_py": ("Expat", "markdown_it/*"),
@@ -117,6 +124,9 @@ def lay_out(source: Path, epoch: int) -> None:
     for name in ("README.md", "CHANGELOG.md", "SECURITY.md"):
         shutil.copy(str(ROOT / name), str(documents))
     shutil.copytree(str(ROOT / "docs"), str(documents / "docs"))
+    for shell, place in COMPLETIONS.items():
+        completion = ROOT / "packaging" / "completion" / shell
+        shutil.copytree(str(completion), str(source / "share" / place))
     _examples(documents / "examples")
     _changelog(source / "debian", epoch)
     _modules(source, source / "share" / "halfopen")

@@ -36,7 +36,7 @@ hosts='haproxy:haproxy keepalived:keepalived ldirectord:ldirectord monit:monit
        prometheus-node-exporter:prometheus-node-exporter
        /usr/lib/nagios/plugins/check_ping:monitoring-plugins-basic
        faketime:faketime visudo:sudo curl:curl strace:strace /lib/systemd/systemd:systemd
-       postfix:postfix squid:squid lintian:lintian man:man-db
+       postfix:postfix squid:squid lintian:lintian man:man-db zsh:zsh fish:fish
        cc:gcc /usr/include/dlfcn.h:libc6-dev /usr/include/linux/ip_vs.h:linux-libc-dev'
 keyring='/usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring'
 roots="debootstrap:debootstrap unshare:util-linux $keyring"

@@ -1,5 +1,6 @@
 """What the commands do with a command line that was read: from values to what is printed."""
 
+import os
 import sys
 from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence
 
@@ -24,6 +25,8 @@ from halfopen.targets.parse import (
 )
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from halfopen.cli.fast_path import Parsed
     from halfopen.cli.values import Values
 
@@ -133,10 +136,29 @@ def _check(command: Command, values: "Values") -> Output:
             targets, errors = error.targets, error.errors
     found = Report((), expectation)
     if targets:
-        found = check(targets, deadline, _scan_options(values), expectation)
+        terminal = _terminal(name, values)
+        ask: Callable[..., Report] = terminal.with_progress(check) if terminal else check
+        found = ask(targets, deadline, _scan_options(values), expectation)
     found = found._replace(verdicts=(*found.verdicts, *map(failure, errors)))
+    return _output(name, found, values)._replace(file=values["output"])
+
+
+def _output(name: str, found: Report, values: "Values") -> Output:
     printed = output(name, found, values["exit"] or {}, values["verbose"])
-    return printed._replace(file=values["output"])
+    terminal = _terminal(name, values)
+    if terminal is None:
+        return printed
+    drawn: Output = terminal.with_table(printed, found, values["verbose"])
+    return drawn
+
+
+def _terminal(name: str, values: "Values") -> "Optional[ModuleType]":
+    """Return the module that draws on a terminal if that is wanted here."""
+    if name != registry.DEFAULT_FORMAT or values.get("output") or not os.isatty(1):
+        return None
+    from halfopen.cli import terminal  # noqa: PLC0415  what only a terminal needs
+
+    return terminal if terminal.wants_table() else None
 
 
 def _replay(command: Command, values: "Values") -> Output:
@@ -159,7 +181,7 @@ def _replay(command: Command, values: "Values") -> Output:
         )
     except HalfopenError as error:
         found = Report((failure(error),), expectation)
-    return output(name, found, values["exit"] or {}, values["verbose"])
+    return _output(name, found, values)
 
 
 def _watched(values: "Values") -> List[Target]:
@@ -178,7 +200,8 @@ def _wait(_: Command, values: "Values") -> Output:
         values["successes"],
         values["any"],
     )
-    return wait.run(_watched(values), condition, _scan_options(values), values["format"])
+    targets, scan = _watched(values), _scan_options(values)
+    return wait.run(targets, condition, scan, values["format"], values["verbose"])
 
 
 def _watch(_: Command, values: "Values") -> Output:
@@ -187,7 +210,8 @@ def _watch(_: Command, values: "Values") -> Output:
     rounds = schedule.Schedule(
         values["interval"], values["count"], values["duration"], values["timeout"]
     )
-    return watch.run(_watched(values), rounds, _scan_options(values), values["format"])
+    targets, scan = _watched(values), _scan_options(values)
+    return watch.run(targets, rounds, scan, values["format"], values["verbose"])
 
 
 def _smoke(_: Command, values: "Values") -> Output:

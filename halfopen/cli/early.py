@@ -73,7 +73,7 @@ def _arguments(
 ) -> "List[str]":
     return nmap.argv(
         [address],
-        int(port),
+        [int(port)],
         version=version,
         rtt_timeout=nmap.QUICK_RTT_TIMEOUT,
         time_left=time_left,

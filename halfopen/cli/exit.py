@@ -81,9 +81,10 @@ def _encoded(text: str) -> bytes:
 
 def _print(result: Output) -> None:
     """Write all or what can be written: a closed pipe or a full disk changes no verdict."""
-    data = _encoded(result.text)
-    try:
-        while data:
-            data = data[os.write(result.stream, data) :]
-    except OSError:
-        pass
+    for stream, text in ((result.stream, result.text), (2, result.note)):
+        data = _encoded(text)
+        try:
+            while data:
+                data = data[os.write(stream, data) :]
+        except OSError:
+            pass

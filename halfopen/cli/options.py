@@ -184,6 +184,7 @@ WAIT = Command(
     Option("--any", "", "One target is enough."),
     STREAM,
     *_NMAP,
+    VERBOSE,
     arguments="TARGET...",
     about="Wait until all ports are open, or as --for says.",
     codes="0 they are, 2 the time ran out, 3 nothing could be checked",
@@ -201,6 +202,7 @@ WATCH = Command(
     Option("--count", "N", "End after this many rounds.", values.count),
     STREAM,
     *_NMAP,
+    VERBOSE,
     arguments="TARGET...",
     about="Watch ports until Ctrl-C.\n\n"
     "A live table; a line for each change where there is no terminal.",

@@ -22,6 +22,8 @@ class Output(NamedTuple):
     """The file descriptor to print to."""
     file: Optional[str] = None
     """A file to write instead."""
+    note: str = ""
+    """What people are told besides, on stderr."""
 
 
 class Format(NamedTuple):

@@ -1,29 +1,24 @@
 """Rounds at fixed times, each a check of all targets, until a signal or a limit ends them."""
 
+import contextlib
 import math
-import os
-import select
+import queue
 import signal
-import threading
 import time
 from types import FrameType
-from typing import Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Sequence
 
 from halfopen.check import check
 from halfopen.errors import HopelessError
-from halfopen.model import ScanOptions, Target, Verdict
+from halfopen.model import Report, ScanOptions, Target
 from halfopen.scan import process
 from halfopen.scan.head_start import TIMEOUT
-from halfopen.scan.process import ENDING_SIGNALS
 from halfopen.targets.resolve import Resolver
-
-FORMATS = ("text", "json")
-"""What wait and watch can print."""
 
 _PAUSE = 0.5
 """Seconds between a signal and another that is meant: `timeout` sends its own twice."""
 
-Ask = Callable[[Sequence[Target], float], Sequence[Verdict]]
+Ask = Callable[[Sequence[Target], float], Report]
 """Checks targets by a deadline."""
 
 
@@ -51,12 +46,13 @@ class Round(NamedTuple):
     """The same in `time.monotonic` seconds, which no setting of the clock changes."""
     seconds: float
     """How long it took."""
-    verdicts: Tuple[Verdict, ...]
+    report: Report
 
     @property
-    def hopeless(self) -> bool:
-        """Whether nothing can be checked (no nmap, not allowed), in later rounds neither."""
-        return all(isinstance(verdict.error, HopelessError) for verdict in self.verdicts)
+    def hopeless(self) -> Sequence[HopelessError]:
+        """Why targets can't be checked, in later rounds neither: no nmap, not allowed."""
+        errors = [verdict.error for verdict in self.report.verdicts]
+        return [error for error in errors if isinstance(error, HopelessError)]
 
 
 class Stop:
@@ -71,15 +67,14 @@ class Stop:
         self.at_once: Callable[[], None] = lambda: None
         """Called where a second signal ends the process without more ado."""
         self._came = 0.0
-        self._pipe = (-1, -1)
-        self._open = threading.Lock()
+        # The one lock-like thing of Python that a signal's handler may use.
+        self._events: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._before: Dict[int, object] = {}
 
     def __enter__(self) -> "Stop":
         """Take the signals."""
         process.be_uninterrupted()
-        self._pipe = os.pipe()
-        for number in ENDING_SIGNALS:
+        for number in process.ENDING_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
                 self._before[number] = signal.signal(number, self._stop)
         return self
@@ -88,33 +83,26 @@ class Stop:
         """Give them back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
-        with self._open:
-            for end in self._pipe:
-                os.close(end)
-            self._pipe = (-1, -1)
 
     def _stop(self, number: int, frame: Optional[FrameType]) -> None:
-        if self.number:
-            if time.monotonic() - self._came > _PAUSE:
-                self.at_once()
-                process.end_by_signal(number, frame)
-            return
-        self.number, self._came = number, time.monotonic()
-        os.write(self._pipe[1], b"!")
-        process.interrupt()
+        if not self.number:
+            self.number, self._came = number, time.monotonic()
+            self._events.put(None)
+            process.interrupt()
+        elif time.monotonic() - self._came > _PAUSE:
+            self.at_once()
+            process.end_by_signal(number, frame)
 
     def wake(self) -> None:
         """End a wait(), from another thread: the next round is to come now."""
         self.woken = True
-        with self._open:
-            if self._pipe[1] >= 0:
-                os.write(self._pipe[1], b"!")
+        self._events.put(None)
 
     def wait(self, until: float) -> bool:
         """Wait until then (`time.monotonic` seconds), a signal or wake(); return if to stop."""
-        left = max(0.0, until - time.monotonic())
-        if select.select([self._pipe[0]], [], [], left)[0] and not self.number:
-            os.read(self._pipe[0], 4096)
+        if not self.number:
+            with contextlib.suppress(queue.Empty):
+                self._events.get(timeout=max(0.0, until - time.monotonic()))
         return bool(self.number)
 
 
@@ -136,11 +124,11 @@ def rounds(
     while not stop.number:
         stop.woken = False
         when, began = time.time(), time.monotonic()
-        verdicts = ask(targets, began + schedule.timeout)
+        report = ask(targets, began + schedule.timeout)
         if stop.number:
             return
         number += 1
-        yield Round(number, when, began, time.monotonic() - began, tuple(verdicts))
+        yield Round(number, when, began, time.monotonic() - began, report)
         if number == schedule.rounds:
             return
         place = max(place + 1, math.ceil((time.monotonic() - start) / schedule.interval))
@@ -159,6 +147,4 @@ def rounds(
 
 def asker(options: ScanOptions, resolver: Resolver) -> Ask:
     """Return what checks with these options."""
-    return lambda targets, deadline: (
-        check(targets, deadline, options, resolver=resolver.resolve).verdicts
-    )
+    return lambda targets, deadline: check(targets, deadline, options, resolver=resolver.resolve)

@@ -5,26 +5,17 @@ import enum
 import gc
 import json
 import time
-from typing import Callable, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, NamedTuple, Sequence, Tuple
 
-from halfopen.errors import HopelessError, NoTimeError
+from halfopen.errors import NoTimeError
 from halfopen.formats import json as json_format
 from halfopen.formats.registry import Output, printable
-from halfopen.model import ScanOptions, Target, Verdict
-from halfopen.runbook.schedule import Ask, Schedule, Stop, asker, rounds
-from halfopen.runbook.statistics import Change
-from halfopen.runbook.terminal import (
-    ClosedError,
-    LiveLine,
-    Reporter,
-    change_line,
-    described,
-    hidden,
-    on_terminal,
-    say,
-    span,
-    state_name,
-)
+from halfopen.model import Report, ScanOptions, Target, Verdict
+from halfopen.runbook.reporter import ClosedError, Lines, Reporter, follow, say
+from halfopen.runbook.schedule import Ask, Schedule, Stop, asker
+from halfopen.runbook.statistics import Standing, Statistics
+from halfopen.runbook.terminal import LiveLine, on_terminal
+from halfopen.runbook.wording import described, hidden, span, state_name
 from halfopen.scan import process
 from halfopen.targets.resolve import Resolver
 
@@ -46,11 +37,14 @@ class Condition(NamedTuple):
     any_target: bool = False
     """Whether one target is enough."""
 
-    def met(self, verdict: Verdict) -> bool:
-        """Return whether a round found what is waited for; a failed check never does."""
-        if self.state == "not-open":
-            return verdict.state in ("closed", "filtered")
-        return verdict.state == self.state
+    @property
+    def wanted(self) -> Sequence[str]:
+        """The states that meet it; a failed check never does."""
+        return ("closed", "filtered") if self.state == "not-open" else (self.state,)
+
+    def reached(self, statistics: Statistics) -> bool:
+        """Return whether enough rounds have found what is waited for."""
+        return statistics.in_a_row >= self.successes
 
 
 class Result(enum.Enum):
@@ -62,210 +56,150 @@ class Result(enum.Enum):
     STOPPED = "stopped"
 
 
-class Progress(NamedTuple):
-    """How waiting stands, and at last how it ended."""
-
-    result: Optional[Result]
-    """None while it goes on."""
-    condition: Condition
-    seconds: float
-    rounds: int
-    targets: Tuple[Target, ...]
-    verdicts: Tuple[Verdict, ...]
-    """One for each target; none before the first round has ended."""
-    streaks: Tuple[int, ...]
-    """For each target, how many rounds in a row have found what is waited for."""
-    time: float = 0.0
-    """When the last round began, in Unix time."""
-
-    @property
-    def reached(self) -> Tuple[bool, ...]:
-        """Whether enough rounds have, for each target."""
-        return tuple(streak >= self.condition.successes for streak in self.streaks)
-
-    @property
-    def left(self) -> float:
-        """Seconds."""
-        return max(0.0, self.condition.timeout - self.seconds)
-
-
 def run(
-    targets: Sequence[Target], condition: Condition, options: ScanOptions, format_name: str
+    targets: Sequence[Target],
+    condition: Condition,
+    options: ScanOptions,
+    format_name: str,
+    verbose: bool = False,
 ) -> Output:
     """Wait until the condition is met; a signal ends us as it would have without."""
     gc.enable()  # main.py has turned it off: a check ends before its garbage could matter
-    with Stop() as stop, _reporter(format_name) as reporter:
-        ended = follow(targets, condition, stop, asker(options, Resolver(stop.wake)), reporter)
-    text = reporter.end(ended)
-    if ended.result is Result.STOPPED:
+    as_json = format_name == "json"
+    reporter: Reporter = Lines(verbose)
+    if as_json:
+        reporter = Reporter()
+    elif on_terminal() and not verbose:
+        reporter = _Live(condition)
+    with Stop() as stop, reporter:
+        ask = asker(options, Resolver(stop.wake))
+        result, ended = wait(targets, condition, stop, ask, reporter)
+    text = printable((_object if as_json else outcome)(condition, result, ended))
+    if result is Result.STOPPED:
         with contextlib.suppress(ClosedError):
             say(text)
         process.end_by_signal(stop.number)
-    return Output(printable(text), _exit_code(ended))
+    return Output(text, _exit_code(condition, result, ended))
 
 
-def follow(
-    targets: Sequence[Target],
-    condition: Condition,
-    stop: Stop,
-    ask: Ask,
-    reporter: Reporter[Progress],
-) -> Progress:
+def wait(
+    targets: Sequence[Target], condition: Condition, stop: Stop, ask: Ask, reporter: Reporter
+) -> Tuple[Result, Standing]:
     """Check until the condition is met for all targets at once, or for one if that is enough."""
-    start = time.monotonic()
-    end = start + condition.timeout
-    now = Progress(None, condition, 0.0, 0, tuple(targets), (), (0,) * len(targets))
-
-    def tell(how: Callable[[Progress], None]) -> None:
-        # A reader that goes away changes no outcome: the exit code may be all that is wanted.
-        with contextlib.suppress(ClosedError):
-            how(now._replace(seconds=time.monotonic() - start))
-
-    tell(reporter.tick)
+    end = time.monotonic() + condition.timeout
     schedule = Schedule(condition.interval, duration=condition.timeout)
-    for found in rounds(
-        targets,
-        schedule,
-        stop,
-        lambda asked, deadline: ask(asked, min(end, deadline)),
-        lambda: tell(reporter.tick),
+    # A reader that goes away changes no outcome: the exit code may be all that is wanted.
+    unread = contextlib.suppress(ClosedError)
+    now = Standing(())
+    for now in follow(
+        targets, schedule, stop, _by(end, condition, ask), reporter, condition.wanted, unread
     ):
-        now = _after(now, found.verdicts)._replace(rounds=found.number, time=found.time)
-        tell(reporter.show)
         enough = any if condition.any_target else all
-        if enough(now.reached):
-            return now._replace(result=Result.REACHED, seconds=time.monotonic() - start)
-        if any(isinstance(verdict.error, HopelessError) for verdict in now.verdicts):
-            return now._replace(result=Result.HOPELESS, seconds=time.monotonic() - start)
-    result = Result.STOPPED if stop.number else Result.LATE
-    return now._replace(result=result, seconds=time.monotonic() - start)
+        if enough(condition.reached(statistics) for _, statistics in now.rows):
+            return Result.REACHED, now
+        if now.round is not None and now.round.hopeless:
+            return Result.HOPELESS, now
+    return Result.STOPPED if stop.number else Result.LATE, now
 
 
-def _after(before: Progress, found: Sequence[Verdict]) -> Progress:
-    """Return how it stands after a round."""
-    verdicts, streaks = list(found), list(before.streaks)
-    for index, old in enumerate(before.verdicts):
-        if isinstance(found[index].error, NoTimeError) and not before.condition.met(old):
-            verdicts[index] = old  # no time was left to find out: what was found before is told
-    for index, verdict in enumerate(found):
-        streaks[index] = streaks[index] + 1 if before.condition.met(verdict) else 0
-    return before._replace(verdicts=tuple(verdicts), streaks=tuple(streaks))
+def _by(end: float, condition: Condition, ask: Ask) -> Ask:
+    """Return what checks no longer than waiting lasts.
+
+    Where no time was left to find out, what was found before is told.
+    """
+    known: Dict[Target, Verdict] = {}
+
+    def in_time(targets: Sequence[Target], deadline: float) -> Report:
+        report = ask(targets, min(end, deadline))
+        for target, verdict in zip(targets, report.verdicts):
+            late = isinstance(verdict.error, NoTimeError) and target in known
+            if not late or known[target].state in condition.wanted:
+                known[target] = verdict
+        return report._replace(verdicts=tuple(known[target] for target in targets))
+
+    return in_time
 
 
-def _exit_code(ended: Progress) -> int:
-    missing = [v for v, done in zip(ended.verdicts, ended.reached) if not done]
-    if ended.result is Result.REACHED:
+def _exit_code(condition: Condition, result: Result, ended: Standing) -> int:
+    if result is Result.REACHED:
         return 0
-    if ended.result is Result.HOPELESS or all(verdict.error is not None for verdict in missing):
-        return 3  # nothing was found out, so nothing is said of the server
-    return 2
+    states = [s.state for _, s in ended.rows if not condition.reached(s)]
+    # Where nothing was found out, nothing is said of the server.
+    return 2 if result is not Result.HOPELESS and set(states) - {"error", ""} else 3
 
 
 # -- what is told -------------------------------------------------------------------------------
 
 
-def _reporter(format_name: str) -> Reporter[Progress]:
-    if format_name == "json":
-        return _Json()
-    return _Live() if on_terminal() else _Lines()
-
-
-class _Lines(Reporter[Progress]):
-    """A line for each change, and one at the end."""
-
-    def __init__(self) -> None:
-        self._before: Sequence[str] = ()
-
-    def show(self, progress: Progress) -> None:
-        before = self._before or [""] * len(progress.targets)
-        self._before = [verdict.state for verdict in progress.verdicts]
-        for target, verdict, state in zip(progress.targets, progress.verdicts, before):
-            if verdict.state != state:
-                say(change_line(target, Change(progress.time, state, verdict)))
-
-    def end(self, progress: Progress) -> str:
-        return outcome(progress)
-
-
-class _Live(Reporter[Progress]):
+class _Live(LiveLine):
     """A line on a terminal: what is missing, and the time left; its outcome in its place."""
 
-    def __init__(self) -> None:
-        self._line = LiveLine()
+    def __init__(self, condition: Condition) -> None:
+        super().__init__()
+        self._condition = condition
 
-    def show(self, progress: Progress) -> None:
-        self._line.draw(missing(progress))
+    def show(self, now: Standing) -> None:
+        self.draw(missing(self._condition, now))
 
-    def tick(self, progress: Progress) -> None:
-        self.show(progress)
+    tick = show
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(ClosedError):
-            self._line.draw("")
-
-    def end(self, progress: Progress) -> str:
-        return outcome(progress)
+            self.draw("")
 
 
-class _Json(Reporter[Progress]):
-    """One object at the end."""
+def _object(condition: Condition, result: Result, ended: Standing) -> str:
+    """Return one object of JSON."""
+    return json.dumps(
+        {
+            "version": 2,
+            "result": result.value,
+            "for": condition.state,
+            "seconds": round(ended.seconds, 3),
+            "rounds": ended.rounds,
+            "targets": [
+                {**json_format.target(statistics.verdict), "reached": condition.reached(statistics)}
+                for _, statistics in ended.rows
+                if statistics.verdict is not None
+            ],
+        }
+    )
 
-    def end(self, progress: Progress) -> str:
-        return json.dumps(
-            {
-                "version": 2,
-                "result": progress.result.value if progress.result else None,
-                "for": progress.condition.state,
-                "seconds": round(progress.seconds, 3),
-                "rounds": progress.rounds,
-                "targets": [
-                    {**json_format.target(verdict), "reached": reached}
-                    for verdict, reached in zip(progress.verdicts, progress.reached)
-                ],
-            }
-        )
 
-
-def missing(progress: Progress) -> str:
+def missing(condition: Condition, now: Standing) -> str:
     """Return what is still missing, and the time left, as a line."""
-    reached, count = sum(progress.reached), len(progress.targets)
-    line = f"{progress.condition.state}: {reached} of {count}, {span(progress.left)} left"
-    if not progress.verdicts:
+    reached = sum(condition.reached(statistics) for _, statistics in now.rows)
+    left = span(max(0.0, condition.timeout - now.seconds))
+    line = f"{condition.state}: {reached} of {len(now.rows)}, {left} left"
+    if not now.rounds:
         return line
-    return f"{line}; {_not_yet(progress, lambda verdict: state_name(verdict.state))}"
+    return f"{line}; {_not_yet(condition, now, lambda verdict: state_name(verdict.state))}"
 
 
-def outcome(progress: Progress) -> str:
+def outcome(condition: Condition, result: Result, ended: Standing) -> str:
     """Return how waiting ended, as a line."""
-    state, after = progress.condition.state, span(progress.seconds)
-    if progress.result is Result.REACHED:
-        done = [t.name for t, reached in zip(progress.targets, progress.reached) if reached]
+    state, after = condition.state, span(ended.seconds)
+    if result is Result.REACHED:
+        done = [target.name for target, s in ended.rows if condition.reached(s)]
         more = f" and {len(done) - _MOST_NAMES} more" if len(done) > _MOST_NAMES else ""
-        names = ", ".join(done[:_MOST_NAMES]) + more
-        everyone = len(done) == len(progress.targets) > 1
-        return f"{state} after {after}: {f'all {len(done)}' if everyone else names}"
-    if progress.result is Result.HOPELESS:
-        causes = [v.error for v in progress.verdicts if isinstance(v.error, HopelessError)]
-        return "cannot check: {}".format("; ".join(dict.fromkeys(map(str, causes))))
-    how = "stopped" if progress.result is Result.STOPPED else "timed out"
-    told = _not_yet(progress, described) if progress.verdicts else "no round has ended"
-    return f"{how} after {after}, waiting for {state}: {told}"
+        everyone = len(done) == len(ended.rows) > 1
+        names = f"all {len(done)}" if everyone else ", ".join(done[:_MOST_NAMES]) + more
+        return f"{state} after {after}: {names}"
+    if result is Result.HOPELESS and ended.round is not None:
+        return f"cannot check: {'; '.join(dict.fromkeys(map(str, ended.round.hopeless)))}"
+    told = _not_yet(condition, ended, described) if ended.rounds else "no round has ended"
+    return f"{result.value} after {after}, waiting for {state}: {told}"
 
 
-def _not_yet(progress: Progress, told: Callable[[Verdict], str]) -> str:
+def _not_yet(condition: Condition, now: Standing, told: Callable[[Verdict], str]) -> str:
     """Return the targets that are not as wanted, five at most, and how many more there are."""
-    lacking = [
-        (target, verdict, streak)
-        for target, verdict, streak, reached in zip(
-            progress.targets, progress.verdicts, progress.streaks, progress.reached
-        )
-        if not reached
-    ]
+    lacking = [(target, s) for target, s in now.rows if not condition.reached(s)]
     parts = [
-        f"{target.name} {told(verdict)}"
-        + (f" {streak} of {progress.condition.successes} times" if streak else "")
-        for target, verdict, streak in lacking[:_MOST_NAMES]
+        f"{target.name} {told(s.verdict)}"
+        + (f" {s.in_a_row} of {condition.successes} times" if s.in_a_row else "")
+        for target, s in lacking[:_MOST_NAMES]
+        if s.verdict is not None
     ]
     if len(lacking) > _MOST_NAMES:
-        parts.append(hidden(verdict.state for _, verdict, _ in lacking[_MOST_NAMES:]))
+        parts.append(hidden(s.state for _, s in lacking[_MOST_NAMES:]))
     return ", ".join(parts)

@@ -1,6 +1,6 @@
 """How long to wait for answers, and how often to ask: attempts that fit into the time there is."""
 
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 from halfopen.scan.command import QUICK_RTT_TIMEOUT
 
@@ -36,32 +36,39 @@ SIDE_BY_SIDE = 32
 """How many nmap run at the same time at most."""
 
 
-def plan(budget: float, scans: int = 1) -> Tuple[Attempt, ...]:
-    """Return the attempts that fit into `budget` seconds: quick, then patient; or patient alone.
+def first(budget: float, scans: int = 1) -> Attempt:
+    """Return how to ask first: quickly; patiently at once if no time were left for that after it.
 
-    Each of the `scans` is a run of nmap, side by side as far as SIDE_BY_SIDE goes. The patient
-    attempt is shortened to fit; where too little time would be left for it after a quick one, it
-    is the only one.
+    Each of the `scans` is a run of nmap, side by side as far as SIDE_BY_SIDE goes.
     """
-    runs = max(1, min(PATIENT.runs, SIDE_BY_SIDE // scans))
-    waves = -(-scans // SIDE_BY_SIDE)
-    patient = PATIENT._replace(runs=runs)
-    after_quick = budget / waves - _seconds(QUICK, scans)
-    shortened = _fitting(patient, after_quick, scans)
-    if shortened.rtt_timeout > QUICK.rtt_timeout:
-        return (QUICK, shortened)
-    return (_fitting(patient, budget / waves, scans),)
+    patient = last(budget - _seconds(QUICK, scans), scans)
+    return QUICK if patient.rtt_timeout > QUICK.rtt_timeout else last(budget, scans)
 
 
-def longest(scans: int = 1) -> float:
-    """Return how many seconds the whole plan takes at most, in one wave."""
-    return _seconds(QUICK, scans) + _seconds(PATIENT, scans)
+def last(budget: float, scans: int = 1) -> Attempt:
+    """Return how to ask so that silence counts: patiently, shortened to fit into `budget` seconds.
+
+    Where the runs do not all fit side by side, as many of them as there is time for.
+    """
+    for runs in range(PATIENT.runs, 0, -1):
+        attempt = PATIENT._replace(runs=runs)
+        waves = _waves(attempt, scans)
+        waiting = budget / waves - _seconds(attempt._replace(rtt_timeout=0), scans) / waves
+        fitting = max(0.01, min(PATIENT.rtt_timeout, waiting / 2))
+        if waves == 1 or fitting == PATIENT.rtt_timeout:
+            break
+    return attempt._replace(rtt_timeout=fitting)
+
+
+def longest() -> float:
+    """Return how many seconds both attempts take at most, in one wave."""
+    return _seconds(QUICK, 1) + _seconds(PATIENT, 1)
+
+
+def _waves(attempt: Attempt, scans: int) -> int:
+    return -(-scans * attempt.runs // SIDE_BY_SIDE)
 
 
 def _seconds(attempt: Attempt, scans: int) -> float:
-    return START + EACH * min(SIDE_BY_SIDE, scans * attempt.runs) + 2 * attempt.rtt_timeout
-
-
-def _fitting(attempt: Attempt, seconds: float, scans: int) -> Attempt:
-    spare = (seconds - _seconds(attempt._replace(rtt_timeout=0), scans)) / 2
-    return attempt._replace(rtt_timeout=max(0.01, min(attempt.rtt_timeout, spare)))
+    starting = START + EACH * min(SIDE_BY_SIDE, scans * attempt.runs)
+    return _waves(attempt, scans) * (starting + 2 * attempt.rtt_timeout)

@@ -2,7 +2,7 @@
 
 import os
 import struct
-from typing import Dict, List, NamedTuple, Sequence
+from typing import Dict, List, Sequence, Tuple
 
 from halfopen.errors import CheckError, NotAllowedError
 from halfopen.model import NmapRun
@@ -42,10 +42,10 @@ def failure(run: NmapRun, errormsg: str) -> CheckError:
     refusals = [line for line in said if any(words in line for words in _REFUSALS)]
     if refusals:
         return NotAllowedError(why_not(run.argv, refusals[0]))
-    for line in said:
-        for words, advice in _SUDO_CAUSES:
-            if _is_sudos(line) and any(word in line for word in words):
-                return NotAllowedError(advice)
+    sudos = [s for s in said if "sudo: " in s or "is not allowed to execute" in s]
+    for words, advice in _SUDO_CAUSES:
+        if any(word in line for line in sudos for word in words):
+            return NotAllowedError(advice)
     first_hand = [line for line in said if line.startswith(_FIRST_HAND)]
     cause = (first_hand or _lines(errormsg) or said or [""])[0][:200]
     what = _what_broke(run, cause)
@@ -58,10 +58,6 @@ def failure(run: NmapRun, errormsg: str) -> CheckError:
 
 def _lines(text: str) -> List[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _is_sudos(line: str) -> bool:
-    return "sudo: " in line or "is not allowed to execute" in line
 
 
 def _what_broke(run: NmapRun, cause: str) -> str:
@@ -93,13 +89,6 @@ _NET_RAW = 1 << _CAPABILITIES.index("NET_RAW")
 _EFFECTIVE = 1  # VFS_CAP_FLAGS_EFFECTIVE
 
 
-class _OnFile(NamedTuple):
-    """The capabilities that setcap gave to a program."""
-
-    permitted: int
-    effective: bool
-
-
 def nmap_needs_telling(nmap: str) -> bool:
     """Return whether nmap at this path may open raw sockets but would not believe it.
 
@@ -110,12 +99,10 @@ def nmap_needs_telling(nmap: str) -> bool:
     if os.geteuid() == 0:
         return False
     status = _process_status()
-    if _has_net_raw(status, "CapAmb"):
-        return True
-    on_file = _on_file(nmap)
+    permitted, effective = _on_file(nmap)
     # Under no_new_privs the kernel ignores a file's capabilities: HAProxy's default.
-    honoured = not _no_new_privileges(status) and on_file.effective
-    return honoured and bool(on_file.permitted & _NET_RAW)
+    honoured = effective and not status["NoNewPrivs"]
+    return bool((status["CapAmb"] | permitted * honoured) & _NET_RAW)
 
 
 def why_not(argv: Sequence[str], said: str) -> str:
@@ -125,22 +112,22 @@ def why_not(argv: Sequence[str], said: str) -> str:
     """
     program = os.path.realpath(argv[0]) if argv else ""
     status, root = _process_status(), os.geteuid() == 0
-    on_file = _on_file(program)
-    given = bool(on_file.permitted & _NET_RAW)
+    permitted, effective = _on_file(program)
+    given = permitted & _NET_RAW
     as_root = root or os.path.basename(argv[0] if argv else "") == "sudo"
-    has_it, barred = _has_net_raw(status, "CapEff"), _no_new_privileges(status)
+    has_it, barred = status["CapEff"] & _NET_RAW, status["NoNewPrivs"]
     causes = (
         (not argv, f"run as root, or {SEE_README}"),
         (root and has_it, f"it is root and was refused ({said}); run it by hand to see why"),
         (as_root, "root has lost it here; containers drop it: --cap-add NET_RAW"),
-        (given and not on_file.effective, f"its own is not effective: {_setcap(program)}"),
+        (given and not effective, f"its own is not effective: {_setcap(program)}"),
         (
             given and barred,
             "no_new_privs hides its own: HAProxy's insecure-setuid-wanted, or an ambient one",
         ),
         (given, f"its own is ignored: is {program} on a nosuid mount?"),
         (
-            has_it and not _has_net_raw(status, "CapAmb"),
+            has_it and not status["CapAmb"] & _NET_RAW,
             "ours is not handed on: make it ambient (setpriv --ambient-caps)",
         ),
         (_is_script(program), "if the nmap behind this script has it, set NMAP_PRIVILEGED=1"),
@@ -156,7 +143,7 @@ def why_no_exec(program: str) -> str:
     It does so if the program's file asks for a capability that nobody may have here.
     """
     program = os.path.realpath(program)
-    barred = _on_file(program).permitted & ~_capabilities(_process_status(), "CapBnd")
+    barred = _on_file(program)[0] & ~_process_status()["CapBnd"]
     names = [name for number, name in enumerate(_CAPABILITIES) if barred >> number & 1]
     if not names:
         return "check that nmap runs by hand"
@@ -178,33 +165,26 @@ def _is_script(path: str) -> bool:
         return False
 
 
-def _has_net_raw(status: Dict[str, str], field: str) -> bool:
-    return bool(_capabilities(status, field) & _NET_RAW)
-
-
-def _capabilities(status: Dict[str, str], field: str) -> int:
-    return int(status.get(field, "0"), 16)
-
-
-def _no_new_privileges(status: Dict[str, str]) -> bool:
-    return status.get("NoNewPrivs", "0") != "0"
-
-
-def _process_status() -> Dict[str, str]:
+def _process_status() -> Dict[str, int]:
+    fields = dict.fromkeys(("CapAmb", "CapBnd", "CapEff", "NoNewPrivs"), 0)
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
-            pairs = (line.partition(":") for line in lines)
-            return {name: value.strip() for name, _, value in pairs}
+            for line in lines:
+                name, _, value = line.partition(":")
+                if name in fields:
+                    fields[name] = int(value, 16)
     except OSError:
-        return {}
+        pass
+    return fields
 
 
-def _on_file(path: str) -> _OnFile:
+def _on_file(path: str) -> Tuple[int, bool]:
+    """Return the capabilities that setcap gave to a program, and whether they are effective."""
     try:
         # struct vfs_cap_data: magic_etc, then permitted and inheritable of capabilities 0 to 31,
         # and those of 32 to 63
         raw = os.getxattr(path, "security.capability")
         magic, low, _, high, _ = struct.unpack_from("<IIIII", raw)
     except (OSError, struct.error):
-        return _OnFile(0, effective=False)
-    return _OnFile(high << 32 | low, effective=bool(magic & _EFFECTIVE))
+        return 0, False
+    return high << 32 | low, bool(magic & _EFFECTIVE)

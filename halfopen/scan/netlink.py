@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from typing import Dict, NamedTuple, Optional, Tuple
 
 from halfopen.model import Address
@@ -57,15 +58,14 @@ class Connection(NamedTuple):
 def route(address: Address) -> Optional[Route]:
     """Return the route to an address; None if there is none, or the kernel does not say."""
     family, packed = _packed(address)
-    header = struct.pack("=BBBBBBBBI", family, 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
-    body = header + _attribute(_ROUTE_DESTINATION, packed)
-    answer = _ask(_ROUTING, _GET_ROUTE, body)
+    header = bytes([family, 8 * len(packed)]) + bytes(10)
+    answer = _ask(_ROUTING, _GET_ROUTE, header + _attribute(_ROUTE_DESTINATION, packed))
     if answer is None:
         return None
     found = _attributes(answer[12:])
     gateway = found.get(_ROUTE_GATEWAY)
     return Route(
-        _number(found.get(_ROUTE_INTERFACE, b"")),
+        int.from_bytes(found.get(_ROUTE_INTERFACE, b""), sys.byteorder),
         socket.inet_ntop(family, gateway) if gateway else None,
         socket.inet_ntop(family, found.get(_ROUTE_SOURCE, bytes(len(packed)))),
     )
@@ -75,13 +75,12 @@ def neighbour(address: Address, interface: int) -> Optional[Neighbour]:
     """Return what the kernel knows of a neighbour; None for nothing. Linux 5.0 and later."""
     family, packed = _packed(address)
     header = struct.pack("=BxxxiHBB", family, interface, 0, 0, 0)
-    body = header + _attribute(_NEIGHBOUR_ADDRESS, packed)
-    answer = _ask(_ROUTING, _GET_NEIGHBOUR, body)
+    answer = _ask(_ROUTING, _GET_NEIGHBOUR, header + _attribute(_NEIGHBOUR_ADDRESS, packed))
     if answer is None:
         return None
     (state,) = struct.unpack_from("=H", answer, 8)
-    ticks = _number(_attributes(answer[12:]).get(_NEIGHBOUR_CACHE_INFO, b"")[:4])
-    return Neighbour(state, ticks / os.sysconf("SC_CLK_TCK"))
+    ticks = _attributes(answer[12:]).get(_NEIGHBOUR_CACHE_INFO, b"")[:4]
+    return Neighbour(state, int.from_bytes(ticks, sys.byteorder) / os.sysconf("SC_CLK_TCK"))
 
 
 def connection(address: Address, port: int, source: str, source_port: int) -> Optional[Connection]:
@@ -100,25 +99,17 @@ def connection(address: Address, port: int, source: str, source_port: int) -> Op
     if answer is None:
         return None
     found = _attributes(answer[4:])
-    source_and_destination = _tuple(family, found.get(_REPLY, b""))
-    if source_and_destination is None:
-        return None
-    (status,) = struct.unpack(">I", found.get(_STATUS, bytes(4)))
-    return Connection(bool(status & _SEEN_REPLY), *source_and_destination)
-
-
-def _tuple(family: int, data: bytes) -> Optional[Tuple[Tuple[str, int], Tuple[str, int]]]:
-    """Return source and destination, each an address and a port."""
-    parts = _attributes(data)
-    ip, ports = _attributes(parts.get(1, b"")), _attributes(parts.get(2, b""))
-    source, destination = (1, 2) if family == socket.AF_INET else (3, 4)
+    status = int.from_bytes(found.get(_STATUS, b""), "big")
+    reply = _attributes(found.get(_REPLY, b""))
+    addresses, ports = _attributes(reply.get(1, b"")), _attributes(reply.get(2, b""))
     try:
-        return (
-            (socket.inet_ntop(family, ip[source]), struct.unpack(">H", ports[2])[0]),
-            (socket.inet_ntop(family, ip[destination]), struct.unpack(">H", ports[3])[0]),
-        )
-    except (KeyError, ValueError, struct.error):
+        ends = [
+            (socket.inet_ntop(family, addresses[end]), int.from_bytes(ports[number], "big"))
+            for end, number in ((here, 2), (there, 3))
+        ]
+    except (KeyError, ValueError):
         return None
+    return Connection(bool(status & _SEEN_REPLY), *ends)
 
 
 def _ask(protocol: int, kind: int, body: bytes) -> Optional[bytes]:
@@ -156,7 +147,3 @@ def _attributes(data: bytes) -> Dict[int, bytes]:
 def _packed(address: Address) -> Tuple[int, bytes]:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     return family, socket.inet_pton(family, address.text.partition("%")[0])
-
-
-def _number(data: bytes) -> int:
-    return int(struct.unpack("=I", data)[0]) if len(data) == 4 else 0

@@ -1,8 +1,10 @@
 """The only importer of python-nmap: what nmap printed to an Observation, or an error."""
 
+import itertools
 import re
 import sys
 import types
+from collections import Counter
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from xml.etree import ElementTree as ET
 
@@ -43,16 +45,25 @@ def library_version() -> str:
 
 def read(run: NmapRun, addresses: Sequence[str], port: int) -> Dict[str, Outcome]:
     """Return what the run says about `port` of each address; a CheckError where it says nothing."""
+    outcomes = read_ports(run, addresses, [port])
+    return {address: outcomes[address, port] for address in addresses}
+
+
+def read_ports(
+    run: NmapRun, addresses: Sequence[str], ports: Sequence[int]
+) -> Dict[Tuple[str, int], Outcome]:
+    """Return the same for several ports of each address."""
+    asked = list(itertools.product(addresses, ports))
     try:
         scan = _scan(run)
     except CheckError as error:
-        return dict.fromkeys(addresses, error)
-    outcomes: Dict[str, Outcome] = {}
-    for address in addresses:
+        return dict.fromkeys(asked, error)
+    outcomes: Dict[Tuple[str, int], Outcome] = {}
+    for address, port in asked:
         try:
-            outcomes[address] = scan.observation(address, port)
+            outcomes[address, port] = scan.observation(address, port)
         except CheckError as error:
-            outcomes[address] = error
+            outcomes[address, port] = error
     return outcomes
 
 
@@ -95,12 +106,30 @@ class _Scan:
         self.root = root
         self.seconds = seconds or _MAX_ROUND_TRIP  # a recording has none
         self.hosts = parsed["scan"]
+        # python-nmap's key is the IPv4 address, or else whichever address came first.
+        self.tcp: Dict[str, Dict[int, Dict[str, str]]] = {
+            address: host.get("tcp", {})
+            for host in self.hosts.values()
+            for address in host["addresses"].values()
+        }
         self.stderr = stderr
+        self.elements: Dict[str, ET.Element] = {}
+        # python-nmap takes the last of several hosts or ports, and the first of several states.
+        self.count: Dict[Tuple[str, Optional[int]], int] = Counter()
+        for host in root.findall("host"):
+            found = host.findall("ports/port[@protocol='tcp']")
+            ports = [int(port.get("portid", "")) for port in found for _ in port.findall("state")]
+            for address in {each.get("addr", "") for each in host.findall("address")}:
+                self.elements[address] = host
+                self.count.update([(address, None), *((address, port) for port in ports)])
 
     def observation(self, address: str, port: int) -> Observation:
         """Return what was seen of a port; raise CheckError if the scan says nothing certain."""
         bare = address.split("%", 1)[0]  # nmap prints no zone
-        element = self._only_element(bare, port)
+        for what, key in ((bare, None), (f"port {port}", port)):
+            if self.count[bare, key] > 1:
+                raise CheckError(f"nmap reported {what} more than once; run it again")
+        element = self.elements.get(bare)
         if element is None or _address(element) != bare:
             raise CheckError(self.why_no_host(address))
         if {status.get("state") for status in element.findall("status")} != {"up"}:
@@ -110,9 +139,7 @@ class _Scan:
             raise NoTimeError(
                 f"nmap gave up on {bare} before it had looked (--host-timeout); raise --timeout"
             )
-        # python-nmap's key is the IPv4 address, or else whichever address came first.
-        hosts = [host for host in self.hosts.values() if bare in host["addresses"].values()]
-        seen = hosts[0].get("tcp", {}).get(port) if hosts else None
+        seen = self.tcp.get(bare, {}).get(port)
         if seen is None:
             raise CheckError(
                 f"nmap said nothing about TCP port {port} of {bare}; check that it is nmap"
@@ -122,28 +149,6 @@ class _Scan:
             self._check_that_it_was_asked(bare, port)
         rtt = _round_trip(element, self.seconds) if state != "filtered" else None
         return Observation(state, reason, address, rtt)
-
-    def _only_element(self, address: str, port: int) -> Optional[ET.Element]:
-        """Return a host's element, if there is one; raise CheckError if it, or its port, is twice.
-
-        python-nmap takes the last of several hosts or ports, and the first of several states.
-        """
-        hosts = [
-            host
-            for host in self.root.findall("host")
-            if host.findall(f"address[@addr='{address}']")
-        ]
-        states = [
-            state
-            for host in hosts
-            for element in host.findall("ports/port[@protocol='tcp']")
-            if int(element.get("portid", "")) == port  # as python-nmap has read it
-            for state in element.findall("state")
-        ]
-        for what, found in ((address, hosts), (f"port {port}", states)):
-            if len(found) > 1:
-                raise CheckError(f"nmap reported {what} more than once; run it again")
-        return hosts[0] if hosts else None
 
     def _check_that_it_was_asked(self, address: str, port: int) -> None:
         """Raise CheckError if nmap could not send its SYN: it says so on stderr, and goes on."""
@@ -190,23 +195,17 @@ def _not_sent(stderr: str, address: str, port: int) -> List[str]:
     about_it, all_causes = [], []
     lines = stderr.split("\n")
     for line, following in zip(lines, [*lines[1:], ""]):
-        if line.startswith("sendto "):
-            call, _, cause = line.rpartition(" => ")
+        refused = re.match(r"sendto .*, (\S+), \d+\) => (.*)", line)
+        if refused:
+            to, cause = refused.groups()
             all_causes.append(cause)
-            if f", {address}, " in call and not _names_another_port(following, address, port):
+            # 7.991 has IPv6 in brackets.
+            named = re.match(r"Offending packet: TCP .*? > \[?(\S+?)\]?:(\d+) ", following)
+            other = named and named.group(1) == address and named.group(2) != str(port)
+            if to == address and not other:
                 about_it.append(cause)
     omitted = any(line.startswith("Omitting future") for line in lines)
     return about_it + all_causes if omitted else about_it
-
-
-def _names_another_port(line: str, address: str, port: int) -> bool:
-    """Return whether a packet to the address was for another port. 7.991 has IPv6 in brackets."""
-    to = line.partition(" > ")[2]
-    for host in (f"{address}:", f"[{address}]:"):
-        if line.startswith("Offending packet: TCP ") and to.startswith(host):
-            number = to[len(host) :].partition(" ")[0]
-            return number.isdigit() and number != str(port)
-    return False
 
 
 def _believed(seen: Dict[str, str], port: int) -> Tuple[str, str]:

@@ -25,7 +25,7 @@ _SECOND_PORT = {
     None: "Whether a second port is needed here was not found out: leave --plus-one on.",
 }
 
-_NO_TESTS = ("nmap", "raw sockets", "suspicion", "read to known states")
+_NO_TESTS = ("nmap", "raw sockets", "suspicion")
 """Findings that are no test of their own; the first line gives the reason."""
 
 

@@ -2,7 +2,7 @@
 
 import enum
 import time
-from typing import Callable, ContextManager, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Callable, ContextManager, NamedTuple, Sequence, Tuple, Union
 
 from halfopen.check import Run, program
 from halfopen.errors import CheckError
@@ -68,7 +68,12 @@ class Trial(NamedTuple):
     @property
     def had_no_time(self) -> bool:
         """Whether our time limit ended it."""
-        return self.run.cut in (LATE, UNSTARTED)
+        return had_no_time(self.run)
+
+
+def had_no_time(run: NmapRun) -> bool:
+    """Return whether our time limit ended a run."""
+    return run.cut in (LATE, UNSTARTED)
 
 
 class Finding(NamedTuple):
@@ -112,13 +117,6 @@ class Context(NamedTuple):
     """In `time.monotonic` seconds."""
     machine: Machine
     nmap: Nmap
-    findings: Tuple[Finding, ...] = ()
-    """What the probes before it found."""
-
-    @property
-    def trials(self) -> Tuple[Trial, ...]:
-        """All runs of the probes before."""
-        return tuple(trial for finding in self.findings for trial in finding.trials)
 
     def until(self, seconds: float = STEP) -> float:
         """Return when a step that begins now has to end."""
@@ -128,19 +126,11 @@ class Context(NamedTuple):
         """Return what it means that nmap did not end: a fault, if it had enough time."""
         return Outcome.FAILED if self.deadline - began >= _ENOUGH else Outcome.INCONCLUSIVE
 
-    def plain_scan(
-        self,
-        case: str,
-        scan: str,
-        port: Port,
-        *,
-        alone: bool,
-        options: Optional[ScanOptions] = None,
-    ) -> Trial:
+    def plain_scan(self, case: str, scan: str, port: Port, *, alone: bool) -> Trial:
         """Run what a bash script would run: -sS, or -sT for a connect scan."""
         asked = str(port.number) if alone else f"{port.number}-{second_port(port.number)}"
         arguments = ["-n", scan, *family_flag(port.version), "-p", asked, "-oX", "-"]
-        argv = [*program(options or self.options), *arguments, port.address]
+        argv = [*program(self.options), *arguments, port.address]
         run = self.machine.run([argv], self.until(2.0), None)[0]
         return Trial(case, port.number, port.state, run)
 

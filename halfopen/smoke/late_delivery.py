@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from typing import Iterator, List, NamedTuple, Optional
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from halfopen.errors import NotAllowedError
 from halfopen.smoke.findings import About, Context, Finding, Outcome, Trial
@@ -16,13 +16,7 @@ for so many seconds, where packets look late: a burst of other work ends."""
 _LATE, _SLOW, _BUSY = 0.1, 0.15, 0.15
 """Seconds; see Times.judged()."""
 
-
-class Judged(NamedTuple):
-    """What the times mean."""
-
-    outcome: Outcome
-    detail: str
-    about: About = About.OTHER
+Judged = Tuple[Outcome, str]
 
 
 class Times(NamedTuple):
@@ -44,13 +38,15 @@ class Times(NamedTuple):
         detail = f"{took:.3f} s, a connect scan {control:.3f} s"
         if control > _SLOW + 5 * other:
             detail += f", Python's start {other:.3f} s: nmap answers late"
-            return Judged(Outcome.FAILED, detail)
+            return Outcome.FAILED, detail
         if took > _LATE + 2 * control:
-            detail += ": packets reach nmap late"
-            return Judged(Outcome.FAILED, detail, About.LATE_PACKETS)
+            return Outcome.FAILED, detail + _PACKETS
         if control > _BUSY:
-            return Judged(Outcome.SKIPPED, detail + ": this machine is too busy to tell")
-        return Judged(Outcome.OK, detail)
+            return Outcome.SKIPPED, detail + ": this machine is too busy to tell"
+        return Outcome.OK, detail
+
+
+_PACKETS = ": packets reach nmap late"
 
 
 def late_delivery(context: Context) -> Iterator[Finding]:
@@ -63,29 +59,23 @@ def late_delivery(context: Context) -> Iterator[Finding]:
     start = time.monotonic()
     trials: List[Trial] = []
     with contextlib.closing(context.machine.make_port("open", 4, 0)) as port:
-        judged = _measured(context, port, start, trials)
-    outcome = judged.outcome
+        outcome, detail = _measured(context, port, start, trials)
     if outcome is Outcome.SKIPPED and context.nmap.suspect:
         outcome = Outcome.INCONCLUSIVE
-    yield Finding(
-        "late delivery",
-        "time of a scan",
-        outcome,
-        judged.detail,
-        time.monotonic() - start,
-        judged.about,
-        tuple(trials),
-    )
+    about = About.LATE_PACKETS if detail.endswith(_PACKETS) else About.OTHER
+    seconds = time.monotonic() - start
+    name = "time of a scan"
+    yield Finding("late delivery", name, outcome, detail, seconds, about, tuple(trials))
 
 
 def _measured(context: Context, port: Port, start: float, trials: List[Trial]) -> Judged:
     """Take times until they can be judged; each run goes to `trials`."""
     if context.machine.connect(port) != "open":
-        return Judged(Outcome.SKIPPED, "not even a plain connection finds an open port open")
+        return Outcome.SKIPPED, "not even a plain connection finds an open port open"
     times = Times([], [], [])
     while len(times.syn) < _ROUNDS or (
         len(times.syn) < _MORE_ROUNDS
-        and times.judged().outcome is Outcome.FAILED
+        and times.judged()[0] is Outcome.FAILED
         and time.monotonic() < min(start + _MORE, context.deadline)
     ):
         for scan, case, taken in (
@@ -107,14 +97,13 @@ def _useless(context: Context, trial: Trial, scan: str, start: float) -> Optiona
     """Return what to say of a run whose time means nothing; None if it means something."""
     # sudo's line admits halfopen's own command lines, which were judged before.
     if context.options.sudo and isinstance(trial.seen, NotAllowedError):
-        return Judged(Outcome.SKIPPED, "not allowed; sudo's line admits halfopen's own")
+        return Outcome.SKIPPED, "not allowed; sudo's line admits halfopen's own"
     if trial.run.cut or trial.run.exit_code:
         outcome = context.unfinished(start) if trial.had_no_time else Outcome.FAILED
-        return Judged(outcome, "nmap's plain scan failed, or took all the time")
-    if not trial.right:
-        # halfopen's own scan does: judged before. Whose fault is it, then?
-        return Judged(Outcome.INCONCLUSIVE, f"nmap {scan} does not find an open port open")
-    return None
+        return outcome, "nmap's plain scan failed, or took all the time"
+    # halfopen's own scan finds it: judged before. Whose fault is it, then?
+    unclear = f"nmap {scan} does not find an open port open"
+    return None if trial.right else (Outcome.INCONCLUSIVE, unclear)
 
 
 def _start_of_python(context: Context) -> float:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from typing import Callable, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Callable, Iterable, List, NamedTuple, Tuple
 
 from halfopen.errors import HalfopenError
 from halfopen.model import ScanOptions
@@ -15,7 +15,7 @@ from halfopen.smoke.findings import (
     Machine,
     Nmap,
     Outcome,
-    Trial,
+    had_no_time,
 )
 from halfopen.smoke.late_delivery import late_delivery
 from halfopen.smoke.states import states
@@ -34,8 +34,14 @@ class Probe(NamedTuple):
     doing: str
     """What to tell people while it runs."""
     find: Callable[[Context], Iterable[Finding]]
-    possible: Callable[[Context], bool]
-    """Whether what was found before allows it."""
+
+
+PROBES = (
+    Probe("states", "port states on loopback", states),
+    Probe("late delivery", "packets that come late", late_delivery),
+    Probe("two hosts", "two hosts", two_hosts),
+)
+"""Every test but the first, identify(); a new one is an entry here."""
 
 
 def examine(
@@ -51,22 +57,19 @@ def examine(
     tell("nmap and its libraries")
     context = Context(options, deadline, machine, Nmap(options.nmap))
     nmap, findings = identify(context)
-    context = context._replace(nmap=nmap, findings=tuple(findings))
+    context = context._replace(nmap=nmap)
     for probe in PROBES:
-        found = _tried(probe, context, tell)
-        context = context._replace(findings=(*context.findings, *found))
-    return Examination(context.nmap, [_on_one_line(finding) for finding in context.findings])
+        # nmap runs, and no group of tests had to be given up.
+        if nmap.version and all(finding.name != ALL for finding in findings):
+            tell(probe.doing)
+            findings += _tried(probe, context)
+        else:
+            detail = "not tried after what is said above"
+            findings.append(Finding(probe.group, ALL, Outcome.SKIPPED, detail))
+    return Examination(nmap, [f._replace(detail=f.detail.replace("\n", "\\n")) for f in findings])
 
 
-def _on_one_line(finding: Finding) -> Finding:
-    return finding._replace(detail=finding.detail.replace("\n", "\\n"))
-
-
-def _tried(probe: Probe, context: Context, tell: Tell) -> List[Finding]:
-    if not probe.possible(context):
-        detail = "not tried after what is said above"
-        return [Finding(probe.group, ALL, Outcome.SKIPPED, detail)]
-    tell(probe.doing)
+def _tried(probe: Probe, context: Context) -> List[Finding]:
     found: List[Finding] = []
     try:
         for finding in probe.find(context):
@@ -76,42 +79,32 @@ def _tried(probe: Probe, context: Context, tell: Tell) -> List[Finding]:
     return found
 
 
-def _answers(context: Context) -> bool:
-    """Return whether nmap runs, and no group of tests had to be given up."""
-    given_up = any(finding.name == ALL for finding in context.findings)
-    return bool(context.nmap.version) and not given_up
-
-
 # -- nmap and its libraries -----------------------------------------------------------------------
 
 
 def identify(context: Context) -> Tuple[Nmap, List[Finding]]:
     """Return which nmap this is, and what there is to say of it."""
-    name, began = context.options.nmap, time.monotonic()
-
-    def not_known(outcome: Outcome, detail: str, seconds: float = 0.0) -> List[Finding]:
-        return [Finding("means", "nmap", outcome, detail, seconds)]
-
+    path, began = context.options.nmap, time.monotonic()
+    version, outcome = None, Outcome.INCONCLUSIVE
     try:
-        path = process.find_program(name)
-    except HalfopenError as error:
-        return Nmap(name), not_known(Outcome.INCONCLUSIVE, str(error))
-    nmap = Nmap(path)
-    try:
+        path = process.find_program(path)
         run = context.machine.run([[path, "--version"]], context.until(), None)[0]
     except (HalfopenError, OSError) as error:
-        return nmap, not_known(Outcome.INCONCLUSIVE, str(error))
-    if Trial("", 0, "", run).had_no_time:
-        outcome = context.unfinished(began)
-        advice = "; raise --timeout" if outcome is Outcome.INCONCLUSIVE else ""
-        detail = f"{path} --version did not end, and was killed{advice}"
-        return nmap, not_known(outcome, detail, run.seconds)
-    printed = run.stdout.decode("utf-8", "replace")
-    version = re.search(r"Nmap version (\d+\.\d+[\w.+-]*)", printed, re.A)
-    if version is None or run.exit_code != 0:
-        detail = f"{path} --version names no version; is it nmap?"
-        return nmap, not_known(Outcome.FAILED, detail, run.seconds)
-    return _with_libraries(path, version.group(1), printed, run.seconds)
+        detail = str(error)
+    else:
+        printed = run.stdout.decode("utf-8", "replace")
+        if run.exit_code == 0:
+            version = re.search(r"Nmap version (\d+\.\d+[\w.+-]*)", printed, re.A)
+        if had_no_time(run):
+            outcome = context.unfinished(began)
+            advice = "; raise --timeout" if outcome is Outcome.INCONCLUSIVE else ""
+            detail = f"{path} --version did not end, and was killed{advice}"
+        elif version is not None:
+            return _with_libraries(path, version.group(1), printed, run.seconds)
+        else:
+            outcome = Outcome.FAILED
+            detail = f"{path} --version names no version; is it nmap?"
+    return Nmap(path), [Finding("means", "nmap", outcome, detail, time.monotonic() - began)]
 
 
 def _with_libraries(
@@ -121,10 +114,9 @@ def _with_libraries(
     library, suspect = "libpcap unknown", False
     if pcap is not None:
         library = pcap.group(0) + (" (bundled)" if pcap.group(1) else " (the system's)")
-        suspect = _is_suspect(version, bool(pcap.group(1)), pcap.group(2))
-    detail = f"{path}, {version}, {library}"
+        suspect = not pcap.group(1) and _is_suspect(version, pcap.group(2))
     findings = [
-        Finding("means", "nmap", Outcome.OK, detail, seconds),
+        Finding("means", "nmap", Outcome.OK, f"{path}, {version}, {library}", seconds),
         Finding("means", "python-nmap", Outcome.OK, reader.library_version()),
     ]
     if suspect:
@@ -136,45 +128,11 @@ def _with_libraries(
     return Nmap(path, version, suspect), findings
 
 
-def _is_suspect(version: str, bundled: bool, pcap: str) -> bool:
+def _is_suspect(version: str, pcap: str) -> bool:
     """Return whether this build is known to deliver packets late.
 
     nmap sets libpcap's immediate mode from 7.80 on (commit d6a04c465), libpcap uses TPACKET_V3
     from 1.5 on; the one that nmap brings along has that off.
     """
-
-    def numbers(text: str) -> Tuple[int, ...]:
-        return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
-
-    return not bundled and numbers(version) < (7, 80) and numbers(pcap) >= (1, 5)
-
-
-# -- XML ------------------------------------------------------------------------------------------
-
-
-def _xml_versions(context: Context) -> List[str]:
-    """Return the versions of nmap's XML format that were seen."""
-    found = (
-        re.search(rb'xmloutputversion="([^"]{1,20})"', trial.run.stdout) for trial in context.trials
-    )
-    return list(dict.fromkeys(each.group(1).decode("ascii", "replace") for each in found if each))
-
-
-def _xml(context: Context) -> Iterator[Finding]:
-    ended = [trial for trial in context.trials if trial.run.exit_code == 0 and not trial.run.cut]
-    right = sum(trial.right for trial in ended)
-    detail = "format {}, python-nmap reads {} of {} runs to the known state".format(
-        ", ".join(_xml_versions(context)) or "unknown", right, len(ended)
-    )
-    # The other probes have said what is wrong.
-    outcome = Outcome.OK if ended and right == len(ended) else Outcome.SKIPPED
-    yield Finding("XML", "read to known states", outcome, detail)
-
-
-PROBES = (
-    Probe("states", "port states on loopback", states, _answers),
-    Probe("late delivery", "packets that come late", late_delivery, _answers),
-    Probe("two hosts", "two hosts", two_hosts, _answers),
-    Probe("XML", "XML", _xml, lambda context: _answers(context) or bool(_xml_versions(context))),
-)
-"""Every test but the first, identify(); a new one is an entry here."""
+    nmap, library = ([int(n) for n in re.findall(r"\d+", text)[:2]] for text in (version, pcap))
+    return nmap < [7, 80] and library >= [1, 5]

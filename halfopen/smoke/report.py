@@ -2,8 +2,7 @@
 
 import json
 import sys
-from typing import List, Sequence
-from xml.sax.saxutils import escape, quoteattr
+from typing import Dict, Sequence
 
 from halfopen.formats.registry import Output, printable
 from halfopen.smoke.conclusion import Verdict, second_port_needed, sentences, verdict
@@ -15,7 +14,12 @@ _CODES = {
     Verdict.NOT_FIT: 2,
     Verdict.INCONCLUSIVE: 3,
 }
-_ELEMENTS = {Outcome.FAILED: "failure", Outcome.INCONCLUSIVE: "error", Outcome.SKIPPED: "skipped"}
+_ELEMENTS = {
+    Outcome.OK: "system-out",
+    Outcome.FAILED: "failure",
+    Outcome.INCONCLUSIVE: "error",
+    Outcome.SKIPPED: "skipped",
+}
 _COLOURS = {
     Outcome.OK: "green",
     Outcome.FAILED: "red",
@@ -24,6 +28,9 @@ _COLOURS = {
 }
 _WIDE = 72
 """Columns of a terminal from which on the details have a column of their own."""
+
+_FILE = 1000000
+"""Columns of what is no terminal: nothing is wrapped."""
 
 
 def output(found: Examination, format_name: str, *, verbose: bool, strict: bool) -> Output:
@@ -37,37 +44,29 @@ def output(found: Examination, format_name: str, *, verbose: bool, strict: bool)
     if format_name == "junit":
         return Output(_junit(found.findings), code)
     rows = [f for f in found.findings if verbose or f.outcome is not Outcome.OK]
+    return Output(_text(sentences(found), rows), code)
+
+
+def _text(lines: Sequence[str], rows: Sequence[Finding]) -> str:
+    """Return the conclusion and the rows; on a terminal wrapped, and in colour."""
+    from rich.console import Console  # noqa: PLC0415  80 ms that JSON and JUnit need not
+    from rich.padding import Padding  # noqa: PLC0415  as above
+    from rich.table import Table  # noqa: PLC0415  as above
+    from rich.text import Text  # noqa: PLC0415  as above
+
     on_terminal = sys.stdout is not None and sys.stdout.isatty()
-    return Output((_drawn if on_terminal else _aligned)(sentences(found), rows), code)
-
-
-# -- text -----------------------------------------------------------------------------------------
-
-
-def _aligned(lines: Sequence[str], rows: Sequence[Finding]) -> str:
-    """Return the conclusion, and the rows with their columns under one another."""
-    cells = [(row.group, row.name, row.outcome.value, row.detail) for row in rows]
-    widths = [max(map(len, column)) for column in list(zip(*cells))[:-1]]
-    table = [
-        "  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[-1]])
-        for row in cells
-    ]
-    return printable("\n".join([*lines, *([""] if table else []), *table]))
-
-
-def _drawn(lines: Sequence[str], rows: Sequence[Finding]) -> str:
-    """Return the same for the terminal: wrapped, and in colour."""
-    from rich.console import Console  # noqa: PLC0415  80 ms that only a terminal needs
-    from rich.padding import Padding  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = Console(
+        width=None if on_terminal else _FILE,
+        force_terminal=on_terminal,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for _ in range(4):
         table.add_column(overflow="fold")
     with console.capture() as drawn:
-        for line in [*lines, ""] if rows else lines:
+        for line in [*lines, ""]:
             console.print(printable(line))
         for row in rows:
             outcome = Text(row.outcome.value, _COLOURS[row.outcome])
@@ -108,34 +107,22 @@ def _json(found: Examination) -> str:
 
 def _junit(findings: Sequence[Finding]) -> str:
     """Return a test case a finding, as GitLab and Jenkins read it."""
+    from xml.etree import ElementTree as ET  # noqa: PLC0415  what only this format needs
+
     outcomes = [finding.outcome for finding in findings]
-    counts = {
-        "tests": len(outcomes),
-        "failures": outcomes.count(Outcome.FAILED),
-        "errors": outcomes.count(Outcome.INCONCLUSIVE),
+    counts: Dict[str, str] = {
+        "tests": str(len(outcomes)),
+        "failures": str(outcomes.count(Outcome.FAILED)),
+        "errors": str(outcomes.count(Outcome.INCONCLUSIVE)),
     }
-    attributes = " ".join(f'{name}="{count}"' for name, count in counts.items())
-    skipped = outcomes.count(Outcome.SKIPPED)  # Jenkins' schema knows it of a suite alone
-    lines: List[str] = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        f"<testsuites {attributes}>",
-        f'<testsuite name="halfopen.smoke" {attributes} skipped="{skipped}">',
-        *map(_test_case, findings),
-        "</testsuite>",
-        "</testsuites>",
-    ]
-    return "\n".join(lines)
-
-
-def _test_case(finding: Finding) -> str:
-    start = "<testcase classname={} name={} time={}".format(
-        quoteattr(f"halfopen.smoke.{finding.group}"),
-        quoteattr(finding.name),
-        quoteattr(f"{finding.seconds:.3f}"),
-    )
-    detail = printable(finding.detail)
-    if finding.outcome is Outcome.OK:
-        return f"{start}><system-out>{escape(detail)}</system-out></testcase>"
-    element = _ELEMENTS[finding.outcome]  # Jenkins shows the attribute, GitLab the text
-    told = f"<{element} message={quoteattr(detail)}>{escape(detail)}</{element}>"
-    return f"{start}>{told}</testcase>"
+    skipped = str(outcomes.count(Outcome.SKIPPED))  # Jenkins' schema knows it of a suite alone
+    root = ET.Element("testsuites", counts)
+    suite = ET.SubElement(root, "testsuite", counts, name="halfopen.smoke", skipped=skipped)
+    for finding in findings:
+        seconds, group = f"{finding.seconds:.3f}", f"halfopen.smoke.{finding.group}"
+        case = ET.SubElement(suite, "testcase", classname=group, name=finding.name, time=seconds)
+        element = ET.SubElement(case, _ELEMENTS[finding.outcome])
+        element.text = printable(finding.detail)
+        if finding.outcome is not Outcome.OK:  # Jenkins shows the attribute, GitLab the text
+            element.set("message", element.text)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "unicode")

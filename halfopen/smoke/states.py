@@ -2,13 +2,12 @@
 
 import contextlib
 import os
-import re
 import time
-from typing import Iterable, Iterator, List, NamedTuple, Sequence, Tuple, Union
+from typing import Iterator, List, Sequence, Tuple, Union
 
 from halfopen.check import check
-from halfopen.errors import CheckError, NotAllowedError, NoTimeError, RefusedError
-from halfopen.model import PORT_STATES, NmapRun, ScanOptions, Target, Verdict
+from halfopen.errors import NotAllowedError, NoTimeError, RefusedError
+from halfopen.model import PORT_STATES, Target, Verdict
 from halfopen.smoke.findings import ALL, About, Context, Finding, Outcome, Trial
 from halfopen.smoke.targets import Port
 
@@ -23,34 +22,26 @@ def states(context: Context) -> Iterator[Finding]:
             yield from notes
             yield Finding("half-open", ALL, Outcome.SKIPPED, "no port to ask")
             return
-        scans = [_scan(context, ports, plus_one) for plus_one in (True, False)]
-        verdicts = [verdict for scan in scans for verdict in scan.verdicts]
+        verdicts, found = _scan(context, ports, plus_one=True)
         refused = [v.error for v in verdicts if isinstance(v.error, NotAllowedError)]
-        answered = any(verdict.error is None for verdict in verdicts)
-        if refused:
-            trials = tuple(trial for scan in scans for trial in scan.refused)
-            yield Finding(
-                "means", "raw sockets", Outcome.INCONCLUSIVE, str(refused[0]), trials=trials
-            )
-        elif answered:
-            yield Finding("means", "raw sockets", Outcome.OK, _by_what(context.options))
-        yield from notes
-        for scan in scans:
-            yield from scan.findings
-        if refused:
+        if refused:  # told once, for all ports
+            trials = tuple(trial for finding in found for trial in finding.trials)
+            detail = str(refused[0])
+            yield Finding("means", "raw sockets", Outcome.INCONCLUSIVE, detail, trials=trials)
+            yield from notes
             yield Finding("states", "SYN scan", Outcome.INCONCLUSIVE, "not allowed")
-            yield from _connect_scan(context, ports)
-        if refused or not answered:
-            yield Finding("half-open", ALL, Outcome.SKIPPED, "no SYN scan to judge")
-            return
-        yield from _half_open(context, [port for port in ports if port.state == "open"])
-
-
-def _by_what(options: ScanOptions) -> str:
-    return "by sudo" if options.sudo else "as root" if os.geteuid() == 0 else "by CAP_NET_RAW"
-
-
-# -- the ports ------------------------------------------------------------------------------------
+        else:
+            more, found_alone = _scan(context, ports, plus_one=False)
+            answered = any(verdict.error is None for verdict in (*verdicts, *more))
+            if answered:
+                by_right = "as root" if os.geteuid() == 0 else "by CAP_NET_RAW"
+                detail = "by sudo" if context.options.sudo else by_right
+                yield Finding("means", "raw sockets", Outcome.OK, detail)
+            yield from (*notes, *found, *found_alone)
+            if answered:
+                yield from _half_open(context, [port for port in ports if port.state == "open"])
+                return
+        yield Finding("half-open", ALL, Outcome.SKIPPED, "no SYN scan to judge")
 
 
 def _true_ports(
@@ -73,7 +64,7 @@ def _true_ports(
 
 
 def _true_port(context: Context, state: str, version: int, number: int) -> Union[Port, Finding]:
-    name = f"{state} port{' 65535' if number else ''}, IPv{version}"
+    name = f"{_name(state, number)}, IPv{version}"
     try:
         port = context.machine.make_port(state, version, number)
     except OSError as error:
@@ -93,42 +84,45 @@ def _true_port(context: Context, state: str, version: int, number: int) -> Union
     return Finding("states", name, Outcome.INCONCLUSIVE, detail)
 
 
-# -- halfopen's own scan of them ------------------------------------------------------------------
-
-
-class _Scan(NamedTuple):
-    """What one check of all ports gave."""
-
-    verdicts: Sequence[Verdict]
-    findings: Sequence[Finding]
-    refused: Sequence[Trial]
-    """The runs that were not allowed: the refusal is told once, for all ports."""
-
-
-def _scan(context: Context, ports: Sequence[Port], plus_one: bool) -> _Scan:
-    start = time.monotonic()
-    given = check(
-        [Target(port.address, port.number) for port in ports],
-        context.until(),
-        context.options._replace(plus_one=plus_one),
-        run=context.machine.run,
-    )
-    seconds = time.monotonic() - start
-    unfinished = context.unfinished(start)
+def _scan(
+    context: Context, ports: Sequence[Port], plus_one: bool
+) -> Tuple[Sequence[Verdict], Sequence[Finding]]:
+    """Check all ports as halfopen does, one of each host at a time: else they share a run."""
+    verdicts: List[Verdict] = []
     findings: List[Finding] = []
-    refused: List[Trial] = []
-    for port, verdict in zip(ports, given.verdicts):
-        trials = _trials(port, plus_one, given.runs)
-        if isinstance(verdict.error, NotAllowedError):
-            refused += trials
-            continue
-        outcome, detail = _judged(port, verdict, unfinished)
-        about = About.OTHER
-        if port.state == "open":
+    for kind in dict.fromkeys(map(_kind, ports)):
+        asked = [port for port in ports if _kind(port) == kind]
+        start = time.monotonic()
+        given = check(
+            [Target(port.address, port.number) for port in asked],
+            context.until(),
+            context.options._replace(plus_one=plus_one),
+            run=context.machine.run,
+        )
+        seconds = time.monotonic() - start
+        verdicts += given.verdicts
+        for port, verdict in zip(asked, given.verdicts):
+            outcome, detail = _judged(port, verdict, context.unfinished(start))
+            how = ("with 65534" if kind == "65535" else "with the next") if plus_one else "alone"
+            name = f"{_name(port.state, port.number)}, IPv{port.version}, {how}"
             about = About.OWN if plus_one else About.OWN_ALONE
-        name = _name(port, plus_one)
-        findings.append(Finding("states", name, outcome, detail, seconds, about, trials))
-    return _Scan(given.verdicts, findings, refused)
+            about = about if port.state == "open" else About.OTHER
+            case = f"loopback-v{port.version}-{kind}-{'plus-one' if plus_one else 'single'}"
+            trials = tuple(
+                Trial(case, port.number, port.state, run)
+                for run in given.runs
+                if run.argv[-1] == port.address
+            )
+            findings.append(Finding("states", name, outcome, detail, seconds, about, trials))
+    return verdicts, findings
+
+
+def _kind(port: Port) -> str:
+    return "65535" if port.number == 65535 else port.state
+
+
+def _name(state: str, number: int) -> str:
+    return f"{state} port 65535" if number == 65535 else f"{state} port"
 
 
 def _judged(port: Port, verdict: Verdict, unfinished: Outcome) -> Tuple[Outcome, str]:
@@ -136,72 +130,30 @@ def _judged(port: Port, verdict: Verdict, unfinished: Outcome) -> Tuple[Outcome,
         outcome = Outcome.FAILED
         if isinstance(verdict.error, NoTimeError):
             outcome = unfinished
-        elif isinstance(verdict.error, RefusedError):
+        elif isinstance(verdict.error, (RefusedError, NotAllowedError)):
             outcome = Outcome.INCONCLUSIVE
         return outcome, str(verdict.error)
     seen = f"{verdict.state} ({verdict.observation.reason})"
-    if verdict.state == port.state:
-        return Outcome.OK, seen
-    return Outcome.FAILED, f"nmap says {seen}"
-
-
-def _name(port: Port, plus_one: bool) -> str:
-    if port.number == 65535:
-        return f"open port 65535, IPv{port.version}, {'with 65534' if plus_one else 'alone'}"
-    return f"{port.state} port, IPv{port.version}, {'with the next' if plus_one else 'alone'}"
-
-
-def _trials(port: Port, plus_one: bool, runs: Iterable[NmapRun]) -> Tuple[Trial, ...]:
-    """Return the runs that asked about this port."""
-    what = "65535" if port.number == 65535 else port.state
-    case = f"loopback-v{port.version}-{what}-{'plus-one' if plus_one else 'single'}"
-    return tuple(
-        Trial(case, port.number, port.state, run)
-        for run in runs
-        if run.argv[-1] == port.address
-        and re.split("[-,]", run.argv[run.argv.index("-p") + 1])[0] == str(port.number)
-    )
-
-
-def _connect_scan(context: Context, ports: Sequence[Port]) -> Iterator[Finding]:
-    """Test what needs no raw sockets: nmap runs, and what it prints can be read."""
-    options = context.options._replace(sudo=False)
-    for port in ports:
-        if port.state == "filtered" or port.number == 65535:
-            continue  # nmap is in no hurry there; and the number makes no difference here
-        case = f"loopback-v{port.version}-{port.state}-connect"
-        trial = context.plain_scan(case, "-sT", port, alone=True, options=options)
-        seen = trial.seen
-        if isinstance(seen, CheckError):
-            outcome, detail = Outcome.INCONCLUSIVE, str(seen)
-        elif trial.right:
-            outcome, detail = Outcome.OK, f"{seen.state} ({seen.reason})"
-        else:
-            outcome, detail = Outcome.FAILED, f"nmap says {seen.state}"
-        name = f"{port.state} port, IPv{port.version}, connect scan"
-        yield Finding("states", name, outcome, detail, trial.run.seconds, trials=(trial,))
-
-
-# -- no connection --------------------------------------------------------------------------------
+    right = verdict.state == port.state
+    return (Outcome.OK, seen) if right else (Outcome.FAILED, f"nmap says {seen}")
 
 
 def _half_open(context: Context, ports: Sequence[Port]) -> Iterator[Finding]:
     """See that no listener had a connection from nmap, and that it would notice one."""
     for version in sorted({port.version for port in ports}):
         listeners = [port for port in ports if port.version == version]
-        outcome, detail = _connection(context, listeners)
+        outcome, detail = Outcome.INCONCLUSIVE, ""
+        if any(port.connected() for port in listeners):
+            outcome = Outcome.FAILED
+            detail = "the server accepted a connection from nmap: this is no half-open scan"
+        elif any(port.waiting() for port in listeners):
+            detail = "the RST after nmap's scan never came; does a firewall drop it? "
+            detail += "nft list ruleset"
+        else:
+            context.machine.connect(listeners[0])
+            if listeners[0].connected(wait=True):
+                outcome = Outcome.OK
+                detail = "accept never returned for nmap, and did for a full connection"
+            else:
+                detail = "not even a full connection was accepted; does a firewall meddle?"
         yield Finding("half-open", f"no connection, IPv{version}", outcome, detail)
-
-
-def _connection(context: Context, listeners: Sequence[Port]) -> Tuple[Outcome, str]:
-    if any(port.connected() for port in listeners):
-        detail = "the server accepted a connection from nmap: this is no half-open scan"
-        return Outcome.FAILED, detail
-    if any(port.waiting() for port in listeners):
-        detail = "the RST after nmap's scan never came; does a firewall drop it? nft list ruleset"
-        return Outcome.INCONCLUSIVE, detail
-    context.machine.connect(listeners[0])
-    if not listeners[0].connected(wait=True):
-        detail = "not even a full connection was accepted; does a firewall meddle?"
-        return Outcome.INCONCLUSIVE, detail
-    return Outcome.OK, "accept never returned for nmap, and did for a full connection"

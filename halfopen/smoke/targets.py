@@ -6,12 +6,12 @@ import errno
 import os
 import socket
 import struct
-import subprocess
-import threading
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Iterator, NamedTuple, Optional, Tuple
 
 from halfopen.errors import CheckError
-from halfopen.scan import process
+from halfopen.scan import process, runner
 
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -19,6 +19,7 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
 _PATIENCE = 0.3
 """Seconds for a plain connection on loopback to be answered, and for a tool to do its part."""
 
@@ -29,12 +30,12 @@ class Port(NamedTuple):
     state: str
     version: int
     sock: socket.socket
-    clients: Sequence[socket.socket] = ()
+    client: Optional[socket.socket] = None
     """What fills its queue."""
 
     def close(self) -> None:
         """Give it up."""
-        for sock in (self.sock, *self.clients):
+        for sock in filter(None, (self.sock, self.client)):
             sock.close()
 
     @property
@@ -67,27 +68,29 @@ class Port(NamedTuple):
         return any(row[1].endswith(number) and row[3] == syn_recv for row in rows)
 
 
-def make_port(state: str, version: int, number: int = 0, address: str = "") -> Port:
-    """Return a port in this state, on loopback or at an address; 0 takes any free number.
+def make_port(state: str, version: int, number: int = 0) -> Port:
+    """Return a port in this state, on loopback; 0 takes any free number.
 
     Raises OSError if there is none, or no such family on this system.
     """
     sock = socket.socket(_FAMILY[version])
+    client = None
     try:
-        sock.bind((address or LOOPBACK[version], number))
-        clients = _fill(sock) if state == "filtered" and not _drop_everything(sock) else []
-        if state != "closed":  # bound only: the kernel answers RST, and nobody else takes it
-            sock.listen(0 if clients else 8)
+        sock.bind((LOOPBACK[version], number))
+        if state == "filtered" and not _drop_everything(sock):
+            client = _fill(sock)
+        elif state != "closed":  # bound only: the kernel answers RST, and nobody else takes it
+            sock.listen(8)
     except BaseException:
         sock.close()
         raise
-    return Port(state, version, sock, clients)
+    return Port(state, version, sock, client)
 
 
 def _drop_everything(sock: socket.socket) -> bool:
     """Let no packet through to the socket: a filter of one instruction, "return 0" (BPF_RET).
 
-    Returns whether the kernel allows it.
+    Returns whether the kernel allows it; some allow it to root alone.
     """
     program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     fprog = struct.pack("HL", 1, ctypes.addressof(program))
@@ -98,13 +101,13 @@ def _drop_everything(sock: socket.socket) -> bool:
     return True
 
 
-def _fill(sock: socket.socket) -> List[socket.socket]:
+def _fill(sock: socket.socket) -> socket.socket:
     """Listen, and fill the queue, which holds one connection: the kernel drops further SYNs."""
     sock.listen(0)
     client = socket.socket(sock.family)
     client.settimeout(_PATIENCE)
     client.connect(sock.getsockname())
-    return [client]
+    return client
 
 
 def connect(port: Port) -> str:
@@ -135,96 +138,50 @@ class Neighbour(NamedTuple):
 
 @contextlib.contextmanager
 def second_host() -> Iterator[Neighbour]:
-    """Make two hosts, joined by a wire: namespaces that nothing but their processes keeps alive.
+    """Make two hosts, joined by a wire: namespaces that nothing but we keep alive.
 
-    Those processes end when we do, however we end, for they read a pipe from us. Raises CheckError
-    if that can't be had here.
+    They end when we do, however we end, for only our descriptors name them. Raises CheckError or
+    OSError if this machine allows none.
     """
     if os.geteuid() != 0:
         raise CheckError("needs root")
-    ip, nsenter, unshare = (
-        process.find_program(name, f"install {package}")
-        for name, package in (
-            ("ip", "iproute2"),
-            ("nsenter", "util-linux"),
-            ("unshare", "util-linux"),
-        )
-    )
+    ip = process.find_program("ip", "install iproute2")
+    nsenter = process.find_program("nsenter", "install util-linux")
     with contextlib.ExitStack() as stack:
-        here, there = (stack.enter_context(_namespace(unshare)) for _ in range(2))
-        enter = [(nsenter, f"--net=/proc/{pid}/ns/net") for pid in (here, there)]
-        wire = ["link", "add", "eth0", "netns", str(here), "type", "veth"]
-        _run([ip, *wire, "peer", "name", "eth0", "netns", str(there)])
-        for prefix, address in zip(enter, (HERE, THERE)):
-            for words in (["link", "set", "lo", "up"], ["link", "set", "eth0", "up"]):
-                _run([*prefix, ip, *words])
-            _run([*prefix, ip, "addr", "add", f"{address}/24", "dev", "eth0"])
-        port = _made_within(there)
-        stack.callback(port.close)
-        yield Neighbour(port, enter[0])
+        (here, _), (there, sock) = _network(stack), _network(stack)
+        steps = [
+            (here, f"link add eth0 type veth peer name eth0 netns {there}"),
+            (here, f"addr add {HERE}/24 dev eth0"),
+            (there, f"addr add {THERE}/24 dev eth0"),
+        ]
+        steps += [
+            (host, f"link set {name} up") for host in (here, there) for name in ("lo", "eth0")
+        ]
+        for host, step in steps:
+            argv = [nsenter, f"--net={host}", ip, *step.split()]
+            run = runner.run_all([argv], time.monotonic() + 5)[0]
+            if run.exit_code or run.cut:
+                said = run.stderr.decode("utf-8", "replace").strip()
+                raise CheckError(f"ip {step} failed: {said or 'it did not end'}")
+        sock.bind((THERE, 0))
+        sock.listen(8)
+        yield Neighbour(Port("open", 4, sock), (nsenter, f"--net={here}"))
 
 
-@contextlib.contextmanager
-def _namespace(unshare: str) -> Iterator[int]:
-    """Give the pid of a process in a network namespace of its own."""
-    with subprocess.Popen(
-        [unshare, "--net", process.find_program("cat", "install coreutils")],
-        bufsize=0,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as holder:
-        try:
-            assert holder.stdin is not None  # noqa: S101  for mypy
-            assert holder.stdout is not None  # noqa: S101
-            with contextlib.suppress(BrokenPipeError):
-                holder.stdin.write(b"!")
-            if not holder.stdout.read(1):
-                raise CheckError("this system allows no network namespaces")
-            yield holder.pid
-        finally:
-            holder.kill()
+def _network(stack: contextlib.ExitStack) -> Tuple[str, socket.socket]:
+    """Return the name of a new network namespace that lasts as long as `stack`, and a socket in it.
+
+    Only a thread goes there, and ends.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        descriptor, sock = thread.submit(_new_network).result()
+    stack.callback(os.close, descriptor)
+    stack.callback(sock.close)
+    return f"/proc/{os.getpid()}/fd/{descriptor}", sock
 
 
-def _run(argv: Sequence[str]) -> None:
-    try:
-        subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=5,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        said = error.stdout.decode("utf-8", "replace").strip()
-        raise CheckError(f"{os.path.basename(argv[0])} failed: {said}") from None
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CheckError(f"{os.path.basename(argv[0])} failed: {error}") from None
-
-
-def _enter(path: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)  # os.setns() came with Python 3.12
-    with open(path, "rb") as namespace:
-        if libc.setns(namespace.fileno(), 0) != 0:
-            raise OSError(ctypes.get_errno(), "setns")
-
-
-def _made_within(pid: int) -> Port:
-    """Return an open port in the namespace of a process. Only a thread goes there, and ends."""
-    made: List[Port] = []
-    failed: List[Optional[OSError]] = []
-
-    def enter_and_make() -> None:
-        try:
-            _enter(f"/proc/{pid}/ns/net")
-            made.append(make_port("open", 4, address=THERE))
-        except OSError as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=enter_and_make)
-    thread.start()
-    thread.join()
-    if failed:
-        raise CheckError(f"cannot listen in a namespace: {failed[0]}")
-    return made[0]
+def _new_network() -> Tuple[int, socket.socket]:
+    libc = ctypes.CDLL(None, use_errno=True)  # os.unshare() came with Python 3.12
+    if libc.unshare(_CLONE_NEWNET) != 0:
+        raise CheckError("this system allows no network namespaces")
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY), socket.socket()

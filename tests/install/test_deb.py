@@ -391,6 +391,9 @@ def test_documents_are_where_they_are_looked_for(installed: Debian) -> None:
     for path in (
         "/usr/share/man/man1/halfopen.1.gz",
         "/usr/share/man/man1/check_tcp_half_open.1.gz",
+        "/usr/share/bash-completion/completions/halfopen",
+        "/usr/share/zsh/vendor-completions/_check_tcp_half_open",
+        "/usr/share/fish/vendor_completions.d/halfopen.fish",
         "/usr/share/doc/halfopen/README.md",
         "/usr/share/doc/halfopen/CHANGELOG.md",
         "/usr/share/doc/halfopen/copyright",

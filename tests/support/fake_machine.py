@@ -85,10 +85,13 @@ class FakeMachine:
         asked = ScanOptions(self.nmap)._replace(**options)
         return examine(asked, time.monotonic() + self.time, self.told.append, machine)
 
-    def _make_port(self, state: str, version: int, number: int = 0, address: str = "") -> Port:
+    def _make_port(self, state: str, version: int, number: int = 0) -> Port:
+        return self._port(state, version, number, LOOPBACK[version])
+
+    def _port(self, state: str, version: int, number: int, address: str) -> Port:
         if (state, version, bool(number)) in self.absent:
             raise self.absent[state, version, bool(number)]
-        where = (address or LOOPBACK[version], number or next(self._numbers))
+        where = (address, number or next(self._numbers))
         sock: Any = FakeSocket(*where, self.deaf)
         self._ports[where] = Port(state, version, sock)
         return self._ports[where]
@@ -103,7 +106,7 @@ class FakeMachine:
     def _second_host(self) -> Iterator[Neighbour]:
         for error in self.no_neighbour:
             raise error
-        yield Neighbour(self._make_port("open", 4, address=targets.THERE), ("enter", "--net"))
+        yield Neighbour(self._port("open", 4, 0, targets.THERE), ("enter", "--net"))
 
     def _run_all(
         self, commands: Sequence[Argv], _deadline: float, _meanwhile: object

@@ -6,12 +6,24 @@ from collections import Counter
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from halfopen.model import NmapRun
+from halfopen.scan.command import second_port
 
 NAMES = {
     "mail.example": ["192.0.2.25", "2001:db8::25"],
     "alias.example": ["192.0.2.25"],
     "local.example": ["fe80::25"],
 }
+
+SERVICES = {
+    "smtp": 25,
+    "http-alt": 8080,
+    "914c/g": 211,
+    "5M": 5,
+    "M5": 6,
+    "Z_a+B.c*D-e/9": 1,
+    "a" * 63: 2,
+}
+"""TCP services that the tests' system knows."""
 
 PORT = """<port protocol="tcp" portid="{port}"><state state="{state}" reason="{reason}" \
 reason_ttl="64"/><service name="x" method="table" conf="3"/></port>"""
@@ -49,11 +61,20 @@ def hang(*_: object) -> str:
     return "never"
 
 
+def service_port(name: str, protocol: str) -> int:
+    """Stand in for socket.getservbyname: not every system has a services file."""
+    assert protocol == "tcp"
+    assert "\x00" not in name, "the C library would stop reading there"
+    if name not in SERVICES:
+        raise OSError("service/proto not found")
+    return SERVICES[name]
+
+
 class FakeNmap:
     """Stands in for running nmap: answers as told, and remembers what it was asked.
 
-    `answers`: for an address what each run that asks about it hears of the asked port; the last
-    one for all further runs too. An address that is not there is open.
+    `answers`: for an address, or ADDRESS:PORT, what each run that asks about it hears; the last one
+    for all further runs too. What is not there is open, but a second port is closed.
     """
 
     def __init__(
@@ -83,36 +104,46 @@ class FakeNmap:
         return [command for attempt in self.looks for command in attempt]
 
     def _run(self, command: Sequence[str]) -> NmapRun:
-        port = port_of(command)
-        heard = {address: self._answer(address, port) for address in addresses_of(command)}
-        if CRASH in heard.values():
+        ports = ports_of(command)
+        heard = {
+            address: [self._answer(address, port, ports) for port in ports]
+            for address in addresses_of(command)
+        }
+        if any(CRASH in says for says in heard.values()):
             return NmapRun(command, 1, b"", b"QUITTING!\n", 0.1)
-        hosts = [self._host(a, port, says) for a, says in heard.items() if says != UNHEARD]
+        hosts = [self._host(a, ports, says) for a, says in heard.items() if UNHEARD not in says]
         xml = RUN.format(hosts="\n".join(hosts), up=len(hosts))
         return NmapRun(command, 0, xml.encode(), b"", 0.12)
 
-    def _answer(self, address: str, port: int) -> str:
-        answers = self.answers.get(address.partition("%")[0], ["open"])
+    def _answer(self, address: str, port: int, ports: Sequence[int]) -> str:
+        address = address.partition("%")[0]
+        answers = self.answers.get(f"{address}:{port}")
+        if answers is None:
+            second = list(ports) == [ports[0], second_port(ports[0])] and port == ports[1]
+            answers = ["closed"] if second else self.answers.get(address, ["open"])
         self._runs[address, port] += 1
         return answers[min(self._runs[address, port], len(answers)) - 1]
 
-    def _host(self, address: str, port: int, says: str) -> str:
-        state, reason = SAYS[says]
-        neighbour = port + 1 if port < 65535 else 65534
+    def _host(self, address: str, ports: Sequence[int], says: Sequence[str]) -> str:
         return HOST.format(
             address=address.partition("%")[0],  # nmap prints no zone
             kind="ipv6" if ":" in address else "ipv4",
-            ports=PORT.format(port=port, state=state, reason=reason)
-            + PORT.format(port=neighbour, state="closed", reason="reset"),
+            ports="".join(
+                PORT.format(port=port, state=SAYS[one][0], reason=SAYS[one][1])
+                for port, one in zip(ports, says)
+            ),
             srtt=self.srtt,
         )
 
 
+def ports_of(command: Sequence[str]) -> List[int]:
+    """Return the ports that a command names, the second one included; of a range its ends."""
+    return [int(port) for port in re.split("[,-]", value_of(command, "-p"))]
+
+
 def port_of(command: Sequence[str]) -> int:
-    """Return the port that a command asks about."""
-    asked = re.match("[0-9]+", command[command.index("-p") + 1])
-    assert asked
-    return int(asked.group())
+    """Return the port that a command asks about first."""
+    return ports_of(command)[0]
 
 
 def addresses_of(command: Sequence[str]) -> List[str]:

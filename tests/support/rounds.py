@@ -5,12 +5,11 @@ from __future__ import annotations
 import signal
 from typing import Sequence
 
-from test_formats import seen
-
+from halfopen.check import judge
 from halfopen.errors import CheckError, HopelessError, NotAllowedError, NoTimeError
-from halfopen.model import Target, Verdict, failure
-from halfopen.runbook.schedule import Stop
-from halfopen.runbook.statistics import Statistics
+from halfopen.model import Expectation, Observation, Report, Target, Verdict, failure
+from halfopen.runbook.schedule import Round, Stop
+from halfopen.runbook.statistics import Rows, Standing, Statistics
 
 A, B = Target("192.0.2.11", 443, label="web1"), Target("2001:db8::12", 443)
 BEGIN = 1000.0
@@ -24,13 +23,14 @@ ERRORS = {
     "none": HopelessError("nmap not found"),
     "forbidden": NotAllowedError("nmap needs root"),
 }
+REASONS = {"open": "syn-ack", "closed": "reset", "filtered": "no-response"}
 
 
 def verdict(word: str, target: Target = B, rtt: float | None = None) -> Verdict:
     """Return what a word stands for: a port's state, or one of the ERRORS."""
     if word in ERRORS:
         return failure(ERRORS[word], target)
-    return seen(word, target.host, target.port, rtt)._replace(target=target)
+    return judge(target, Observation(word, REASONS[word], target.host, rtt), Expectation())
 
 
 class Clock:
@@ -38,8 +38,6 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = BEGIN
-        self.set_back = 0.0
-        """Seconds by which somebody has set the wall clock back."""
 
     @property
     def passed(self) -> float:
@@ -52,7 +50,7 @@ class Clock:
 
     def time(self) -> float:
         """Stand in for time.time."""
-        return UNIX + self.passed - self.set_back
+        return UNIX + self.passed
 
 
 class FakeStop(Stop):
@@ -91,7 +89,7 @@ class FakeChecks:
         self.deadlines: list[float] = []
         """Both in seconds since the beginning."""
 
-    def __call__(self, targets: Sequence[Target], deadline: float) -> list[Verdict]:
+    def __call__(self, targets: Sequence[Target], deadline: float) -> Report:
         self.began.append(self._clock.passed)
         self.deadlines.append(round(deadline - BEGIN, 6))
         words = self._findings[min(len(self.began), len(self._findings)) - 1].split()
@@ -99,15 +97,27 @@ class FakeChecks:
         self._clock.now = min(self._clock.now + self._takes, deadline)
         if self._stop is not None:
             self._stop.see()
-        return [verdict(word, target) for word, target in zip(words, targets)]
+        return Report(tuple(verdict(word, target) for word, target in zip(words, targets)))
 
 
 def row(
-    *words: str, target: Target = B, rtt: float | None = None, interval: float = 1.0
+    *words: str,
+    target: Target = B,
+    rtt: float | None = None,
+    interval: float = 1.0,
+    wanted: Sequence[str] = ("open",),
 ) -> tuple[Target, Statistics]:
     """Return a target with the statistics of rounds that found this, an interval apart."""
-    statistics = Statistics()
+    statistics = Statistics(wanted)
     for number, word in enumerate(words):
         passed = number * interval
         statistics.add(verdict(word, target, rtt), UNIX + passed, BEGIN + passed)
     return target, statistics
+
+
+def standing(rows: Rows, seconds: float, took: float = 0.1, rounds: int = 4) -> Standing:
+    """Return how it stands after a last round that took so long."""
+    if not rounds:
+        return Standing(rows, seconds)
+    report = Report(tuple(s.verdict for _, s in rows if s.verdict))
+    return Standing(rows, seconds, Round(rounds, UNIX + 4, BEGIN + 4, took, report))

@@ -6,27 +6,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pytest
 import yaml
-from support.pages import BLOCKS, EXAMPLES, PAGES, ROOT, code
+from support.pages import BLOCKS, EXAMPLES, OPTION, PAGES, ROOT, Call, calls, code
 
 from halfopen.formats.registry import FORMATS
 
 FILES = sorted(path for path in EXAMPLES.rglob("*") if path.is_file())
 FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.is_dir())
 
-SEPARATORS = "[\\s\"'`,\\[\\]]"
-"""What stands between words, in shells, and in the lists of JSON, YAML and HCL."""
-CALL = re.compile(
-    rf"(?:^|(?<=[\s\"'`,\[=(]))(?:[^\s\"'`,\[=(]*/)?"
-    rf"(?:(?P<plugin>check_tcp_half_open)|halfopen(?={SEPARATORS}+[a-z]))(?={SEPARATORS}|$)"
-)
 ICINGA = re.compile(r'^ *"(-[^"]+)" =', re.M)
 """An argument of an Icinga CheckCommand; its value is not in the same line."""
-COMMANDS = ("check", "formats", "replay", "smoke", "wait", "watch")
-OPTION = re.compile(r"--?[A-Za-z0-9][A-Za-z0-9-]*")
 
 
 def name_of(path: Path) -> str:
@@ -37,44 +29,6 @@ each_file = pytest.mark.parametrize("path", FILES, ids=name_of)
 
 
 # -- options --------------------------------------------------------------------------------------
-
-
-class Call(NamedTuple):
-    """A call of ours: the command that `--help` belongs to, and the words after it."""
-
-    command: Tuple[str, ...]
-    words: Tuple[str, ...]
-
-    def options(self) -> List[str]:
-        """Return the names of its options."""
-        found = (OPTION.match(word) for word in self.words)
-        return [match.group() for match in found if match]
-
-    def value(self, option: str) -> List[str]:
-        """Return what the option is given, if it is there."""
-        following = zip(self.words, self.words[1:])
-        given = [value for word, value in following if word == option]
-        start = option + "="
-        return given + [word[len(start) :] for word in self.words if word.startswith(start)]
-
-
-def calls(text: str) -> Iterator[Call]:
-    """Return the calls of both commands, also those in comments."""
-    for line in re.sub(r"\\\n", " ", text).splitlines():
-        for match in CALL.finditer(line):
-            words = _words(line[: match.start()][-1:], line[match.end() :])
-            if match.group("plugin"):
-                yield Call(("check_tcp_half_open",), words)
-            elif words and words[0] in COMMANDS:
-                yield Call(("halfopen", words[0]), words[1:])
-
-
-def _words(before: str, rest: str) -> Tuple[str, ...]:
-    """Return the words of a call, from what follows its name and the character before it."""
-    if before in ("'", '"') and not rest.startswith(before):
-        rest = rest.split(before, maxsplit=1)[0]  # the quotes go round the whole call
-    rest = re.split("[|;&<>()`]", rest, maxsplit=1)[0]  # a shell, or a comment, has done with it
-    return tuple(word for word in re.split(SEPARATORS + "+", rest) if word)
 
 
 def test_calls_are_found_wherever_they_stand() -> None:

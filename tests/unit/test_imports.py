@@ -45,8 +45,10 @@ def imported(nmap: str, *line: str) -> List[str]:
         timeout=60,
         check=True,
     )
-    text, code, modules = json.loads(done.stdout.decode().splitlines()[-1])
-    assert "192.0.2.25:25" in text
+    *lines, last = done.stdout.decode().splitlines()
+    text, code, modules = json.loads(last)
+    text = "\n".join([*lines, text])
+    assert "192.0.2.25" in text
     assert "open" in text
     assert code == 0
     return [str(module) for module in modules]
@@ -80,8 +82,8 @@ def test_flags_in_one_word_are_what_imports_typer_and_never_pydantic(nmap: str) 
     assert "pydantic" not in modules
 
 
-@pytest.mark.parametrize("command", ["wait", "watch --count 1"])
-def test_rich_is_for_terminals_alone(nmap: str, command: str) -> None:
+@pytest.mark.parametrize("command", ["wait", "watch --count 1 --format json"])
+def test_rich_is_for_tables_alone(nmap: str, command: str) -> None:
     modules = imported(nmap, "main_halfopen", *command.split(), "192.0.2.25:25")
 
     assert "halfopen.runbook.schedule" in modules

@@ -10,7 +10,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, Callable, Dict, List, Optional, Set
 
-import jsonschema
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -25,8 +24,8 @@ from support.invariants import (
     is_address,
     mutated,
 )
+from support.reports import VALIDATOR
 
-import halfopen
 from halfopen.check import judge
 from halfopen.cli import options, values
 from halfopen.errors import CheckError, HalfopenError, UsageError
@@ -46,11 +45,6 @@ SETTINGS: Dict[str, Any] = {
 }
 FEW = settings(max_examples=35, **SETTINGS)
 MANY = settings(max_examples=60, **SETTINGS)
-
-SCHEMA = json.loads(
-    Path(halfopen.__file__).with_name("report.schema.json").read_text(encoding="utf-8")
-)
-VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 
 
 @pytest.fixture(scope="module")

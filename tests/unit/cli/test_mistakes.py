@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from test_app import HALFOPEN, PLUGIN, Commands, refused
-from test_app import run as run  # noqa: PLC0414  the fixture
+from support.commands import HALFOPEN, PLUGIN, Commands, refused
 
 from halfopen.cli import fast_path
 from halfopen.formats.registry import FORMATS
@@ -92,7 +91,7 @@ OF_HALFOPEN = {
     "check --targets": "Option '--targets' requires an argument; see halfopen check --help",
     "wait": NO_TARGET,
     "wait HOST:25 -- systemctl start x": "no command is run here; write `&& COMMAND` after it",
-    "wait HOST:25 -4v -- x": "no option -v",
+    "wait HOST:25 -4v -- x": "no command is run here; write `&& COMMAND` after it",
     "wait HOST:25 --every 5": "no option --every; see halfopen wait --help",
     "wait HOST:25 --intervall 5": "no option --intervall; did you mean --interval?",
     "wait HOST:25 --timeout 5x": f"--timeout '5x' is not a time above 0, up to 365d; {TIMES}",

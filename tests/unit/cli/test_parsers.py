@@ -11,8 +11,7 @@ import pytest
 import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.pages import EXAMPLES, PAGES, code
-from test_examples import CALL, calls
+from support.pages import CALL, EXAMPLES, PAGES, calls, code
 
 from halfopen.cli import app, fast_path, options
 from halfopen.errors import UsageError

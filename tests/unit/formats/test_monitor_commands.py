@@ -11,13 +11,11 @@ from typing import Callable
 
 import pytest
 from support import fakes
+from support.commands import BOTH, HALFOPEN, Commands
 from support.fake_run import CRASH
 from support.fakes import CLOSED, CLOSED_PORT, HOST, OPEN, OPEN_PORT, recording
-from test_app import BOTH, HALFOPEN, Commands, run
-from test_formats import EXIT_CODES
-from test_process import ENTRY_POINTS, HANGS, PRINTS_OPEN, Command, Ending, run_all
-
-__all__ = ["run"]  # a fixture
+from support.processes import ENTRY_POINTS, HANGS, PRINTS_OPEN, Command, Ending, run_all
+from support.reports import EXIT_CODES
 
 Console = Callable[[], object]
 HOST_FORMS = {

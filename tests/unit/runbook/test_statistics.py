@@ -4,43 +4,49 @@ from typing import List, Optional
 
 import pytest
 from support.rounds import BEGIN, UNIX, row, verdict
-from test_formats import seen
 
 from halfopen.model import Status
-from halfopen.runbook.statistics import HISTORY, Change, Statistics, worst
+from halfopen.runbook.statistics import HISTORY, Standing, Statistics
 
 
 def test_without_a_round_nothing_is_known() -> None:
     _, nothing = row()
 
-    assert nothing.verdict is None
-    assert (nothing.rounds, nothing.changes, nothing.availability) == (0, 0, None)
-    assert (nothing.rtt_mean, nothing.status) == (0, Status.UNKNOWN)
-    assert list(nothing.history) == []
+    assert (nothing.verdict, nothing.state, nothing.status) == (None, "", Status.UNKNOWN)
+    assert (nothing.in_a_row, nothing.changes, nothing.availability) == (0, 0, None)
+    assert (nothing.rtt_mean, list(nothing.history)) == (0, [])
 
 
-def test_the_first_round_is_told_but_is_no_change() -> None:
-    statistics, closed = Statistics(), verdict("closed")
+@pytest.mark.parametrize(
+    ("states", "changes", "since"),
+    [
+        ("closed", 0, 0),
+        ("open open", 0, 0),
+        ("open open error", 1, 2),
+        ("open closed closed open", 2, 3),
+    ],
+)
+def test_another_state_is_a_change_and_the_first_is_none(
+    states: str, changes: int, since: int
+) -> None:
+    _, statistics = row(*states.split())
 
-    assert statistics.add(closed, UNIX, BEGIN) == Change(UNIX, "", closed)
-    assert (statistics.changes, statistics.since, statistics.verdict) == (0, UNIX, closed)
+    assert (statistics.changes, statistics.since) == (changes, UNIX + since)
+    assert statistics.state == states.rsplit(maxsplit=1)[-1]
 
 
-def test_another_state_is_a_change_and_the_same_one_is_none() -> None:
-    _, statistics = row("open")
-    again, other = verdict("open", rtt=0.5), verdict("error")
-
-    assert statistics.add(again, UNIX + 1, BEGIN + 1) is None
-    assert (statistics.changes, statistics.since, statistics.verdict) == (0, UNIX, again)
-    assert statistics.add(other, UNIX + 2, BEGIN + 2) == Change(UNIX + 2, "open", other)
-    assert (statistics.changes, statistics.since, statistics.verdict) == (1, UNIX + 2, other)
-
-
-def test_another_reason_for_the_same_state_is_no_change() -> None:
-    _, statistics = row("filtered")
-
-    rejected = seen("filtered", reason="admin-prohibited")
-    assert statistics.add(rejected, UNIX + 1, BEGIN + 1) is None
+@pytest.mark.parametrize(
+    ("wanted", "states", "in_a_row"),
+    [
+        ("open", "closed open open", 2),
+        ("open", "open open error", 0),
+        ("closed filtered", "open closed filtered closed", 3),
+    ],
+)
+def test_rounds_in_a_row_that_found_what_is_waited_for_are_counted(
+    wanted: str, states: str, in_a_row: int
+) -> None:
+    assert row(*states.split(), wanted=wanted.split())[1].in_a_row == in_a_row
 
 
 @pytest.mark.parametrize(
@@ -60,8 +66,6 @@ def test_availability_is_of_the_rounds_that_found_anything(
     _, statistics = row(*states.split())
 
     assert statistics.availability == availability
-    assert statistics.rounds == len(states.split())
-    assert statistics.failed == states.split().count("error")
 
 
 @pytest.mark.parametrize(
@@ -136,10 +140,9 @@ def test_the_history_has_the_last_results(states: List[str], history: str) -> No
         ("error closed", Status.CRITICAL),
         ("filtered open", Status.CRITICAL),
         ("- open", Status.UNKNOWN),
-        ("", Status.UNKNOWN),
     ],
 )
 def test_the_worst_of_the_last_states_counts(states: str, status: Status) -> None:
     rows = [row() if state == "-" else row("closed", state) for state in states.split()]
 
-    assert worst(rows) is status
+    assert Standing(rows).status is status

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Callable, List, Optional
 
 import pytest
-from support.rounds import UNIX, A, B, verdict
+from support.rounds import UNIX
 
-from halfopen.runbook import terminal
-from halfopen.runbook.statistics import Change
+from halfopen.runbook import reporter, terminal, wording
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\rnmap\u202e\x9b31m\udcff"
 
 
 def test_a_stamp_is_iso_8601_with_the_distance_from_utc() -> None:
-    assert terminal.stamp(UNIX) == "2023-11-14T18:43:20-03:30"
+    assert wording.stamp(UNIX) == "2023-11-14T18:43:20-03:30"
 
 
 @pytest.mark.parametrize(
@@ -26,9 +25,9 @@ def test_a_stamp_is_iso_8601_with_the_distance_from_utc() -> None:
 def test_a_time_has_its_date_after_a_day(
     monkeypatch: pytest.MonkeyPatch, later: int, shown: str
 ) -> None:
-    monkeypatch.setattr("halfopen.runbook.terminal.time.time", lambda: UNIX + later)
+    monkeypatch.setattr("halfopen.runbook.wording.time.time", lambda: UNIX + later)
 
-    assert terminal.clock(UNIX) == shown
+    assert wording.clock(UNIX) == shown
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,7 @@ def test_a_time_has_its_date_after_a_day(
     ],
 )
 def test_a_length_of_time_is_told_as_people_do(seconds: float, text: str) -> None:
-    assert terminal.span(seconds) == text
+    assert wording.span(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -65,35 +64,20 @@ def test_a_length_of_time_is_told_as_people_do(seconds: float, text: str) -> Non
     ],
 )
 def test_what_is_too_wide_is_cut_in_the_middle(width: int, text: str) -> None:
-    assert terminal.shortened("0123456789abcde", width) == text
-
-
-def test_a_change_tells_when_who_and_from_what_to_what() -> None:
-    closed = Change(UNIX, "open", verdict("closed"))
-    assert terminal.change_line(A, closed) == (
-        "2023-11-14T18:43:20-03:30 web1 (192.0.2.11:443) open -> closed (reset)"
-    )
-    broken = Change(UNIX, "closed", verdict("error"))
-    assert terminal.change_line(B, broken).endswith(
-        " [2001:db8::12]:443 closed -> unknown: no route to it"
-    )
-    again = Change(UNIX, "error", verdict("open"))
-    assert terminal.change_line(B, again).endswith(" unknown -> open (syn-ack)")
-    first = Change(UNIX, "", verdict("open"))
-    assert terminal.change_line(B, first).endswith("-03:30 [2001:db8::12]:443 open (syn-ack)")
+    assert wording.shortened("0123456789abcde", width) == text
 
 
 def test_what_is_hidden_is_counted_by_state() -> None:
     states = ["open"] * 275 + ["closed"] * 5
 
-    assert terminal.hidden(states) == "and 280 more: 275 open, 5 closed"
-    assert terminal.hidden(["", "error"]) == "and 2 more: 1 unknown, 1 not checked yet"
+    assert wording.hidden(states) == "and 280 more: 275 open, 5 closed"
+    assert wording.hidden(["", "error"]) == "and 2 more: 1 unknown, 1 not checked yet"
 
 
 def test_what_is_said_is_a_line_that_no_character_can_leave(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    terminal.say(HOSTILE)
+    reporter.say(HOSTILE)
 
     printed = capfd.readouterr().out
     assert printed.count("\n") == 1
@@ -114,11 +98,11 @@ def fails(code: int) -> Callable[..., int]:
 def test_nobody_reading_is_noticed(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr(os, "write", fails(code))
 
-    with pytest.raises(terminal.ClosedError):
-        terminal.say("hello")
-    with pytest.raises(terminal.ClosedError):
+    with pytest.raises(reporter.ClosedError):
+        reporter.say("hello")
+    with pytest.raises(reporter.ClosedError):
         terminal.LiveLine().draw("hello")
-    with pytest.raises(terminal.ClosedError):
+    with pytest.raises(reporter.ClosedError):
         terminal.new_console().print("hello")
 
 
@@ -126,7 +110,7 @@ def test_nobody_reading_is_noticed(monkeypatch: pytest.MonkeyPatch, code: int) -
 def test_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr(os, "write", fails(code))
 
-    terminal.say("hello")
+    reporter.say("hello")
     terminal.new_console().print("hello")
 
 
@@ -139,20 +123,20 @@ def test_what_is_written_in_parts_is_written_whole(monkeypatch: pytest.MonkeyPat
         return len(data[:3])
 
     monkeypatch.setattr(os, "write", write)
-    terminal.say("0123456789")
+    reporter.say("0123456789")
 
     assert b"".join(written) == b"0123456789\n"
 
 
 def test_a_reader_that_has_gone_is_noticed_without_writing() -> None:
-    reader, writer = os.pipe()
+    reading, writer = os.pipe()
     output = os.dup(1)
     os.dup2(writer, 1)
     try:
-        terminal.check_reader()
-        os.close(reader)
-        with pytest.raises(terminal.ClosedError):
-            terminal.check_reader()
+        reporter.check_reader()
+        os.close(reading)
+        with pytest.raises(reporter.ClosedError):
+            reporter.check_reader()
     finally:
         os.dup2(output, 1)
         os.close(output)
@@ -165,7 +149,7 @@ def test_a_file_has_no_reader_that_could_go(tmp_path: Path, name: str) -> None:
     with (tmp_path / name).open("w") as file:
         os.dup2(file.fileno(), 1)
         try:
-            terminal.check_reader()
+            reporter.check_reader()
         finally:
             os.dup2(output, 1)
             os.close(output)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import List, Sequence
 
 import pytest
-from support.rounds import BEGIN, ERRORS, UNIX, A, row, verdict
+from support.rounds import ERRORS, UNIX, A, row, standing
 
 from halfopen.errors import CheckError
 from halfopen.model import Target
 from halfopen.runbook import watch
-from halfopen.runbook.schedule import Round, Stop
-from halfopen.runbook.statistics import Rows
-from halfopen.runbook.watch import Watched
+from halfopen.runbook.schedule import Schedule, Stop
+from halfopen.runbook.statistics import Rows, Standing
+from halfopen.runbook.terminal import new_console
 
 GOLDEN = Path(__file__).parent / "golden"
 LONGEST_NAME = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
@@ -47,14 +47,12 @@ KINDS = {"farm": FARM, "long": LONG, "many": MANY, "all": [*FARM, *LONG, *MANY]}
 
 @pytest.fixture(autouse=True)
 def _now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("halfopen.runbook.terminal.time.time", lambda: UNIX + 5)
+    monkeypatch.setattr("halfopen.runbook.wording.time.time", lambda: UNIX + 5)
 
 
-def watched(rows: Rows, took: float = 0.1) -> Watched:
+def watched(rows: Rows, took: float = 0.1) -> Standing:
     """Return how it stands after a last round that took so long, of an interval of 2 s."""
-    verdicts = tuple(statistics.verdict or verdict("open") for _, statistics in rows)
-    last = Round(4, UNIX + 4, BEGIN + 4, took, verdicts)
-    return Watched(rows, 2.0, 8.04, last)
+    return standing(rows, 8.04, took)
 
 
 def plain(text: str) -> List[str]:
@@ -79,19 +77,23 @@ class Terminal:
         """What was written since last asked."""
         return self._capfd.readouterr().out
 
-    def live(self, state: Watched) -> List[str]:
+    def live(self, state: Standing) -> List[str]:
         """Return the lines of the live table."""
         return plain(self.coloured(state).rstrip())
 
-    def coloured(self, state: Watched) -> str:
+    def coloured(self, state: Standing) -> str:
         """Return the live table as it is written: the last one is left to be seen."""
-        with watch._Live(Stop()) as reporter:
+        with watch._Live(Schedule(), Stop()) as reporter:
             reporter.show(state)
             return self.written.rpartition("\033[H")[2]
 
-    def summary(self, state: Watched) -> List[str]:
+    def summary(self, state: Standing) -> List[str]:
         """Return the lines at the end."""
-        return plain(watch._Live(Stop()).end(state))
+        return plain(self.coloured_summary(state))
+
+    def coloured_summary(self, state: Standing) -> str:
+        """Return the text at the end."""
+        return watch.summary(state, Schedule(), new_console())
 
 
 @pytest.fixture
@@ -120,10 +122,11 @@ def test_what_terminals_of_common_sizes_show(
 
 
 def test_what_a_pipe_has_at_the_end() -> None:
-    lines = watch._Lines().end(watched(KINDS["all"])).split("\n")
+    state = watched(KINDS["all"])
+    lines = watch.summary(state, Schedule(), new_console(*watch.FILE)).split("\n")
 
     compare("summary-all-pipe", lines)
-    assert len(lines) == 2 + len(KINDS["all"]), "nothing is left out"
+    assert len(lines) == 2 + len(KINDS["all"]) + 2, "nothing is left out"
 
 
 def titles(terminal: Terminal, width: int, rows: Rows = FARM) -> str:
@@ -226,14 +229,14 @@ def test_rounds_that_take_longer_than_the_interval_are_told_of(
     terminal: Terminal, took: float, said: str
 ) -> None:
     state = watched(FARM, took)
-    lines = watch._Lines()
+    lines = watch._Lines(Schedule(), verbose=False)
     for _ in range(3):
         lines.show(state)
-    assert terminal.written == (f"2023-11-14T18:43:24-03:30 {said}\n" if said else "")
+    stamped = [line for line in terminal.written.splitlines() if " rounds take " in line]
+    assert stamped == ([f"2023-11-14T18:43:24-03:30 {said}"] if said else [])
 
     assert terminal.live(state)[-1] == (said or "unknown: no route to it")
     assert terminal.summary(state)[0] == "4 rounds in 8.0 s" + (f"; {said}" if said else "")
-    assert lines.end(state).split("\n")[0] == terminal.summary(state)[0]
 
 
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}])
@@ -243,7 +246,7 @@ def test_states_are_coloured_unless_no_color_is_set(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    drawn = [terminal.coloured(watched(FARM)), watch._Live(Stop()).end(watched(FARM))]
+    drawn = [terminal.coloured(watched(FARM)), terminal.coloured_summary(watched(FARM))]
 
     colours = [re.findall("\033\\[(3[0-9])m", each) for each in drawn]
     live, at_the_end = ["32", "31", "33", "35", "32", "31"], ["31", "31", "35", "32", "33", "32"]
@@ -251,7 +254,7 @@ def test_states_are_coloured_unless_no_color_is_set(
 
 
 def test_the_terminal_is_given_back_as_it_was(terminal: Terminal) -> None:
-    reporter = watch._Live(Stop())
+    reporter = watch._Live(Schedule(), Stop())
 
     with reporter:
         taken = terminal.written

@@ -1,81 +1,71 @@
 """How a time budget is spent: attempts that fit into it."""
 
-from typing import Sequence
-
 import pytest
 
-from halfopen.scan.attempts import EACH, PATIENT, QUICK, SIDE_BY_SIDE, START, Attempt, plan
-
-BUDGETS = [0.3, 0.8, 1, 2, 10, 3600]
+from halfopen.scan.attempts import EACH, PATIENT, QUICK, SIDE_BY_SIDE, START, Attempt, first, last
 
 
-@pytest.mark.parametrize("budget", BUDGETS)
-def test_a_plan_is_never_empty_and_fits_into_its_budget(budget: float) -> None:
-    attempts = plan(budget)
-
-    assert attempts
-    assert all(attempt.rtt_timeout > 0 and attempt.runs > 0 for attempt in attempts)
-    assert longest(attempts) <= budget + 1e-9
-
-
-@pytest.mark.parametrize("budget", [-1.0, 0.0, 0.1])
-def test_a_plan_for_no_time_at_all_still_asks_once(budget: float) -> None:
-    (attempt,) = plan(budget)
-
-    assert attempt.rtt_timeout == 0.01
-
-
-@pytest.mark.parametrize("budget", [2, 10, 3600])
-def test_with_time_enough_a_quick_attempt_comes_before_the_patient_one(budget: float) -> None:
-    assert plan(budget) == (QUICK, PATIENT)
-
-
-def test_a_plan_of_a_second_shortens_the_patient_attempt() -> None:
-    quick, patient = plan(1)
-
-    assert quick == QUICK
-    assert QUICK.rtt_timeout < patient.rtt_timeout < PATIENT.rtt_timeout
-    assert patient.runs == PATIENT.runs
-
-
-@pytest.mark.parametrize("budget", [0.3, 0.8])
-def test_a_small_budget_is_spent_on_one_attempt_with_all_the_probes(budget: float) -> None:
-    (attempt,) = plan(budget)
-
-    assert attempt.runs == PATIENT.runs
-    assert longest([attempt]) == pytest.approx(budget)
-
-
-def test_the_default_plan_ends_well_before_other_tools_lose_patience() -> None:
-    assert longest(plan(10)) < 2.2
-
-
-def test_silence_means_something_after_the_quick_attempts_wait_and_not_before() -> None:
-    assert QUICK.conclusive
-    assert all(attempt.conclusive for attempt in plan(0.8))
-    assert not any(attempt.conclusive for attempt in plan(0.3))
+def seconds(attempt: Attempt, scans: int) -> float:
+    """Return how long an attempt takes if nothing ever answers, in as many waves as it needs."""
+    runs = scans * attempt.runs
+    waves = -(-runs // SIDE_BY_SIDE)
+    return waves * (START + EACH * min(runs, SIDE_BY_SIDE) + 2 * attempt.rtt_timeout)
 
 
 @pytest.mark.parametrize("scans", [1, 4, 16, 32, 33, 50, 200])
-@pytest.mark.parametrize("budget", [2, 10])
-def test_many_scans_share_the_budget(scans: int, budget: float) -> None:
-    waves = -(-scans // SIDE_BY_SIDE)
-    side_by_side = min(scans, SIDE_BY_SIDE)
+@pytest.mark.parametrize("budget", [0.3, 0.8, 1, 2, 10, 3600])
+def test_the_attempts_fit_into_the_budget_if_they_mean_anything(budget: float, scans: int) -> None:
+    attempt = first(budget, scans)
+    left = budget - seconds(attempt, scans)
+    again = last(left, scans)
 
-    attempts = plan(budget, scans)
-
-    took = sum(START + EACH * side_by_side * one.runs + 2 * one.rtt_timeout for one in attempts)
-    assert waves * took <= budget + 1e-6 or not attempts[-1].conclusive
-    assert all(
-        attempt.runs * side_by_side <= SIDE_BY_SIDE or attempt.runs == 1 for attempt in attempts
-    )
+    assert left >= -1e-9 or not attempt.conclusive
+    if attempt == QUICK:
+        assert again.conclusive
+        assert seconds(again, scans) <= left + 1e-9
 
 
-def test_more_scans_than_fit_at_once_are_asked_by_one_run_each() -> None:
-    assert [attempt.runs for attempt in plan(10, 50)] == [1, 1]
-    assert [attempt.runs for attempt in plan(10, 16)] == [1, 2]
+@pytest.mark.parametrize("budget", [-1.0, 0.0, 0.1])
+def test_without_time_a_target_is_still_asked_once(budget: float) -> None:
+    assert first(budget).rtt_timeout == 0.01
 
 
-def longest(attempts: Sequence[Attempt]) -> float:
-    """Return how long the attempts take if nothing ever answers."""
-    return sum(START + EACH * attempt.runs + 2 * attempt.rtt_timeout for attempt in attempts)
+@pytest.mark.parametrize(
+    ("budget", "shortest", "longest"),
+    [(0.3, 0.01, 0.1), (0.8, 0.3, 0.32), (1, 0.15, 0.15), (2, 0.15, 0.15), (3600, 0.15, 0.15)],
+)
+def test_the_first_attempt_is_quick_unless_that_left_no_time_for_a_patient_one(
+    budget: float, shortest: float, longest: float
+) -> None:
+    attempt = first(budget)
+
+    assert shortest <= attempt.rtt_timeout <= longest
+    assert attempt.runs == (1 if budget >= 1 else PATIENT.runs)
+    assert attempt.conclusive == (budget > 0.5)
+
+
+@pytest.mark.parametrize(
+    ("budget", "scans", "runs", "rtt_timeout"),
+    [
+        pytest.param(10, 1, 3, 0.5, id="one"),
+        pytest.param(0.8, 1, 3, 0.31, id="one-in-a-hurry"),
+        pytest.param(10, 10, 3, 0.5, id="many-side-by-side"),
+        pytest.param(0.8, 10, 3, 0.175, id="many-side-by-side-in-a-hurry"),
+        pytest.param(10, 32, 3, 0.5, id="in-three-waves"),
+        pytest.param(3, 32, 2, 0.5, id="time-for-two-waves"),
+        pytest.param(1.4, 32, 1, 0.465, id="time-for-not-quite-one"),
+        pytest.param(60, 157, 3, 0.5, id="10000-hosts-in-15-waves"),
+        pytest.param(6, 157, 1, 0.365, id="10000-hosts-in-a-hurry"),
+    ],
+)
+def test_the_last_attempt_has_as_many_runs_as_there_is_time_for(
+    budget: float, scans: int, runs: int, rtt_timeout: float
+) -> None:
+    attempt = last(budget, scans)
+
+    assert attempt == Attempt(attempt.rtt_timeout, runs)
+    assert attempt.rtt_timeout == pytest.approx(rtt_timeout)
+
+
+def test_a_check_ends_well_before_other_tools_lose_patience() -> None:
+    assert seconds(QUICK, 1) + seconds(last(10), 1) < 2.2

@@ -20,7 +20,7 @@ def words(command: str) -> List[str]:
 
 def built(time_left: float = 10) -> List[str]:
     """Return the commonest command."""
-    return argv(["192.0.2.25"], 25, version=4, rtt_timeout=QUICK_RTT_TIMEOUT, time_left=time_left)
+    return argv(["192.0.2.25"], [25], version=4, rtt_timeout=QUICK_RTT_TIMEOUT, time_left=time_left)
 
 
 def test_the_ipv4_command_is_exactly_this() -> None:
@@ -34,10 +34,31 @@ def test_the_ipv4_command_is_exactly_this() -> None:
 def test_the_ipv6_command_is_exactly_this() -> None:
     addresses = ["2001:db8::25", "fe80::25%eth0"]
 
-    assert argv(addresses, 65535, version=6, rtt_timeout=0.5, time_left=9.5604) == words(
+    assert argv(addresses, [65535], version=6, rtt_timeout=0.5, time_left=9.5604) == words(
         "-n -sS -6 -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate 40 "
         "--initial-rtt-timeout 500ms --min-rtt-timeout 500ms --max-rtt-timeout 500ms "
         "--host-timeout 8000ms -p 65535,65534 -oX - 2001:db8::25 fe80::25%eth0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "added"),
+    [
+        (2, "20", "--max-retries 1 --max-scan-delay 0"),
+        (25, "250", "--max-retries 1 --max-scan-delay 0"),
+        (26, "260", "--max-retries 1 --max-scan-delay 0 -v5"),
+        (125, "1250", "--max-retries 1 --max-scan-delay 0 -v5"),
+    ],
+)
+def test_the_command_of_many_ports_is_exactly_this(count: int, rate: str, added: str) -> None:
+    asked = range(1000, 1000 + count)
+
+    command = argv(["192.0.2.25"], asked, version=4, rtt_timeout=QUICK_RTT_TIMEOUT, time_left=10)
+
+    assert command == words(
+        f"-n -sS -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate {rate} "
+        "--initial-rtt-timeout 150ms --min-rtt-timeout 150ms --max-rtt-timeout 150ms "
+        f"--host-timeout 10000ms {added} -p {','.join(map(str, asked))} -oX - 192.0.2.25"
     )
 
 
@@ -75,7 +96,7 @@ def test_the_asked_port_is_named_first_and_the_second_is_a_real_port(
     port: int, second: int, both: str
 ) -> None:
     assert second_port(port) == second
-    assert ports(port, plus_one=True) == both
+    assert ports([port], plus_one=True) == both
 
 
 @pytest.mark.parametrize("time_left", [0.3, 0.9, 1.05, 1.2, 1.49, 1.7, 2.2, 2.9])

@@ -56,8 +56,8 @@ def test_an_nmap_without_a_fault_is_fit(machine: FakeMachine) -> None:
     assert {f.outcome for f in found.findings} == {Outcome.OK}
     assert found.nmap.path == NMAP
     assert second_port_needed(found.findings) is False
-    assert len(machine.told) == len(set(machine.told)) == 5
-    assert machine.told[-2:] == ["two hosts", "XML"]
+    assert len(machine.told) == len(set(machine.told)) == 4
+    assert machine.told[-1] == "two hosts"
     asked = [argv[argv.index("-p") + 1] for argv in machine.commands if "-Pn" in argv]
     assert {"65535", "65535,65534"} < set(asked)
     assert len([one for one in asked if "," in one]) >= 6 <= len(list(filter(str.isdigit, asked)))
@@ -115,7 +115,7 @@ def test_what_is_not_nmap_is_not_fit_and_not_asked(
     assert told(found, Outcome.FAILED) == {"means: nmap": detail}
     assert len(machine.commands) == 1
     groups = [f.group for f in found.findings if f.outcome is Outcome.SKIPPED]
-    assert groups == ["states", "late delivery", "two hosts", "XML"]
+    assert groups == ["states", "late delivery", "two hosts"]
 
 
 # -- what is wrong, and what is printed -----------------------------------------------------------
@@ -141,12 +141,10 @@ def edit(run: NmapRun, pattern: bytes, new: bytes) -> NmapRun:
     return run._replace(stdout=re.sub(pattern, new, run.stdout))
 
 
-def closed_is_open_without_root(argv: Argv, _: str, run: NmapRun) -> NmapRun:
-    """Give what a faulty nmap does for a user that may not open raw sockets."""
-    if "-sS" in argv:
-        said = b"You requested a scan type which requires root privileges.\nQUITTING!\n"
-        return run._replace(stdout=b"", stderr=said, exit_code=1)
-    return edit(run, b'"closed" reason="reset"', b'"open" reason="syn-ack"')
+def refused(_argv: Argv, _true: str, run: NmapRun) -> NmapRun:
+    """Give what nmap does for a user that may not open raw sockets."""
+    said = b"You requested a scan type which requires root privileges.\nQUITTING!\n"
+    return run._replace(stdout=b"", stderr=said, exit_code=1)
 
 
 def late_and_wrong(argv: Argv, true: str, run: NmapRun) -> NmapRun:
@@ -179,7 +177,7 @@ CASES: dict[str, dict[str, Any]] = {
     "nmap does not end and had little time": {"version_run": KILLED, "time": 2.0},
     "nmap prints no XML": {"gives": give(lambda _: True, stdout=b"<nmaprun>")},
     "a closed port is hidden": {"connections": {("closed", 4): "filtered"}},
-    "a connect scan is wrong and no other allowed": {"gives": closed_is_open_without_root},
+    "no SYN scan is allowed": {"gives": refused},
     "one of halfopen's own scans is wrong": {"says": answer("closed", own, only=5)},
     "plain scans with the next port are wrong": {
         "says": answer("closed", lambda a, _: apart(a) and plain(a) and not alone(a))
@@ -218,7 +216,7 @@ def test_what_is_wrong_is_found_weighed_and_printed(
 ) -> None:
     # To others, other advice is given.
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(diagnosis, "_process_status", lambda: {"CapEff": "ffffffff"})
+    monkeypatch.setattr(diagnosis, "_process_status", lambda: {"CapEff": 0xFFFFFFFF})
     for attribute, value in CASES[name].items():
         setattr(machine, attribute, value)
     found = machine.examine()
@@ -243,7 +241,7 @@ def test_a_wrong_state_is_not_fit(machine: FakeMachine, state: str, instead: str
 
 
 def test_what_nmap_said_when_it_was_refused_is_kept(machine: FakeMachine) -> None:
-    machine.gives = closed_is_open_without_root
+    machine.gives = refused
     (raw,) = [f for f in machine.examine().findings if f.name == "raw sockets"]
 
     assert {trial.run.exit_code for trial in raw.trials} == {1}

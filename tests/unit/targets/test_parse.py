@@ -5,6 +5,7 @@ import string
 from typing import Iterator, List, NamedTuple, Optional
 
 import pytest
+from support.fake_run import SERVICES, service_port
 
 from halfopen.errors import LineError, UsageError
 from halfopen.model import Target
@@ -20,16 +21,6 @@ from halfopen.targets.parse import (
     parse_port,
     parse_targets,
 )
-
-SERVICES = {
-    "smtp": 25,
-    "http-alt": 8080,
-    "914c/g": 211,
-    "5M": 5,
-    "M5": 6,
-    "Z_a+B.c*D-e/9": 1,
-    "a" * 63: 2,
-}
 
 
 class Refused(NamedTuple):
@@ -148,15 +139,6 @@ REFUSED_PORTS = [
 @pytest.fixture(autouse=True)
 def _services(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getservbyname", service_port)
-
-
-def service_port(name: str, protocol: str) -> int:
-    """Stand in for socket.getservbyname: not every system has a services file."""
-    assert protocol == "tcp"
-    assert "\x00" not in name, "the C library would stop reading there"
-    if name not in SERVICES:
-        raise OSError("service/proto not found")
-    return SERVICES[name]
 
 
 @pytest.mark.parametrize("bad", REFUSED_HOSTS, ids=[bad.what for bad in REFUSED_HOSTS])

@@ -1,0 +1,152 @@
+"""`halfopen check` on a terminal: a table, a summary, and a line that tells how far it is."""
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Callable, Iterator, List, Optional, Sequence
+
+from halfopen.formats.registry import Output, printable
+from halfopen.formats.wording import name, surprise, transcript
+from halfopen.model import PORT_STATES, Report, Target
+from halfopen.runbook.reporter import ClosedError
+from halfopen.runbook.table import COLOURS
+from halfopen.runbook.terminal import LiveLine, new_console, on_terminal
+from halfopen.runbook.wording import span, state_name
+from halfopen.scan import process
+
+_NARROW = 60
+"""Columns below which a terminal has no space for round-trip times."""
+
+_PAUSE, _PERIOD = 1.0, 0.5
+"""Seconds until the progress line is first drawn, and from then on between two."""
+
+
+def wants_table() -> bool:
+    """Return whether standard output is a terminal, and one whose user wants colours."""
+    return on_terminal() and not os.environ.get("NO_COLOR")
+
+
+def with_table(plain: Output, report: Report, verbose: bool) -> Output:
+    """Return the output with a table in place of plain rows, and a summary beside it."""
+    if all(verdict.target is None for verdict in report.verdicts):
+        return plain
+    states = [verdict.state for verdict in report.verdicts]
+    counts = [
+        f"{states.count(each)} {state_name(each)}"
+        for each in (*PORT_STATES, "error")
+        if each in states
+    ]
+    took = f" in {span(report.seconds)}" if report.runs else ""
+    lines = [_table(report), *map(printable, transcript(report, verbose))]
+    return plain._replace(text="\n".join(lines), note=", ".join(counts) + took)
+
+
+def _table(report: Report) -> str:
+    from rich.table import Table  # noqa: PLC0415  60 ms that only a terminal needs
+    from rich.text import Text  # noqa: PLC0415
+
+    console = new_console()
+    wide = console.width >= _NARROW
+    rows = [
+        (Text(printable(name(verdict))), verdict, Text(printable(details)))
+        for verdict, details in zip(report.verdicts, _details(report))
+    ]
+    longest, others = (max(len(row[column]) for row in rows) for column in (0, 2))
+    # At least this much for the targets; more where the details leave it.
+    least = console.width * 2 // 5 if wide else max(10, console.width - 22)
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    drawn.add_column(
+        "TARGET", overflow="fold", width=min(longest, max(least, console.width - others - 24))
+    )
+    drawn.add_column("STATE", no_wrap=True)
+    if wide:
+        drawn.add_column("RTT", no_wrap=True, justify="right")
+    drawn.add_column("DETAILS", overflow="fold")
+    for target, verdict, details in rows:
+        state = Text(state_name(verdict.state), COLOURS[verdict.state])
+        seen = verdict.observation
+        rtt = "" if seen is None or seen.rtt is None else f"{seen.rtt * 1000:.3f} ms"
+        drawn.add_row(target, state, *([rtt] if wide else []), details)
+    with console.capture() as captured:
+        console.print(drawn)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _details(report: Report) -> Iterator[str]:
+    """Give the last column; a failure that the last failed target had too is not said again."""
+    told = ""
+    for verdict in report.verdicts:
+        seen, error = verdict.observation, str(verdict.error)
+        if seen is None:
+            yield "as above" if error == told else error
+            told = error
+        else:
+            parts: List[str] = [seen.reason, seen.cause, verdict.service, surprise(verdict, report)]
+            yield ", ".join(filter(None, parts))
+
+
+def with_progress(check: Callable[..., Report]) -> Callable[..., Report]:
+    """Return the check with a line that tells how far it is."""
+
+    def checked(targets: Sequence[Target], deadline: float, *rest: object) -> Report:
+        with Progress(len(targets), deadline) as progress:
+            return check(targets, deadline, *rest, progress=progress)
+
+    return checked
+
+
+class Progress:
+    """A line on stderr, once a check has taken a second, while a `with` lasts; then it is erased.
+
+    A thread draws it: the check waits now for a resolver, now for nmap.
+    """
+
+    def __init__(self, total: int, deadline: float) -> None:
+        """Draw nothing yet."""
+        self._done, self._total, self._deadline = 0, total, deadline
+        self._line = LiveLine(2)
+        self._drawn = False
+        self._ended = threading.Event()
+        self._drawing = threading.Lock()
+        self._thread = threading.Thread(target=self._draw, daemon=True)
+
+    def __enter__(self) -> "Progress":
+        """Begin."""
+        if os.isatty(2):
+            for number in process.ENDING_SIGNALS:
+                if signal.getsignal(number) is process.end_by_signal:
+                    signal.signal(number, self._end_by_signal)
+            self._thread.start()
+        return self
+
+    def __call__(self, done: int) -> None:
+        """Note how many targets have their verdict."""
+        self._done = done
+
+    def __exit__(self, *_: object) -> None:
+        """Erase the line. Wait for no terminal that takes nothing (Ctrl-S)."""
+        self._ended.set()
+        if self._drawing.acquire(timeout=0.2):
+            if self._drawn and select.select([], [2], [], 0)[1]:
+                with contextlib.suppress(ClosedError):
+                    self._line.draw("")
+            self._drawn = False
+            self._drawing.release()
+
+    def _end_by_signal(self, number: int, frame: Optional[FrameType]) -> None:
+        self.__exit__()
+        process.end_by_signal(number, frame)
+
+    def _draw(self) -> None:
+        pause = _PAUSE
+        while not self._ended.wait(pause):
+            with self._drawing, contextlib.suppress(ClosedError):
+                if not self._ended.is_set():
+                    left = span(max(0.0, self._deadline - time.monotonic()))
+                    self._drawn = True
+                    self._line.draw(f"{self._done} of {self._total} checked, {left} left")
+            pause = _PERIOD

@@ -1,0 +1,58 @@
+"""How times, states and changes are put into words."""
+
+import time
+from typing import Iterable
+
+from halfopen.model import PORT_STATES, Verdict
+
+
+def stamp(when: float) -> str:
+    """Return Unix time as ISO 8601, local, with its distance from UTC."""
+    text = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(when))
+    return text[:-2] + ":" + text[-2:]
+
+
+def clock(when: float) -> str:
+    """Return Unix time as people read it; with the date after a day."""
+    form = "%H:%M:%S" if abs(time.time() - when) < 86400 else "%m-%d %H:%M"
+    return time.strftime(form, time.localtime(when))
+
+
+def span(seconds: float) -> str:
+    """Return a length of time for people: 0.5 s, 42 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the text; cut in the middle if it is too wide, for its end tells as much."""
+    if len(text) <= width:
+        return text
+    kept = max(0, width - 3)
+    return (text[: kept - kept // 2] + "..." + text[len(text) - kept // 2 :])[: max(0, width)]
+
+
+def state_name(state: str) -> str:
+    """Return a verdict's state as people are told it; "" is one that no round has found."""
+    return {"error": "unknown", "": "not checked yet"}.get(state, state)
+
+
+def described(verdict: Verdict) -> str:
+    """Return a state with its reason, or why there is none."""
+    seen = verdict.observation
+    return f"unknown: {verdict.error}" if seen is None else f"{seen.state} ({seen.reason})"
+
+
+def hidden(states: Iterable[str]) -> str:
+    """Return how many more there are, and in which states: `and 280 more: 275 open, 5 closed`."""
+    listed = list(states)
+    counted = [(listed.count(state), state_name(state)) for state in (*PORT_STATES, "error", "")]
+    parts = [f"{count} {name}" for count, name in counted if count]
+    return f"and {len(listed)} more: {', '.join(parts)}"
