@@ -198,11 +198,11 @@ def test_who_can_write_to_home_or_to_tmp_has_no_say_in_nmaps_tables(
 
 @pytest.mark.parametrize("user", ["root", "nobody"])
 def test_nmaps_small_tables_are_for_root_alone(files: Path, lab: Lab, user: str) -> None:
-    check = ["/run/check_tcp_half_open", "-v", *FORMS["options"]]
-    rights = ["--inh-caps=+net_raw", "--ambient-caps=+net_raw"]
-    become = ["setpriv", f"--reuid={user}", *(rights if user != "root" else [])]
-    # Where another user can read it.
-    script = f"cp {files}/check_tcp_half_open /run; {' '.join(check)}; exec {' '.join([*become, *check])}"
+    check = " ".join(["/run/check_tcp_half_open", "-v", *FORMS["options"]])
+    rights = "--inh-caps=+net_raw --ambient-caps=+net_raw" if user != "root" else ""
+    # From where another user can read it.
+    copy = f"cp {files}/check_tcp_half_open /run"
+    script = f"{copy}; {check}; exec setpriv --reuid={user} {rights} {check}"
 
     done = lab.run([*NEW_RUN, "sh", "-c", script])
 
