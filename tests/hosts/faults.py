@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 from pathlib import Path
-from typing import Callable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from lab import TARGET, Lab, Running, nmap_version
 from support.machine import ROOT, Machine, Site, wait_until
@@ -41,6 +41,11 @@ _CLOCK = 'export LD_PRELOAD=/fault-clock.so; exec "$@"'
 Then = Callable[["Check"], None]
 
 
+def that_signal(check: Check) -> None:
+    """Send the signal that the variant names."""
+    check.send(check.variant)
+
+
 class Fault(NamedTuple):
     """A fault, and what is to come of it. All programs are sh; `{}` stands for each of `each`."""
 
@@ -59,7 +64,7 @@ class Fault(NamedTuple):
     each: tuple[str, ...] = ("",)
     stage: Stage | None = None
     """When `then` is to happen; None for never."""
-    then: Then | None = None
+    then: Then = that_signal
     limit: float = 2.0
     """Seconds it may take, with SLACK."""
     lives_on: bool = False
@@ -141,10 +146,6 @@ def printing(check: Check) -> bool:
     return check.had_nmap and not children and _state_and_time(check.pid)[:1] == [b"S"]
 
 
-def that_signal(check: Check) -> None:
-    check.send(check.variant)
-
-
 def stop_for_3_s(check: Check) -> None:
     check.send("STOP")
     time.sleep(3)
@@ -201,9 +202,14 @@ UNASKED = "nmap gave up on 192.0.2.25 before it had looked (--host-timeout)"
 ENDLESS = "nmap printed without end, and was killed; check that it is nmap"
 
 
-def _fails(name: str, does: str, says: str, each: tuple[str, ...] = BOTH_FORMS) -> Fault:
-    """Return a fault of an nmap that ends; both forms of the command have to tell it alike."""
-    return Fault(name, says, nmap=does, words="{}", each=each)
+def _of_both_forms(name: str, says: str, code: int = UNKNOWN, **other: Any) -> Fault:
+    """Return a fault that both forms of the command have to tell alike."""
+    return Fault(name, says, code, words="{}", each=BOTH_FORMS, **other)
+
+
+def _fails(name: str, does: str, says: str) -> Fault:
+    """Return a fault of an nmap that ends."""
+    return _of_both_forms(name, says, nmap=does)
 
 
 def _hangs(name: str, does: str, says: str = LATE) -> Fault:
@@ -211,12 +217,10 @@ def _hangs(name: str, does: str, says: str = LATE) -> Fault:
 
 
 OF_NMAP = (
-    Fault(
+    _of_both_forms(
         "is missing",
         "nmap not found on PATH, nor in /usr/local/bin, /usr/bin, /bin; install nmap",
         via='unset HALFOPEN_NMAP; exec "$@"',
-        words="{}",
-        each=BOTH_FORMS,
     ),
     _fails("is not where `--nmap` says", "", "No such file or directory; install nmap")._replace(
         before="rm /fault/nmap"
@@ -318,12 +322,10 @@ _READ_ONLY = (
 )
 IS_OPEN = f"{TARGET[4]}:25 open (syn-ack)"
 OF_SYSTEM = (
-    Fault(
+    _of_both_forms(
         "no process may be started (RLIMIT_NPROC 1)",
         "raise the limits (ulimit -u",
         via=_as_nobody(1),
-        words="{}",
-        each=BOTH_FORMS,
     ),
     Fault(
         "no process may be started for the second attempt (RLIMIT_NPROC 3)",
@@ -397,7 +399,6 @@ OF_CALLER = (
         words=SILENT,
         each=tuple(name for name in ENDS_US if name != "INT"),
         stage=starting,
-        then=that_signal,
     ),
     *(
         Fault(
@@ -407,7 +408,6 @@ OF_CALLER = (
             words=words,
             each=ENDS_US,
             stage=stage,
-            then=that_signal,
         )
         for when, (stage, words) in _STAGES.items()
     ),
@@ -418,7 +418,6 @@ OF_CALLER = (
         words=SILENT,
         each=("PIPE",),
         stage=first_attempt,
-        then=that_signal,
     ),
     # One that would wait a minute for an answer, were it not for --host-timeout.
     Fault(
@@ -428,7 +427,6 @@ OF_CALLER = (
         words=SILENT,
         each=("KILL",),
         stage=first_attempt,
-        then=that_signal,
         lives_on=True,
     ),
     Fault(
@@ -440,24 +438,20 @@ OF_CALLER = (
         limit=3.0,
     ),
     *(
-        Fault(
+        _of_both_forms(
             f"closed descriptors: `{closing}`",
             "" if ">&-" in closing.replace("2>&-", "") else IS_OPEN,
             OPEN,
             via=f'exec "$@" {closing}',
-            words="{}",
-            each=BOTH_FORMS,
         )
         for closing in CLOSINGS
     ),
-    Fault(
+    _of_both_forms(
         "stdout is a closed pipe",
         "",
         OPEN,
         before="rm -f /run/pipe; mkfifo /run/pipe",
         via='exec 3<>/run/pipe 4>/run/pipe 3<&-; exec "$@" >&4',
-        words="{}",
-        each=BOTH_FORMS,
     ),
     Fault("stdout is a full disk (/dev/full)", "", OPEN, via='exec "$@" >/dev/full'),
     Fault(
@@ -467,7 +461,6 @@ OF_CALLER = (
         via='exec 3<>/run/pipe; timeout 1 head -c 100000 /dev/zero >&3; exec "$@" >&3',
         each=("TERM",),
         stage=printing,
-        then=that_signal,
         limit=5.0,
     ),
 )
@@ -575,7 +568,6 @@ class World:
         happened = fault.stage is None
         while not check.ended() and time.monotonic() < deadline:
             if not happened and fault.stage is not None and fault.stage(check):
-                assert fault.then is not None
                 fault.then(check)
                 happened = True
             time.sleep(0.001)
