@@ -9,13 +9,27 @@ cd "$(dirname "$0")/.."
 # Comparing the two parsers is a third of the unit tests' time, and the own version's is thorough.
 export HALFOPEN_TEST_LINES=20
 
-log=$(mktemp)
-files=$(mktemp -d)
-trap 'rm -rf "$log" "$files"' EXIT
+folder=$(mktemp -d)
+files=$folder/files log=$folder/log making=''
+trap 'kill $making 2>/dev/null; rm -rf "$folder"' EXIT
 tools/setup.sh dist
 tools/setup.sh unit
 own=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 .venv/bin/python tools/dist.py files "$files"
+
+# Makes each version's environment while the tests of those before it run.
+make_environments() {
+    for version; do
+        if [ "$version" = "$own" ]; then
+            echo .venv
+        elif python=$(tools/which_python.sh "$version"); then
+            # If that fails, so will the tests.
+            PYTHON=$python VENV=.venv-$version tools/setup.sh unit >&2 || :
+            echo ".venv-$version"
+        fi >"$folder/new"
+        mv "$folder/new" "$folder/$version"
+    done
+}
 
 # The command of "$@" has 10 minutes, and its last line is shown; the whole log if it fails.
 run() {
@@ -29,16 +43,15 @@ run() {
     fi
 }
 
+make_environments "$@" &
+making=$!
 ran='' absent='' failed=''
 for version in "$@"; do
-    venv=.venv
-    if [ "$version" != "$own" ]; then
-        venv=.venv-$version
-        if ! python=$(tools/which_python.sh "$version"); then
-            absent="$absent $version"
-            continue
-        fi
-        PYTHON=$python VENV=$venv tools/setup.sh unit
+    while [ ! -e "$folder/$version" ]; do sleep 1; done
+    venv=$(cat "$folder/$version")
+    if [ -z "$venv" ]; then
+        absent="$absent $version"
+        continue
     fi
     ran="$ran $version"
     # One cache folder for all versions would only confuse.

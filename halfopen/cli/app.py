@@ -2,7 +2,7 @@
 
 import difflib
 import shlex
-from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Type, Union
+from typing import TYPE_CHECKING, Any, Sequence, Type, Union
 
 import typer
 import typer.core
@@ -11,7 +11,7 @@ from halfopen import __version__
 from halfopen.cli import options
 from halfopen.cli.options import Command, Option
 from halfopen.errors import UsageError
-from halfopen.formats.registry import FORMATS, Output
+from halfopen.formats.registry import FORMATS, PLUGIN_FORMAT, Output
 from halfopen.model import Status
 
 if TYPE_CHECKING:
@@ -57,9 +57,8 @@ def parse(program: str, typed: Sequence[str], asked: str) -> Union["Parsed", Out
 
 def _help_code(program: str, asked: str) -> int:
     """Return help's exit code: to a monitor it is no verdict, and no failure to people."""
-    if program == options.PLUGIN.name:
-        return FORMATS[asked or "nagios"].codes[Status.UNKNOWN]
-    return FORMATS[asked].codes[Status.UNKNOWN] if asked else 0
+    name = asked or (PLUGIN_FORMAT if program == options.PLUGIN.name else "")
+    return FORMATS[name].codes[Status.UNKNOWN] if name else 0
 
 
 # -- complaints ---------------------------------------------------------------------------------
@@ -67,11 +66,12 @@ def _help_code(program: str, asked: str) -> int:
 
 def _complaint(error: Exception, program: str, typed: Sequence[str]) -> str:
     """Return one line: what is wrong, what it should be, and where to read more."""
-    command = _command(program, typed)
+    plugin = program == options.PLUGIN.name
+    command = options.PLUGIN if plugin else options.COMMANDS.get(typed[0])
     if command is None and typed[0][:1] != "-":
         return _no_command(typed)
     name = getattr(error, "option_name", None)
-    known = [each for option in command.options for each in _names(option)] if command else []
+    known = [each for option in command.options for each in option.all_names] if command else []
     if command is None and name:
         said = f"{name} before the command; write halfopen COMMAND {shlex.quote(typed[0])}"
     elif type(error).__name__ == "NoSuchOption" and name:
@@ -79,14 +79,8 @@ def _complaint(error: Exception, program: str, typed: Sequence[str]) -> str:
     else:
         message: str = getattr(error, "format_message", error.__str__)()
         said = message.replace("\n", " ").rstrip(".")
-    asked = program if command is None or command is options.PLUGIN else f"halfopen {command.name}"
+    asked = program if command is None or plugin else f"halfopen {command.name}"
     return f"{said}; see {asked} --help"
-
-
-def _command(program: str, typed: Sequence[str]) -> Optional[Command]:
-    if program == options.PLUGIN.name:
-        return options.PLUGIN
-    return options.COMMANDS.get(typed[0])
 
 
 def _no_command(typed: Sequence[str]) -> str:
@@ -112,10 +106,6 @@ def _no_option(name: str, typed: Sequence[str], known: Sequence[str]) -> str:
 
 
 # -- the declarations, for typer ----------------------------------------------------------------
-
-
-def _names(option: Option) -> List[str]:
-    return [*option.names, *([option.off] if option.off else [])]
 
 
 def _option(option: Option) -> typer.core.TyperOption:

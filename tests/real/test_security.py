@@ -55,8 +55,9 @@ def test_these_variables_of_the_environment_are_read_and_no_others() -> None:
         ("options.py", '"HALFOPEN_NMAP"'),
         ("options.py", "self.variable"),
         ("process.py", '"PATH"'),
-        ("process.py", "environ"),  # handed on to nmap, as it is
+        ("spawn.py", "environ"),  # handed on to nmap, as it is
         ("parse.py", 'f"HAPROXY_SERVER_{name}"'),  # ADDR and PORT
+        ("terminal.py", '"NO_COLOR"'),
         ("terminal.py", '"TERM"'),  # and shutil.get_terminal_size's COLUMNS and LINES
     }
 

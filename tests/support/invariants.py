@@ -174,16 +174,18 @@ def is_address(word: str) -> bool:
 
 
 _DATA_FOLDER = os.path.join(os.path.dirname(os.path.abspath(halfopen.__file__)), "nmap_data")
-_FLAGS = {"-n", "-sS", "-6", "-Pn", "--disable-arp-ping", "--send-ip"}
+_FLAGS = {"-n", "-sS", "-6", "-Pn", "--disable-arp-ping", "--send-ip", "-v5"}
 _MILLISECONDS = "[0-9]+ms"
 _VALUES = {
     "--datadir": re.escape(_DATA_FOLDER),
     "--min-rate": "[0-9]+",
+    "--max-retries": "1",
+    "--max-scan-delay": "0",
     "--initial-rtt-timeout": _MILLISECONDS,
     "--min-rtt-timeout": _MILLISECONDS,
     "--max-rtt-timeout": _MILLISECONDS,
     "--host-timeout": _MILLISECONDS,
-    "-p": "[1-9][0-9]*[-,][1-9][0-9]*",
+    "-p": "[1-9][0-9]*([-,][1-9][0-9]*)+",
 }
 
 
@@ -204,9 +206,10 @@ def _check_argv(argv: Sequence[str], ports: Set[int]) -> None:
         value = options.pop(0)
         assert re.match(_VALUES[word] + r"\Z", value), argv
         if word == "-p":
-            asked, second = map(int, re.split("[-,]", value))
+            asked, *others = map(int, re.split("[-,]", value))
             assert asked in ports, argv
-            assert 1 <= second <= 65535, argv
+            assert len(others) == 1 or set(others) < ports, argv
+            assert all(1 <= port <= 65535 for port in others), argv
     assert addresses
     for address in addresses:
         _check_address(address, version)

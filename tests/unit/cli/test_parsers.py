@@ -27,7 +27,7 @@ MANY = settings(
 ALL = {"check_tcp_half_open": options.PLUGIN, **options.COMMANDS}
 
 OPTIONS = [option for command in ALL.values() for option in command.options]
-NAMES = sorted({name for each in OPTIONS for name in (*each.names, each.off) if name})
+NAMES = sorted({name for each in OPTIONS for name in each.all_names})
 VALUES = st.sampled_from(
     [
         *(
