@@ -27,7 +27,7 @@ _PAUSE, _PERIOD = 1.0, 0.5
 
 def wants_table() -> bool:
     """Return whether standard output is a terminal, and one whose user wants colours."""
-    return on_terminal() and not os.environ.get("NO_COLOR")
+    return on_terminal() and not new_console().no_color
 
 
 def with_table(plain: Output, report: Report, verbose: bool) -> Output:

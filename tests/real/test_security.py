@@ -57,7 +57,6 @@ def test_these_variables_of_the_environment_are_read_and_no_others() -> None:
         ("process.py", '"PATH"'),
         ("spawn.py", "environ"),  # handed on to nmap, as it is
         ("parse.py", 'f"HAPROXY_SERVER_{name}"'),  # ADDR and PORT
-        ("terminal.py", '"NO_COLOR"'),
         ("terminal.py", '"TERM"'),  # and shutil.get_terminal_size's COLUMNS and LINES
     }
 
