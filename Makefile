@@ -16,6 +16,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 VENV := .venv
 BIN := $(VENV)/bin
 SCRIPTS := .ci/run tools/*.sh $(shell grep -rlE '^\#!/bin/(ba)?sh' examples)
+WORKFLOWS := $(wildcard .github/workflows/*.yml examples/github-actions/*.yml)
 # Namespaces and raw sockets are root's; without sudo the tests that need them skip, and say so.
 AS_ROOT = $(shell [ "$$(id -u)" != 0 ] && command -v sudo >/dev/null && \
 	{ sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }; } && \
@@ -26,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 SPREAD := -n 4 --dist loadfile
 
 .PHONY: help run smoke test test-all test-rest unit test-pythons test-nmaps test-debians lint bench dist deb \
-	proof completion faults soak coverage fuzz mutation fixtures clean
+	release-check pictures proof completion faults soak coverage fuzz mutation fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -71,13 +72,16 @@ test-debians: ## make run and make test in bare roots of Debian; SUITES="bullsey
 	@tools/setup.sh debians
 	@$(AS_ROOT) tools/test_debians.sh $(SUITES)
 
-lint: ## ruff, mypy, shellcheck, and Python 3.7's limits
+lint: ## ruff, mypy, shellcheck, Python 3.7's limits, and the workflows: zizmor, check-jsonschema
 	@tools/setup.sh lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- halfopen tests tools benchmarks
 	shellcheck $(SCRIPTS)
+	$(BIN)/zizmor --quiet --offline $(WORKFLOWS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci examples/gitlab-ci/*.yml
 
 .PHONY: docs
 docs: ## the pages as a site in build/site; fails for a link that leads nowhere
@@ -97,6 +101,10 @@ deb: ## a Debian package, with Debian's own tools
 	@tools/setup.sh deb
 	@$(BIN)/python tools/make_deb.py
 
+release-check: ## all that a release hands out, with SHA256SUMS, built and run; TAG=v1.2.3 in the environment
+	@tools/setup.sh dist
+	@$(BIN)/python tools/release_check.py
+
 completion: ## what Tab gives in bash, zsh and fish, from the declared options
 	@tools/setup.sh unit
 	@$(BIN)/python tools/make_completion.py
@@ -104,6 +112,10 @@ completion: ## what Tab gives in bash, zsh and fish, from the declared options
 proof: ## real Postfix and Squid log a full connect, and not a half-open check
 	@tools/setup.sh proof
 	@$(AS_ROOT) $(BIN)/python tests/proof.py
+
+pictures: ## run commands on a terminal, and draw docs/pictures/*.svg
+	@tools/setup.sh proof
+	@$(AS_ROOT) $(BIN)/python tests/pictures.py
 
 faults: ## make every fault of the table, and write docs/faults.md
 	@tools/setup.sh test

@@ -1,27 +1,30 @@
-"""Time, CPU and memory of a check, in pairs against the bash script it replaces.
+"""Time and CPU of checks, in pairs against the bash script they replace, or against nmap alone.
 
-Exits with 1 if a figure is over its limit. Runs in namespaces of its own, so it needs root.
+Exits with 1 if a figure is over its limit. Runs in namespaces of its own, so it needs root. Run it
+on an idle machine: the first line says how busy it is.
 """
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import Callable, NamedTuple, Sequence
+from typing import Iterator, NamedTuple, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
 import dist
-from lab import TARGET, Lab, why_no_lab
+from lab import NMAP, TARGET, Lab, why_no_lab
 
-PAIRS = 15
-OPEN_PORT, SILENT_PORT = "25", "80"
+HOST, OPEN_PORT, SILENT_PORT = TARGET[4], "25", "80"
+PORTS = range(10_000, 11_000)
+NETWORK = "10.25"
+"""What 10,000 addresses begin with, all of them the target's."""
 OK, CRITICAL = 0, 2
-LONGEST_S = 60
+LONGEST_S = 120
 
 # What stood in the monitor's plug-in folder before.
 SCRIPT = """#!/bin/bash
@@ -62,53 +65,46 @@ class Cost(NamedTuple):
     """MiB, of the tree's largest process."""
 
 
-class Bench:
-    """Runs commands in the lab and fills the table."""
+class Row(NamedTuple):
+    """What is measured against what, and the most that the medians of the ratios may be."""
 
-    def __init__(self, lab: Lab) -> None:
-        """Start the table."""
-        self._lab = lab
-        self.over = False
-        column = "median (min-max)"
-        print(f"{'':34}{'base: ' + column:26}{'ours: ' + column:26}{'ratio':>6} limit")
+    name: str
+    base: Sequence[str]
+    ours: Sequence[str]
+    most: Sequence[float]
+    """Of the figures of a Cost, as many as have a limit."""
+    pairs: int = 15
 
-    def cost(self, command: Sequence[str], code: int = OK) -> Cost:
-        """Run a command once; it must exit as expected, or its figures mean nothing."""
-        meter = [sys.executable, "-I", "-S", "-c", METER, *command]
-        done = self._lab.run(meter, timeout=LONGEST_S)
-        wall, cpu, memory, status = map(float, done.stdout.split())
-        if status != code:
-            sys.exit(f"bench: {' '.join(command[:4])} ended with {status:.0f}, not {code}")
-        return Cost(wall, cpu, memory)
 
-    def pairs(self, base: Sequence[str], ours: Sequence[str]) -> list[tuple[Cost, Cost]]:
-        """Run base, ours, base, ours …: what else the machine does meets both alike."""
-        self.cost(base), self.cost(ours)  # the first runs read the files
-        return [(self.cost(base), self.cost(ours)) for _ in range(PAIRS)]
+def cost(lab: Lab, command: Sequence[str], code: int = OK) -> Cost:
+    """Run a command once; it must exit as expected, or its figures mean nothing."""
+    meter = [sys.executable, "-I", "-S", "-c", METER, *command]
+    done = lab.run(meter, timeout=LONGEST_S)
+    wall, cpu, memory, status = map(float, done.stdout.split())
+    if status != code:
+        sys.exit(f"bench: {' '.join(command[:4])} ended with {status:.0f}, not {code}")
+    return Cost(wall, cpu, memory)
 
-    def ratio(
-        self,
-        name: str,
-        pairs: list[tuple[Cost, Cost]],
-        figure: Callable[[Cost], float],
-        limit: float,
-    ) -> None:
-        """Add a row: the median of the pairs' ratios against a limit."""
-        base, ours = [figure(pair[0]) for pair in pairs], [figure(pair[1]) for pair in pairs]
+
+def measure(lab: Lab, row: Row) -> bool:
+    """Print a line for each figure; return whether one is over its limit."""
+    cost(lab, row.base), cost(lab, row.ours)  # the first runs read the files
+    # Base, ours, base, ours ...: what else the machine does meets both alike.
+    pairs = [(cost(lab, row.base), cost(lab, row.ours)) for _ in range(row.pairs)]
+    over = False
+    for number, most in enumerate(row.most):
+        base, ours = [pair[0][number] for pair in pairs], [pair[1][number] for pair in pairs]
         ratio = median(mine / theirs for theirs, mine in zip(base, ours))
-        self._row(name, spread(base), spread(ours), ratio, limit)
+        name = f"{row.name}: {('wall, s', 'CPU, s', 'memory, MiB')[number]}"
+        over = told(name, spread(base), spread(ours), ratio, most) or over
+    return over
 
-    def most(self, name: str, seconds: list[float], limit: float) -> None:
-        """Add a row: the longest run against a limit."""
-        self._row(name, "", spread(seconds), max(seconds), limit)
 
-    def _row(self, name: str, base: str, ours: str, value: float, limit: float) -> None:
-        over = value > limit
-        self.over = self.over or over
-        print(
-            f"{name:34}{base:26}{ours:26}{value:6.2f}{limit:6.2f} {'OVER' if over else 'ok'}",
-            flush=True,
-        )
+def told(name: str, base: str, ours: str, value: float, most: float) -> bool:
+    """Print a line of the table; return whether the value is over its limit."""
+    verdict = "OVER" if value > most else "ok"
+    print(f"{name:58}{base:23}{ours:23}{value:6.2f}{most:6.2f} {verdict}", flush=True)
+    return value > most
 
 
 def spread(values: list[float]) -> str:
@@ -116,11 +112,60 @@ def spread(values: list[float]) -> str:
     return f"{median(values):.3g} ({min(values):.3g}-{max(values):.3g})"
 
 
-def oldest_python() -> str:
-    """Return where Python 3.7 is; "" if it is not on this machine."""
-    which = [str(Path(__file__).with_name("which_python.sh")), "3.7"]
-    done = subprocess.run(which, stdout=subprocess.PIPE, timeout=LONGEST_S, check=False)
-    return done.stdout.decode().strip()
+def rows(lab: Lab, folder: Path) -> Iterator[Row]:
+    """Give what is measured; the folder is for the files that it needs."""
+    script = folder / "check.sh"
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    article = [str(script), HOST, OPEN_PORT]
+    plugin, halfopen = (str(Path(sys.executable).with_name(name)) for name in dist.COMMANDS)
+    dist.single_files(folder)
+    single = str(folder / "check_tcp_half_open")
+    plain = [HOST, OPEN_PORT]
+    options = ["-H", HOST, "-p", OPEN_PORT, "-t", "5"]
+    yield Row("HOST PORT", article, [plugin, *plain], (0.60, 0.95, 1.0))
+    yield Row("-H HOST -p PORT -t 5", article, [plugin, *options], (0.65, 1.0))
+    yield Row("single file: HOST PORT", article, [single, *plain], (0.65, 1.1))
+    changed = [single, "-t", "5", "--exit", "error=0", *plain]
+    yield Row("single file: -t 5 --exit error=0 HOST PORT", article, changed, (0.70, 1.2))
+    one = [halfopen, "check", f"{HOST}:{OPEN_PORT}"]
+    json = [*one, "--format", "json"]
+    yield Row("halfopen check HOST:PORT --format json", article, json, (0.75, 1.2))
+    pythons = dist.pythons()
+    if "3.7" in pythons:
+        old = [pythons["3.7"], "-IS", single, *plain]
+        yield Row("single file on Python 3.7: HOST PORT", article, old, (0.9, 1.5))
+
+    addresses = lab.many_addresses(250)
+    many = [halfopen, "check", *(f"{address}:{OPEN_PORT}" for address in addresses)]
+    yield Row("250 targets of one port, vs. one target", one, many, (2.0,))
+    alone = [NMAP, "-n", "-sS", "-Pn", "-p"]
+    check = [halfopen, "check", "--timeout", "60", "--targets"]
+    ports, hosts = folder / "ports", folder / "hosts"
+    ports.write_text("".join(f"{HOST}:{port}\n" for port in PORTS))
+    base = [*alone, f"{PORTS[0]}-{PORTS[-1]}", HOST]
+    yield Row("1,000 ports of one host, vs. nmap alone", base, [*check, str(ports)], (4.0,), 5)
+    addresses = [f"{NETWORK}.{number // 250}.{number % 250 + 1}" for number in range(10_000)]
+    hosts.write_text("".join(f"{address}:{OPEN_PORT}\n" for address in addresses))
+    (folder / "list").write_text("\n".join(addresses))
+    # A check scans two ports of each.
+    base = [*alone, f"{OPEN_PORT},26", "-iL", str(folder / "list")]
+    yield Row("10,000 hosts, vs. nmap alone", base, [*check, str(hosts)], (2.0,), 3)
+
+
+def widen(lab: Lab) -> None:
+    """Give the target 10,000 addresses more, and have it listen on 1,000 ports more."""
+    rule = f"tcp dport {PORTS[0]}-{PORTS[-1]} redirect to :{OPEN_PORT}\n"
+    redirect = f"table inet wide {{ chain in {{ type nat hook prerouting priority 0; {rule} }}\n }}"
+    network = f"{NETWORK}.0.0/16"
+    for ns, command, text in (
+        ("target", ["nft", "-f", "-"], redirect),
+        ("target", ["ip", "route", "add", "local", network, "dev", "lo"], None),
+        ("scanner", ["ip", "route", "add", network, "via", HOST], None),
+    ):
+        done = lab.run(command, ns, input=text)
+        if done.returncode:
+            sys.exit(f"bench: {' '.join(command)}: {done.stderr}")
 
 
 def main() -> int:
@@ -128,42 +173,17 @@ def main() -> int:
     lacking = why_no_lab()
     if lacking:
         sys.exit(f"bench: {lacking}")
-    drop_in, halfopen = (
-        str(Path(sys.executable).with_name(name)) for name in ("check_tcp_half_open", "halfopen")
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs; median (min-max)")
+    print(
+        f"{'check_tcp_half_open, but where it says halfopen':58}{'base':23}{'ours':23} ratio limit"
     )
-    host = TARGET[4]
     with tempfile.TemporaryDirectory() as folder, Lab() as lab:
-        script = Path(folder, "check.sh")
-        script.write_text(SCRIPT)
-        script.chmod(0o755)
-        article = [str(script), host, OPEN_PORT]
-        bench = Bench(lab)
-
-        pairs = bench.pairs(article, [drop_in, host, OPEN_PORT])
-        bench.ratio("check_tcp_half_open: wall, s", pairs, lambda cost: cost.wall, 0.65)
-        bench.ratio("check_tcp_half_open: CPU, s", pairs, lambda cost: cost.cpu, 1.1)
-        bench.ratio("check_tcp_half_open: memory, MiB", pairs, lambda cost: cost.memory, 1.0)
-
-        one = [halfopen, "check", f"{host}:{OPEN_PORT}"]
-        bench.ratio(
-            "halfopen check: wall, s", bench.pairs(article, one), lambda cost: cost.wall, 1.0
-        )
-        dist.single_files(Path(folder))
-        single_file = [str(Path(folder, "check_tcp_half_open")), host, OPEN_PORT]
-        pairs = bench.pairs(article, single_file)
-        bench.ratio("single file: wall, s", pairs, lambda cost: cost.wall, 1.0)
-        old = oldest_python()
-        if old:
-            pairs = bench.pairs(article, [old, "-IS", *single_file])
-            bench.ratio("single file, Python 3.7: wall, s", pairs, lambda cost: cost.wall, 1.0)
-        targets = [f"{address}:{OPEN_PORT}" for address in lab.many_addresses(250)]
-        many = [halfopen, "check", *targets]
-        bench.ratio(
-            "250 targets against 1: wall, s", bench.pairs(one, many), lambda cost: cost.wall, 3.0
-        )
-        silent = [bench.cost([drop_in, host, SILENT_PORT], CRITICAL).wall for _ in range(5)]
-        bench.most("a silent port: longest wall, s", silent, 2.2)
-    return int(bench.over)
+        widen(lab)
+        over = [measure(lab, row) for row in rows(lab, Path(folder))]
+        plugin = str(Path(sys.executable).with_name(dist.COMMANDS[0]))
+        silent = [cost(lab, [plugin, HOST, SILENT_PORT], CRITICAL).wall for _ in range(5)]
+        over.append(told("a silent port: longest wall, s", "", spread(silent), max(silent), 2.2))
+    return int(any(over))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from halfopen import __version__
 
 ROOT = dist.ROOT
 NAME = f"halfopen_{__version__}_all.deb"
+PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "fixtures/README.md")
+"""Those beside docs/; packaging/debian/halfopen.links makes what else they link to."""
 
 START = """\
 #!/usr/bin/python3
@@ -121,8 +123,9 @@ def lay_out(source: Path, epoch: int) -> None:
     for command in dist.COMMANDS:
         commands.joinpath(command).write_text(START.format(command))
         commands.joinpath(command).chmod(dist.EXECUTABLE)
-    for name in ("README.md", "CHANGELOG.md", "SECURITY.md"):
-        shutil.copy(str(ROOT / name), str(documents))
+    for page in PAGES:
+        documents.joinpath(page).parent.mkdir(exist_ok=True)
+        shutil.copy(str(ROOT / page), str(documents / page))
     shutil.copytree(str(ROOT / "docs"), str(documents / "docs"))
     for shell, place in COMPLETIONS.items():
         completion = ROOT / "packaging" / "completion" / shell

@@ -32,7 +32,7 @@ WITHIN_2_S = f"-t 2 -H {TARGET[4]} -p 25"
 WITHIN_1_S = f"-t 1 -H {TARGET[4]} -p 25"
 SILENT = f"-t 5 -H {TARGET[4]} -p 80"
 NAMED = "-t 2 -H slow.example -p 25"
-FORMS = {"words alone": ASKED, "with options": WITHIN_2_S}
+FORMS = {"arguments alone": ASKED, "with options": WITHIN_2_S}
 """Without options nmap gets a head start, and is started by other means."""
 BOTH_FORMS = tuple(FORMS.values())
 
@@ -129,14 +129,14 @@ def _state_and_time(pid: int) -> list[bytes]:
     return [*fields[:1], *fields[11:13]]  # state, utime, stime: proc(5)
 
 
-def first_look(check: Check, nmaps: int = 1) -> bool:
-    """Return whether the nmap of the first look asks."""
+def first_attempt(check: Check, nmaps: int = 1) -> bool:
+    """Return whether the nmap of the first attempt asks."""
     return [_has_sockets(pid) for pid in _children(check.pid)] == [True] * nmaps
 
 
-def second_look(check: Check) -> bool:
-    """Return whether all three nmap of the second look ask."""
-    return first_look(check, 3)
+def second_attempt(check: Check) -> bool:
+    """Return whether all three nmap of the second attempt ask."""
+    return first_attempt(check, 3)
 
 
 def printing(check: Check) -> bool:
@@ -323,12 +323,12 @@ _READ_ONLY = (
 IS_OPEN = f"{TARGET[4]}:25 open (syn-ack)"
 OF_SYSTEM = (
     _of_both_forms(
-        "no process to be had (RLIMIT_NPROC 1)",
+        "no process may be started (RLIMIT_NPROC 1)",
         "raise the limits (ulimit -u",
         via=_as_nobody(1),
     ),
     Fault(
-        "no process to be had for the second look (RLIMIT_NPROC 3)",
+        "no process may be started for the second attempt (RLIMIT_NPROC 3)",
         "Resource temporarily unavailable; raise the limit of processes (ulimit -u)",
         via=_as_nobody(3),
         words=SILENT,
@@ -376,9 +376,9 @@ OF_SYSTEM = (
             limit=limit,
         )
         for where, seconds, stage, limit, says in (
-            ("on", "3600", first_look, 5.0, UNASKED),
-            ("on", "3600", second_look, 5.0, UNASKED),
-            ("back", "-3600", first_look, 2.0, LATE),
+            ("on", "3600", first_attempt, 5.0, UNASKED),
+            ("on", "3600", second_attempt, 5.0, UNASKED),
+            ("back", "-3600", first_attempt, 2.0, LATE),
         )
     ),
 )
@@ -388,8 +388,8 @@ OF_SYSTEM = (
 CLOSINGS = ("<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-")
 _STAGES: dict[str, tuple[Stage, str]] = {
     "while a name is resolved": (resolving, NAMED),
-    "in the first look": (first_look, SILENT),
-    "in the second look": (second_look, SILENT),
+    "in the first attempt": (first_attempt, SILENT),
+    "in the second attempt": (second_attempt, SILENT),
 }
 _RESOLVER = _mounted("mount --bind /fault-resolv.conf /etc/resolv.conf")
 OF_CALLER = (
@@ -412,12 +412,12 @@ OF_CALLER = (
         for when, (stage, words) in _STAGES.items()
     ),
     Fault(
-        "SIGPIPE in the first look",
+        "SIGPIPE in the first attempt",
         f"{TARGET[4]}:80 filtered (no-response)",
         2,
         words=SILENT,
         each=("PIPE",),
-        stage=first_look,
+        stage=first_attempt,
     ),
     # One that would wait a minute for an answer, were it not for --host-timeout.
     Fault(
@@ -426,7 +426,7 @@ OF_CALLER = (
         nmap='exec /real/nmap "$@" --scan-delay 60s',
         words=SILENT,
         each=("KILL",),
-        stage=first_look,
+        stage=first_attempt,
         lives_on=True,
     ),
     Fault(

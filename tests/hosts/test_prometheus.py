@@ -11,12 +11,12 @@ import socket
 import time
 import urllib.parse
 from pathlib import Path
-from typing import ClassVar, Iterator
+from typing import Any, ClassVar, Iterator
 
 import pytest
 from lab import Lab
 from support.booted import EACH_SECOND, UNITS, booted
-from support.machine import EXAMPLES, WEB1, WEB2, Farm, Machine, wait_until
+from support.machine import EXAMPLES, WEB1, WEB2, Machine, wait_until
 
 from .contract import ADDRESSES, Contract, Host, Judged, example, with_limit
 
@@ -28,18 +28,6 @@ UNIT = "halfopen-prometheus"
 
 # As the comment in the unit says.
 AS_PROMETHEUS = """
-[Service]
-User=prometheus
-AmbientCapabilities=CAP_NET_RAW
-"""
-
-NO_RIGHTS = """
-[Service]
-AmbientCapabilities=
-CapabilityBoundingSet=
-"""
-
-PROMETHEUS = """
 [Service]
 User=prometheus
 AmbientCapabilities=CAP_NET_RAW
@@ -219,34 +207,85 @@ def test_the_alerts_fire_when_they_should_and_not_otherwise(machine: Machine) ->
     assert "SUCCESS" in done.stdout
 
 
-def test_prometheus_itself_scrapes_and_judges(machine: Machine, farm: Farm) -> None:
-    del farm  # only has to be there
-    machine.install("prometheus/halfopen.rules.yml", RULES)
-    machine.write("/etc/prometheus/prometheus.yml", PROMETHEUS)
+class Prometheus(NodeExporter):
+    """The same, and a Prometheus that scrapes it each second."""
 
-    def query(expression: str) -> dict[str, str]:
-        """Return the label target, and the value, of each series."""
-        said = get(machine.lab, 9090, "/api/v1/query?query=" + urllib.parse.quote(expression))
-        if not said.startswith("{"):
-            return {}
-        result = json.loads(said)["data"]["result"]
-        return {series["metric"].get("target", ""): series["value"][1] for series in result}
-
-    def comes_to(expression: str, values: dict[str, str]) -> bool:
-        return wait_until(lambda: query(expression) == values)
-
-    web1, web2 = f"{WEB1}:443", f"{WEB2}:443"
-    with NodeExporter(machine) as host:
+    def start(self) -> None:
+        super().start()
+        self.machine.install("prometheus/halfopen.rules.yml", RULES)
+        self.machine.write("/etc/prometheus/prometheus.yml", PROMETHEUS)
         storage = "--storage.tsdb.path=/var/lib/prometheus/metrics2"
         config = "--config.file=/etc/prometheus/prometheus.yml"
-        host.run_daemon("prometheus", config, storage, user="prometheus")
-        assert comes_to("halfopen_up", {web1: "1", web2: "0"}), host.printed()
+        self.run_daemon("prometheus", config, storage, user="prometheus")
+
+    def api(self, path: str, **query: str) -> Any:
+        """Return the data of an answer; None if there is none, or an error."""
+        said = get(self.machine.lab, 9090, f"/api/v1/{path}?" + urllib.parse.urlencode(query))
+        return json.loads(said).get("data") if said.startswith("{") else None
+
+    def query(self, expression: str) -> dict[str, str]:
+        """Return the label target, and the value, of each series."""
+        found = self.api("query", query=expression) or {"result": []}
+        return {s["metric"].get("target", ""): s["value"][1] for s in found["result"]}
+
+    def finds(self, expression: str, values: dict[str, str]) -> bool:
+        """Return whether a query comes to return these values."""
+        return wait_until(lambda: self.query(expression) == values)
+
+
+@pytest.mark.usefixtures("farm")
+def test_prometheus_itself_scrapes_and_judges(machine: Machine) -> None:
+    web1, web2 = f"{WEB1}:443", f"{WEB2}:443"
+    with Prometheus(machine) as it:
+        assert it.finds("halfopen_up", {web1: "1", web2: "0"}), it.printed()
         # Pending: the rule says `for: 2m`.
-        assert comes_to('ALERTS{alertname="HalfopenDown"}', {web2: "1"})
-        assert query('ALERTS{alertname!="HalfopenDown"}') == {}
+        assert it.finds('ALERTS{alertname="HalfopenDown"}', {web2: "1"})
+        assert it.query('ALERTS{alertname!="HalfopenDown"}') == {}
         machine.break_nmap("missing")
-        assert comes_to("halfopen_up", {})
-        assert comes_to('ALERTS{alertname="HalfopenCheckFailed"}', {web1: "1", web2: "1"})
+        assert it.finds("halfopen_up", {})
+        assert it.finds('ALERTS{alertname="HalfopenCheckFailed"}', {web1: "1", web2: "1"})
+
+
+DASHBOARD = json.loads(example("prometheus/dashboard.json"))
+PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"]}
+VARIABLES = DASHBOARD["templating"]["list"][1:]
+
+
+def substituted(text: str) -> str:
+    """Return a query as Grafana sends it: all that is to be chosen is All."""
+    values = {"$__rate_interval": "4s", "$__range": "1m"}
+    values.update({f"${each['name']}": each["allValue"] for each in VARIABLES})
+    for name, value in values.items():
+        text = text.replace(name, value)
+    assert "$" not in text
+    return text
+
+
+@pytest.mark.usefixtures("farm")
+def test_every_query_of_the_dashboard_returns_data(machine: Machine) -> None:
+    web1, web2 = f"{WEB1}:443", f"{WEB2}:443"
+    queries = {t: [substituted(q["expr"]) for q in p["targets"]] for t, p in PANELS.items()}
+    state, availability, failures = (
+        queries[title][0] for title in ("State", "Availability", "Check failures")
+    )
+    (mappings,) = PANELS["State"]["fieldConfig"]["defaults"]["mappings"]
+    numbers = {each["text"]: number for number, each in mappings["options"].items()}
+
+    with Prometheus(machine) as it:
+        assert it.finds(state, {web1: numbers["open"], web2: numbers["closed"]})
+        assert it.finds(availability, {web1: "1", web2: "0"})
+        for expression in (each for several in queries.values() for each in several):
+            assert set(it.query(expression)) == {web1, web2}, expression
+        for variable, values in zip(VARIABLES, (["127.0.0.1:9100"], [web1, web2])):
+            found = re.match(
+                r"label_values\((.+), (\w+)\)$", substituted(variable["query"]["query"])
+            )
+            assert found
+            path = f"label/{found.group(2)}/values"
+            assert it.api(path, **{"match[]": found.group(1)}) == values
+        machine.break_nmap("missing")
+        assert it.finds(state, dict.fromkeys((web1, web2), numbers["the check failed"]))
+        assert it.finds(failures, dict.fromkeys((web1, web2), "1"))
 
 
 def test_systemd_finds_no_fault_with_the_units(machine: Machine) -> None:

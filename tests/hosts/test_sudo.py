@@ -180,7 +180,7 @@ def test_the_line_refuses_all_other_command_lines(machine: Machine) -> None:
     assert not machine.path("/etc/written").exists()
 
 
-def test_no_way_to_join_words_has_nmap_write_a_file(lab: Lab, tmp_path: Path) -> None:
+def test_no_way_to_join_arguments_has_nmap_write_a_file(lab: Lab, tmp_path: Path) -> None:
     """The line can't refuse joined words: each way to join some, with the real nmap as root."""
     good = built(command.data_folder()[1])[0]
     ways = [(a, b) for a in range(len(good)) for b in range(a + 2, len(good) + 1)]

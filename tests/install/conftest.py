@@ -12,6 +12,7 @@ import pytest
 from lab import Lab, why_no_lab
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))  # for dist
 
 
 def build(tree: Path, *what: object) -> None:

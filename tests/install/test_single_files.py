@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from dist import COMMANDS, pythons
 from lab import TARGET, Lab
 from packaging.specifiers import SpecifierSet
 
@@ -18,8 +19,6 @@ from halfopen import __version__
 
 from .conftest import ROOT, build
 
-COMMANDS = ("check_tcp_half_open", "halfopen")
-VERSIONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 BUNDLE = ROOT / "packaging" / "bundle.txt"
 OPEN_LINE = f"TCP HALF-OPEN OK - {TARGET[4]}:25 open (syn-ack) smtp | time="
 FORMS = {
@@ -29,17 +28,7 @@ FORMS = {
 }
 
 
-def _pythons() -> dict[str, str]:
-    find = str(ROOT / "tools" / "which_python.sh")
-    found = {}
-    for version in VERSIONS:
-        done = subprocess.run([find, version], stdout=subprocess.PIPE, check=False, timeout=60)
-        if done.returncode == 0:
-            found[version] = done.stdout.decode().strip()
-    return found
-
-
-PYTHONS = _pythons()
+PYTHONS = pythons()
 
 
 def test_another_build_in_another_place_at_another_time_has_the_same_bytes(
@@ -53,7 +42,11 @@ def test_another_build_in_another_place_at_another_time_has_the_same_bytes(
         path.chmod(0o700)
         os.utime(str(path), (1e9, 1e9))
 
-    build(tmp_path / "copy", "files", tmp_path / "files")
+    before = os.umask(0o077)
+    try:
+        build(tmp_path / "copy", "files", tmp_path / "files")
+    finally:
+        os.umask(before)
 
     for command in COMMANDS:
         again = tmp_path / "files" / command
@@ -85,18 +78,35 @@ def test_a_file_carries_the_licences_of_all_that_is_in_it(files: Path, command: 
     assert "halfopen/LICENSE" in names
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.fixture(scope="session")
+def parts(files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return check_tcp_half_open whole, without its compiled part, and with that part alone."""
+    folder = tmp_path_factory.mktemp("parts")
+    found = {"whole": files / "check_tcp_half_open"}
+    with zipfile.ZipFile(str(found["whole"])) as archive:
+        for part in ("sources", "compiled"):
+            found[part] = folder / part
+            with zipfile.ZipFile(str(found[part]), "w") as out:
+                for name in archive.namelist():
+                    if name == "__main__.py" or name.startswith("pyc-") == (part == "compiled"):
+                        out.writestr(name, archive.read(name))
+    return found
+
+
 @pytest.mark.parametrize("version", PYTHONS)
-def test_every_python_at_hand_runs_it_with_the_real_nmap(
-    files: Path, lab: Lab, version: str, form: str
+def test_every_python_at_hand_checks_with_its_compiled_part_alone_and_without_it(
+    parts: dict[str, Path], lab: Lab, version: str
 ) -> None:
-    # As the first line has it, but for the Python.
-    command = [PYTHONS[version], "-IS", str(files / "check_tcp_half_open")]
+    said = set()
+    for part in parts.values():
+        for form in FORMS.values():
+            # As the first line has it, but for the Python.
+            done = lab.run([PYTHONS[version], "-IS", str(part), *form])
 
-    done = lab.run([*command, *FORMS[form]])
-
-    assert done.stdout.startswith(OPEN_LINE)
-    assert (done.stdout.count("\n"), done.stderr, done.returncode) == (1, "", 0)
+            assert done.stdout.startswith(OPEN_LINE)
+            assert (done.stdout.count("\n"), done.stderr, done.returncode) == (1, "", 0)
+            said.add(re.sub(r"time=[\d.]+s", "time=", done.stdout))
+    assert len(said) == 1
 
 
 def test_it_runs_by_its_name_alone_with_an_empty_environment(files: Path, lab: Lab) -> None:
@@ -155,59 +165,49 @@ def test_nothing_is_written(files: Path, lab: Lab) -> None:
         assert (done.stderr, done.returncode) == ("", 0)
 
 
-# What an L4xNAT farm of the newer appliances preloads into a check: it marks every socket.
-MARKING = """
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-int socket(int domain, int type, int protocol) {
-    int (*really)(int, int, int) = dlsym(RTLD_NEXT, "socket");
-    int made = really(domain, type, protocol);
-    const char *word = getenv("MARK");
-    unsigned mark = word ? atoi(word) : 0;
-    if (made >= 0 && mark) setsockopt(made, SOL_SOCKET, SO_MARK, &mark, sizeof mark);
-    return made;
-}
-"""
-COUNTERS = """
-table inet marks {
-    counter marked { }
-    counter others { }
-    chain output {
-        type filter hook output priority 0
-        tcp flags & (syn | ack) == syn meta mark 291 counter name marked
-        tcp flags & (syn | ack) == syn meta mark != 291 counter name others
-    }
-}
-"""
+# A /run of its own, in a mount namespace of its own.
+NEW_RUN = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o mode=755 run /run; "$@"', "sh"]
+TABLES = "/run/halfopen-nmap-tables"
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_library_that_marks_sockets_marks_what_nmap_sends(
-    files: Path, lab: Lab, tmp_path: Path, form: str
+def test_who_can_write_to_home_or_to_tmp_has_no_say_in_nmaps_tables(
+    files: Path, lab: Lab, tmp_path: Path
 ) -> None:
-    if shutil.which("cc") is None:
-        pytest.skip("needs cc")
-    source, library = tmp_path / "mark.c", tmp_path / "mark.so"
-    source.write_text(MARKING)
-    compiler = ["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
-    subprocess.run(compiler, check=True, timeout=60)
-    words = " ".join(FORMS[form])
-    # As Farmguardian has it.
-    line = f"MARK=291 LD_PRELOAD={library} {files}/check_tcp_half_open {words}"
+    trap = tmp_path / "trap"
+    for folder in (".nmap", Path(TABLES).name):
+        (trap / folder).mkdir(parents=True)
+        (trap / folder / "nmap-services").write_text("liar 25/tcp 1.0\n")
+    log = tmp_path / "log"
+    tracer = ["strace", "-f", "-qq", "-e", "trace=%file", "-o", str(log)]
+    env = {**os.environ, "HOME": str(trap), "TMPDIR": str(trap), "XDG_RUNTIME_DIR": str(trap)}
 
-    assert lab.run(["nft", "-f", "-"], input=COUNTERS).returncode == 0
-    try:
-        done = lab.run(["sh", "-c", line])
-        counted = lab.run(["nft", "list", "counters", "table", "inet", "marks"]).stdout
-    finally:
-        lab.run(["nft", "delete", "table", "inet", "marks"])
+    done = lab.run(
+        [*NEW_RUN, *tracer, str(files / "check_tcp_half_open"), "-v", *FORMS["two-words"]], env=env
+    )
 
     assert done.stdout.startswith(OPEN_LINE)
-    marked, others = (int(n) for n in re.findall(r"packets (\d+)", counted))
-    assert marked > 0
-    assert others == 0
+    assert f" --datadir {TABLES} " in done.stdout
+    calls = log.read_text()
+    tables = re.findall(r'open(?:at)?\(.*?"([^"]*/nmap-(?:services|mac-prefixes))"', calls)
+    made = re.findall(r'(?:mkdir|rename).*?"([^"]*)"|open.*"([^"]*)", .*O_CREAT', calls)
+    assert f"{TABLES}/nmap-services" in tables
+    for name in {*tables, *map("".join, made)} - {"/dev/null"}:  # where nmap's own log goes
+        assert name.startswith(TABLES)
+    assert str(trap) not in calls
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_nmaps_small_tables_are_for_root_alone(files: Path, lab: Lab, user: str) -> None:
+    check = " ".join(["/run/check_tcp_half_open", "-v", *FORMS["options"]])
+    rights = "--inh-caps=+net_raw --ambient-caps=+net_raw" if user != "root" else ""
+    # From where another user can read it.
+    copy = f"cp {files}/check_tcp_half_open /run"
+    script = f"{copy}; {check}; exec setpriv --reuid={user} {rights} {check}"
+
+    done = lab.run([*NEW_RUN, "sh", "-c", script])
+
+    assert done.stdout.count(OPEN_LINE) == 2
+    assert done.stdout.count(f" --datadir {TABLES} ") == (2 if user == "root" else 1)
 
 
 @pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"], ids=["wheel", "sdist"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.pages import BLOCKS, EXAMPLES, PAGES, README, ROOT, Block, blocks, code, spans, tables
@@ -106,13 +107,26 @@ def test_every_page_is_linked_from_the_list_of_all(page: str) -> None:
     assert page == index or f"]({page[len('docs/') :]})" in PAGES[index]
 
 
+@pytest.mark.parametrize(
+    "picture", sorted((ROOT / "docs/pictures").iterdir()), ids=lambda p: p.name
+)
+def test_a_picture_is_on_a_page_and_takes_nothing_from_the_web(picture: Path) -> None:
+    loaded = re.findall(r"(?:url\(|src=|href=)\W*(\w+:)?", picture.read_text(encoding="utf-8"))
+
+    assert any(f"pictures/{picture.name}" in text for text in PAGES.values())
+    assert set(loaded) == {""}
+
+
 def test_every_target_of_make_is_in_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     # The lines in the table of faults are the product's: "make it executable".
     pages = [page for page in PAGES if page != "docs/operators/faults.md"]
     named = {name for page in pages for name in re.findall(r"\bmake ([a-z-]+)", code(page))}
+    for path in (ROOT / "CONTRIBUTING.md", *ROOT.glob(".github/workflows/*.yml")):
+        text = path.read_text(encoding="utf-8")
+        named.update(re.findall(r"(?m)(?:`|run: |^)make ([a-z-]+)", text))
 
-    assert "dist" in named
+    assert {"dist", "release-check"} <= named
     assert [name for name in named if f"\n{name}: " not in makefile] == []
 
 

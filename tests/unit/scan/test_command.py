@@ -7,7 +7,7 @@ from typing import List
 import pytest
 
 import halfopen
-from halfopen.scan import command
+from halfopen.scan import command, tables
 from halfopen.scan.command import QUICK_RTT_TIMEOUT, argv, ports, second_port
 
 DATA_FOLDER = os.path.join(os.path.dirname(os.path.abspath(halfopen.__file__)), "nmap_data")
@@ -67,6 +67,7 @@ def test_without_a_real_data_folder_nmap_reads_its_own_tables(
 ) -> None:
     inside_a_zip = tmp_path / "halfopen.pyz" / "halfopen" / "scan" / "command.py"
     monkeypatch.setattr(command, "__file__", str(inside_a_zip))
+    monkeypatch.setattr(tables, "folder", lambda: "")
 
     assert "--datadir" not in built()
 
