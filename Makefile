@@ -26,7 +26,7 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 SPREAD := -n 4 --dist loadfile
 
 .PHONY: help run smoke test test-all test-rest unit test-pythons test-nmaps test-debians lint bench dist deb \
-	proof completion faults soak coverage fuzz fixtures clean
+	proof completion faults soak coverage fuzz mutation fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -60,7 +60,7 @@ unit: ## the tests that need neither nmap nor root
 	@tools/setup.sh unit
 	@$(PYTEST) $(SPREAD) tests/unit
 
-test-pythons: ## the unit tests on every Python version at hand
+test-pythons: ## the unit tests on every other Python version at hand, the commands on all
 	@tools/test_pythons.sh $(PYTHONS)
 
 test-nmaps: ## the tests with nmap on the nmap of each Debian; NMAPS="trixie sid"
@@ -121,10 +121,15 @@ coverage: ## the branches of halfopen/ that the unit tests reach
 fuzz: ## look for input that breaks an invariant; FUZZ_SECONDS=600
 	@tools/fuzz.sh $(PYTHONS)
 
+mutation: ## break the product line by line, and see a test fail; MUTANTS="halfopen.formats.*"
+	@tools/setup.sh mutation
+	@$(BIN)/mutmut run $(MUTANTS)
+	@$(BIN)/mutmut results
+
 fixtures: ## record nmap's answers again; HALFOPEN_NMAP=/path/to/nmap
 	@tools/setup.sh test
 	@$(AS_ROOT) $(BIN)/python tests/record_fixtures.py
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .venv-* mutants .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -201,8 +201,7 @@ def _ask_all(
         if isinstance(outcome, Observation) and outcome.silent:
             if time.monotonic() >= scanner.deadline:
                 break
-            what = silence.Silence(address, target.port, began, source_port)
-            outcomes[target] = silence.explained(outcome, what)
+            outcomes[target] = silence.explained(outcome, address, target.port, began, source_port)
 
 
 def _source_port(options: ScanOptions, scans: int) -> Optional[int]:

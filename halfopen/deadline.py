@@ -65,16 +65,12 @@ class Calls:
         Raises what a call raised, unless that is its result: a CheckError.
         """
         with self._changed:
-            while not self._errors and any(call.ended is None for call in calls):
-                if not self._changed.wait(max(0.0, until - time.monotonic())):
-                    break
+            self._changed.wait_for(
+                lambda: self._errors or all(call.ended is not None for call in calls),
+                max(0.0, until - time.monotonic()),
+            )
             if self._errors:
                 raise self._errors[0]
-
-    def cancel(self) -> None:
-        """Make no call that has not begun."""
-        with self._changed:
-            self._waiting.clear()
 
     def _work(self) -> None:
         while True:
@@ -107,7 +103,6 @@ def call_all_by(
     calls = Calls(doing)
     made = [calls.start(function) for function in functions]
     calls.wait(made, deadline)
-    calls.cancel()
     return [late if call.ended is None else call.result for call in made]  # type: ignore[misc]
 
 

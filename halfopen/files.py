@@ -21,9 +21,8 @@ def read(path: str) -> bytes:
             return _all_of(sys.stdin.buffer, path)
         with open(path, "rb") as file:
             return _all_of(file, path)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        why = error.strerror if isinstance(error, OSError) else "not a file name"
-        raise UsageError(f"cannot read {path!r}: {why}; name a readable file") from None
+    except (OSError, ValueError) as error:
+        raise _refusal("read", path, error, "name a readable file") from None
 
 
 def replace(path: str, data: bytes) -> None:
@@ -34,7 +33,8 @@ def replace(path: str, data: bytes) -> None:
     """
     try:
         path = _followed(path)
-        if os.path.exists(path) and not os.path.isfile(path):
+        # /dev/stdout leads to /proc: a rename would replace the caller's log.
+        if path.startswith("/proc/") or (os.path.exists(path) and not os.path.isfile(path)):
             raise UsageError(f"cannot write {path!r}: not a regular file; name a file")
         # In a folder that others may write to, too, nobody can have put something there before.
         beside = f"{path}.{os.urandom(8).hex()}.tmp"
@@ -52,11 +52,14 @@ def replace(path: str, data: bytes) -> None:
                     "file, or remove this one as its owner"
                 ) from None
             raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        why = error.strerror if isinstance(error, OSError) else "not a file name"
-        raise UsageError(
-            f"cannot write {path!r}: {why}; name a file in a writable folder"
-        ) from None
+    except (OSError, ValueError) as error:
+        raise _refusal("write", path, error, "name a file in a writable folder") from None
+
+
+def _refusal(what: str, path: str, error: Exception, advice: str) -> UsageError:
+    # A ValueError is a NUL in the name.
+    why = error.strerror if isinstance(error, OSError) else "not a file name"
+    return UsageError(f"cannot {what} {path!r}: {why}; {advice}")
 
 
 def _only_its_owner_may_replace(path: str) -> bool:
@@ -72,15 +75,9 @@ def _followed(path: str) -> str:
     is not asked: a rename replaces what the link leads to.
     """
     for _ in range(40):  # as the kernel has it
-        if path.startswith("/proc/"):  # /dev/stdout: a rename would replace the caller's log
-            raise UsageError(f"cannot write {path!r}: not a regular file; name a file")
-        try:
-            found = os.lstat(path)
-        except FileNotFoundError:
+        if path.startswith("/proc/") or not os.path.islink(path):
             return path
-        if not stat.S_ISLNK(found.st_mode):
-            return path
-        if found.st_uid not in (0, os.geteuid()):
+        if os.lstat(path).st_uid not in (0, os.geteuid()):
             raise UsageError(f"cannot write {path!r}: another user's link; name a file")
         path = os.path.join(os.path.dirname(path), os.readlink(path))
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))

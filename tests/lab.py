@@ -32,15 +32,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import (
-    Callable,
-    Iterator,
-    List,
-    Mapping,
-    NamedTuple,
-    Sequence,
-    TypeVar,
-)
+from typing import Callable, Iterator, List, Mapping, NamedTuple, Sequence, TypeVar
 
 T = TypeVar("T")
 Finished = subprocess.CompletedProcess
@@ -68,6 +60,16 @@ table inet lab {
 }
 """
 
+KERNEL = {
+    "ipv6/conf/all/accept_dad": 0,
+    "ipv6/conf/default/accept_dad": 0,
+    "ipv6/conf/all/forwarding": 1,
+    "ipv4/ip_forward": 1,
+    "ipv4/icmp_ratelimit": 0,
+    "ipv6/icmp/ratelimit": 0,
+}
+"""No waiting for duplicate addresses, forwarding on, and an ICMP answer each time."""
+
 # As root's PATH often isn't: sbin is where nft and ip live.
 TOOL_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 IP = shutil.which("ip", path=TOOL_PATH) or "ip"
@@ -88,6 +90,12 @@ def why_no_lab() -> str | None:
     return "needs " + ", ".join(absent) if absent else None
 
 
+def nmap_version() -> str:
+    """Return the version of the nmap to test, such as 7.93."""
+    done = subprocess.run([NMAP, "-V"], stdout=-1, text=True, timeout=30, check=True)
+    return done.stdout.split()[2]
+
+
 class Packet(NamedTuple):
     """A TCP packet; flags like "S", "SA", "R", "RA", "A"."""
 
@@ -104,19 +112,20 @@ class Capture(List[Packet]):
     def __init__(self, sock: socket.socket) -> None:
         """Begin without any."""
         super().__init__()
-        self._socket = sock
+        self._socket, self._lock = sock, threading.Lock()
 
-    def update(self, quiet: float = 0.0) -> Capture:
-        """Add what has come since, until the wire has been quiet for so many seconds."""
-        while select.select([self._socket], [], [], quiet)[0]:
-            packet = _parse(self._socket.recv(65535))
-            if packet:
-                self.append(packet)
-        statistics = self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
-        lost = struct.unpack("II", statistics)[1]
-        if lost:
-            raise RuntimeError(f"the capture lost {lost} packets")
-        return self
+    def update(self, quiet: float = 0.0) -> int:
+        """Add what has come since, until the wire is quiet for so long; return the number."""
+        with self._lock:
+            while select.select([self._socket], [], [], quiet)[0]:
+                packet = _parse(self._socket.recv(65535))
+                if packet:
+                    self.append(packet)
+            statistics = self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
+            lost = struct.unpack("II", statistics)[1]
+            if lost:
+                raise RuntimeError(f"the capture lost {lost} packets")
+            return len(self)
 
 
 class Lab:
@@ -145,7 +154,7 @@ class Lab:
         self.close()
 
     def close(self) -> None:
-        """Take down whatever stands; kill what still runs in our namespaces."""
+        """Take down what stands; kill what still runs in our namespaces."""
         if self._relay:
             self._relay.stop()
         for sock in self._sockets:
@@ -207,7 +216,21 @@ class Lab:
 
     def within(self, ns: str, make: Callable[[], T]) -> T:
         """Call `make` inside a namespace; a socket it returns stays there."""
-        return _within(self.netns(ns), make)
+
+        def enter_and_make() -> T:
+            libc = ctypes.CDLL(None, use_errno=True)
+            with (NETNS_FOLDER / self.netns(ns)).open() as handle:
+                if libc.setns(handle.fileno(), 0) != 0:
+                    raise OSError(ctypes.get_errno(), "setns", ns)
+            return make()
+
+        # Only the thread changes its namespace, and it ends right away.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(enter_and_make).result()
+
+    def listen(self, port: int, address: str = "::", backlog: int = 1024) -> socket.socket:
+        """Return a listener of the target that never accepts; "::" is for both families."""
+        return self.within("target", lambda: _listener(port, address, backlog))
 
     # -- changing the network -------------------------------------------------------------------
 
@@ -225,32 +248,30 @@ class Lab:
         chosen = pool[:count]
         if len(chosen) < count:
             raise ValueError(f"at most {len(pool)} addresses")
-        self._ip("target", [f"addr replace {each}/32 dev eth0" for each in chosen])
+        self.ip("target", *(f"addr replace {each}/32 dev eth0" for each in chosen))
         return chosen
 
     @contextlib.contextmanager
-    def drop_fraction(self, fraction: float) -> Iterator[None]:
+    def rules(self, text: str, ns: str = "scanner") -> Iterator[None]:
+        """Load a table of nftables in a namespace, and take it away again."""
+        self.nft(text, ns)
+        try:
+            yield
+        finally:
+            self.nft("delete " + text.split("{", maxsplit=1)[0].strip(), ns)
+
+    def drop_fraction(self, fraction: float) -> contextlib.AbstractContextManager[None]:
         """Lose this part of all TCP packets, in each direction by itself."""
         rule = f"meta l4proto tcp numgen random mod 100 < {round(fraction * 100)} drop"
         chain = "chain {0} {{ type filter hook {0} priority -200\n{1}\n}}\n"
         chains = chain.format("input", rule) + chain.format("output", rule)
-        self._nft("table inet loss {\n" + chains + "}")
-        try:
-            yield
-        finally:
-            self._nft("delete table inet loss")
+        return self.rules("table inet loss {\n" + chains + "}", "target")
 
-    @contextlib.contextmanager
-    def own_firewall(self, *ports: int) -> Iterator[None]:
+    def own_firewall(self, *ports: int) -> contextlib.AbstractContextManager[None]:
         """Have the scanner's own firewall drop what it sends to these ports."""
-        dropped = ", ".join(map(str, ports))
-        chain = "type filter hook output priority 0\ntcp dport {{ {} }} drop\n"
-        rules = "table inet own {\nchain output {\n" + chain.format(dropped) + "}\n}\n"
-        self._nft(rules, "scanner")
-        try:
-            yield
-        finally:
-            self._nft("delete table inet own", "scanner")
+        rule = f"tcp dport {{ {', '.join(map(str, ports))} }} drop"
+        chain = f"chain output {{ type filter hook output priority 0\n{rule}\n}}"
+        return self.rules(f"table inet own {{\n{chain}\n}}")
 
     @contextlib.contextmanager
     def capture(self) -> Iterator[Capture]:
@@ -260,58 +281,67 @@ class Lab:
             yield packets
             packets.update(quiet=0.05)
 
+    def ip(self, ns: str, *commands: str) -> None:
+        """Run commands of iproute2's ip in a namespace."""
+        _tool([IP, "-n", self.netns(ns), "-batch", "-"], "\n".join(commands) + "\n")
+
+    def nft(self, rules: str, ns: str = "target") -> None:
+        """Load rules of nftables in a namespace."""
+        _tool([IP, "netns", "exec", self.netns(ns), "nft", "-f", "-"], rules)
+
+    def set_kernel(self, option: str, value: int, ns: str = "scanner") -> int:
+        """Set an option below /proc/sys/net in a namespace; return what it was."""
+        path = Path("/proc/sys/net", option)
+
+        def write() -> int:
+            before = int(path.read_text())
+            path.write_text(str(value))
+            return before
+
+        return self.within(ns, write)
+
     # -- building -------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        names = ["scanner", "target", "third"] + (["relay"] if self._synack_delay else [])
-        for ns in names:
+        for ns in ["scanner", "target", "third"] + (["relay"] if self._synack_delay else []):
             _tool([IP, "netns", "add", self.netns(ns)])
-            self.within(ns, _set_kernel_options)
+            for option, value in KERNEL.items():
+                self.set_kernel(option, value, ns)
         if self._synack_delay:
             self._join("scanner", "eth0", "relay", "scanner0")
             self._join("relay", "target0", "target", "eth0")
-            self._ip("relay", ["link set scanner0 up", "link set target0 up"])
+            self.ip("relay", "link set scanner0 up", "link set target0 up")
         else:
             self._join("scanner", "eth0", "target", "eth0")
         self._join("target", "eth1", "third", "eth0")
-        self._give_addresses()
-        self._nft(RULES)
-        self._sockets += self.within("target", lambda: [_listener(port) for port in LISTENING])
-        self._sockets += self.within("third", lambda: [_listener(25)])
+        for ns, device, *addresses in (
+            ("scanner", "eth0", SCANNER[4], SCANNER[6]),
+            ("target", "eth0", TARGET[4], TARGET[6], "fe80::25"),
+            ("target", "eth1", "198.51.100.1", "2001:db8:1::1"),
+            ("third", "eth0", THIRD[4], THIRD[6]),
+        ):
+            lengths = [f"{each}/64 nodad" if ":" in each else f"{each}/24" for each in addresses]
+            added = [f"addr add {each} dev {device}" for each in lengths]
+            self.ip(ns, "link set lo up", f"link set {device} up", *added)
+        for ns, *routes in (
+            ("scanner", "198.51.100.0/24 via 192.0.2.25", "2001:db8:1::/64 via 2001:db8::25"),
+            ("third", "192.0.2.0/24 via 198.51.100.1", "2001:db8::/64 via 2001:db8:1::1"),
+        ):
+            self.ip(ns, *("route add " + route for route in routes))
+        self.nft(RULES)
+        self._sockets += [self.listen(port) for port in LISTENING]
+        self._sockets.append(self.within("third", lambda: _listener(25)))
         if self._synack_delay:
             for ns in ("scanner", "target"):
                 self.within(ns, lambda: _complete_checksums("eth0"))
-            ends = self.within(
-                "relay", lambda: (_packet_socket("scanner0"), _packet_socket("target0"))
-            )
-            self._sockets += ends
-            self._relay = _Relay(ends[0], ends[1], self._synack_delay)
+            scanner = self.within("relay", lambda: _packet_socket("scanner0"))
+            target = self.within("relay", lambda: _packet_socket("target0"))
+            self._sockets += [scanner, target]
+            self._relay = _Relay(scanner, target, self._synack_delay)
 
     def _join(self, ns: str, device: str, other_ns: str, other_device: str) -> None:
         link = "link add {} type veth peer name {} netns {}"
-        self._ip(ns, [link.format(device, other_device, self.netns(other_ns))])
-
-    def _give_addresses(self) -> None:
-        self._ip("scanner", _addresses("eth0", SCANNER[4], SCANNER[6]))
-        self._ip("target", _addresses("eth0", TARGET[4], TARGET[6], "fe80::25"))
-        self._ip("target", _addresses("eth1", "198.51.100.1", "2001:db8:1::1"))
-        self._ip("third", _addresses("eth0", THIRD[4], THIRD[6]))
-        for ns, routes in (
-            ("scanner", ["198.51.100.0/24 via 192.0.2.25", "2001:db8:1::/64 via 2001:db8::25"]),
-            ("third", ["192.0.2.0/24 via 198.51.100.1", "2001:db8::/64 via 2001:db8:1::1"]),
-        ):
-            self._ip(ns, ["route add " + route for route in routes])
-
-    def _ip(self, ns: str, commands: Sequence[str]) -> None:
-        _tool([IP, "-n", self.netns(ns), "-batch", "-"], "\n".join(commands) + "\n")
-
-    def _nft(self, rules: str, ns: str = "target") -> None:
-        _tool([IP, "netns", "exec", self.netns(ns), "nft", "-f", "-"], rules)
-
-
-def delay_lab(milliseconds: int) -> Lab:
-    """Return a lab where each SYN/ACK reaches the scanner that much later, and nothing else."""
-    return Lab(synack_delay_ms=milliseconds)
+        self.ip(ns, link.format(device, other_device, self.netns(other_ns)))
 
 
 def remove_stale_namespaces() -> None:
@@ -358,54 +388,6 @@ class _Relay:
 
 
 # -- one namespace ------------------------------------------------------------------------------
-
-
-def _enter(name: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    with (NETNS_FOLDER / name).open() as handle:
-        if libc.setns(handle.fileno(), 0) != 0:
-            raise OSError(ctypes.get_errno(), "setns", name)
-
-
-def _within(name: str, make: Callable[[], T]) -> T:
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def enter_and_make() -> None:
-        try:
-            _enter(name)
-            results.append(make())
-        except BaseException as error:  # noqa: BLE001  raised in the caller's thread
-            errors.append(error)
-
-    # Only the thread changes its namespace, and it ends right away.
-    thread = threading.Thread(target=enter_and_make)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
-
-
-def _set_kernel_options() -> None:
-    """No waiting for duplicate addresses, forwarding on, and an ICMP answer each time."""
-    for option, value in (
-        ("ipv6/conf/all/accept_dad", "0"),
-        ("ipv6/conf/default/accept_dad", "0"),
-        ("ipv6/conf/all/forwarding", "1"),
-        ("ipv4/ip_forward", "1"),
-        ("ipv4/icmp_ratelimit", "0"),
-        ("ipv6/icmp/ratelimit", "0"),
-    ):
-        Path("/proc/sys/net", option).write_text(value)
-
-
-def _addresses(device: str, *addresses: str) -> list[str]:
-    commands = ["link set lo up", f"link set {device} up"]
-    for address in addresses:
-        ending = "/64 dev {} nodad" if ":" in address else "/24 dev {}"
-        commands.append("addr add " + address + ending.format(device))
-    return commands
 
 
 def _delete_namespace(name: str) -> None:
@@ -459,13 +441,13 @@ SO_RCVBUFFORCE = 33
 SIOCETHTOOL, ETHTOOL_STXCSUM = 0x8946, 0x17
 
 
-def _listener(port: int) -> socket.socket:
-    """Return a dual-stack listener that never accepts."""
-    sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+def _listener(port: int, address: str = "::", backlog: int = 1024) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    sock.bind(("::", port))
-    sock.listen(1024)
+    if ":" in address:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.bind((address, port))
+    sock.listen(backlog)
     return sock
 
 

@@ -19,14 +19,13 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lab import NMAP, TOOL_PATH, Lab, why_no_lab
+from lab import NMAP, TOOL_PATH, Lab, nmap_version, why_no_lab
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "fixtures" / "recorded"
@@ -76,95 +75,61 @@ class Recording(NamedTuple):
 
 
 def main() -> int:
-    """Do what the words say."""
+    """Do what the arguments say."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--write", action="store_true", help="replace the recorded set")
-    parser.add_argument("case", nargs="*", help="only these cases (not with --write)")
     options = parser.parse_args()
-    if options.write and options.case:
-        parser.error("--write replaces the whole set: name no case")
     missing = why_no_lab()
     if missing:
         print(f"can't record: {missing}", file=sys.stderr)
         return 2
-    version = nmap_version()
-    reference = reference_folder(version)
-    before = read_set(reference, options.case)
-    if not before:
-        print(f"no such case in {reference}", file=sys.stderr)
-        return 2
-    print(f"recording {len(before)} cases with {version}; cases from {reference.name}")
-    after = record_set(before, version)
+    version = f"nmap-{nmap_version()}"
+    before = recorded(version)
+    print(f"recording {len(before)} cases with {version}")
+    with Lab() as lab:
+        for ns in ("scanner", "target"):
+            lab.set_hosts(HOSTS, ns)
+        after = {case: record(lab, case, old.run, version) for case, old in before.items()}
     differing = show_differences(before, after)
     print(f"{differing} of {len(before)} cases differ in what matters")
+    folder = RECORDED / version
     if options.write:
-        folder = RECORDED / version
         shutil.rmtree(str(folder), ignore_errors=True)
     else:
         folder = Path(tempfile.mkdtemp(prefix="halfopen-fixtures-")) / version
-    write_set(folder, after)
+    for case, recording in after.items():
+        (folder / case).mkdir(parents=True)
+        (folder / case / "nmap.xml").write_text(recording.xml)
+        (folder / case / "run.json").write_text(json.dumps(recording.run, indent=2) + "\n")
     print(f"written to {folder}")
     return 1 if differing else 0
 
 
-def nmap_version() -> str:
-    """Return the nmap's name for a folder, like nmap-7.93."""
-    command = [NMAP, "--version"]
-    printed = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, timeout=CASE_TIMEOUT, check=True
-    )
-    found = re.search(r"Nmap version (\S+)", printed.stdout)
-    if not found:
-        raise SystemExit(f"no version in: {printed.stdout}")
-    return f"nmap-{found.group(1)}"
-
-
-def reference_folder(version: str) -> Path:
+def recorded(version: str) -> dict[str, Recording]:
     """Return the recorded set of this version, or of the newest."""
-    same = RECORDED / version
-    if same.is_dir():
-        return same
-    numbered = {}
-    for folder in RECORDED.iterdir():
-        found = re.match(r"nmap-(\d+)\.(\d+)$", folder.name)
-        if found:
-            numbered[tuple(map(int, found.groups()))] = folder
-    if not numbered:
-        raise SystemExit(f"no recorded set in {RECORDED}")
-    return numbered[max(numbered)]
-
-
-def read_set(folder: Path, wanted: list[str]) -> dict[str, Recording]:
-    """Return the recordings in a folder; only the wanted ones, if any is named."""
+    folder = RECORDED / version
+    if not folder.is_dir():
+        names = (re.match(r"nmap-(\d+)\.(\d+)$", each.name) for each in RECORDED.iterdir())
+        folder = RECORDED / max(filter(None, names), key=lambda m: tuple(map(int, m.groups())))[0]
     return {
         path.parent.name: Recording(
             path.with_name("nmap.xml").read_text(), json.loads(path.read_text())
         )
         for path in sorted(folder.glob("*/run.json"))
-        if not wanted or path.parent.name in wanted
     }
 
 
-def record_set(cases: dict[str, Recording], version: str) -> dict[str, Recording]:
-    """Run each case's command again, in a network as it was when the case was first recorded."""
-    with Lab() as lab:
-        for ns in ("scanner", "target"):
-            lab.set_hosts(HOSTS, ns)
-        return {case: record(lab, case, old.run, version) for case, old in cases.items()}
-
-
 def record(lab: Lab, case: str, old: dict[str, Any], version: str) -> Recording:
-    """Run one case's command again."""
-    argv = old["argv"]
-    words = [*AS_NOBODY, *argv] if old["user"] == "nobody" else argv
+    """Run one case's command again, in a network as it was when the case was first recorded."""
+    command = [*(AS_NOBODY if old["user"] == "nobody" else ()), *old["argv"]]
     ports = DROPPED_BY_OUR_FIREWALL if WITH_OUR_FIREWALL.search(case) else ()
     recorded = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     start = time.monotonic()
     ns = "target" if case in ON_THE_TARGET else "scanner"
     with lab.own_firewall(*ports) if ports else contextlib.nullcontext():
-        done = lab.run(words, ns, timeout=CASE_TIMEOUT, env=ENVIRONMENT)
+        done = lab.run(command, ns, timeout=CASE_TIMEOUT, env=ENVIRONMENT)
     run = {
-        "argv": argv,
+        "argv": old["argv"],
         "returncode": done.returncode,
         "seconds": round(time.monotonic() - start, 3),
         "stderr": done.stderr,
@@ -187,14 +152,6 @@ def show_differences(before: dict[str, Recording], after: dict[str, Recording]) 
             differing += 1
             print("\n".join(lines), end="\n\n")
     return differing
-
-
-def write_set(folder: Path, recordings: dict[str, Recording]) -> None:
-    """Write each recording into a folder of its own."""
-    for case, recording in recordings.items():
-        (folder / case).mkdir(parents=True)
-        (folder / case / "nmap.xml").write_text(recording.xml)
-        (folder / case / "run.json").write_text(json.dumps(recording.run, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ Exit code 1, and the table says why, if but one verdict was wrong:
   open unseen     no SYN/ACK from that address and port came, to a SYN that this check sent
   closed unseen   nor a RST
   unknown         the check failed
-  output          words, exit code and state don't fit, or there is something on stderr
+  output          text, exit code and state don't fit, or there is something on stderr
   late            it took 10 s longer than --timeout's 10 s
 
 or if something leaked: a process that a check left behind, or what the watch holds on to. Two
@@ -33,11 +33,9 @@ import itertools
 import json
 import math
 import os
+import queue
 import re
-import shutil
 import signal
-import socket
-import statistics
 import subprocess
 import sys
 import threading
@@ -47,7 +45,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence, Tuple
 
-from lab import IP, TOOL_PATH, Capture, Lab, Packet, Running, why_no_lab
+from lab import Capture, Lab, Packet, why_no_lab
 
 PORTS = {
     "open": 25,
@@ -57,22 +55,19 @@ PORTS = {
     "open/dropped by turns": 2300,
 }
 """Their neighbours, which are scanned along, are closed."""
-OPEN_OR_CLOSED, OPEN_OR_DROPPED = 2200, 2300
 AT_FIRST = {25: "open", 123: "closed", 80: "filtered", 2200: "open", 2300: "open"}
-CHANGES = (
-    (OPEN_OR_CLOSED, "closed"),
-    (OPEN_OR_DROPPED, "filtered"),
-    (OPEN_OR_CLOSED, "open"),
-    (OPEN_OR_DROPPED, "open"),
-)
-MANY, LOOK = "halfopen check of all", "halfopen watch of all"
+CHANGES = ((2200, "closed"), (2300, "filtered"), (2200, "open"), (2300, "open"))
 TURNS = (0.2, 0.5, 0.35, 1.6, 0.25)
 """Seconds from a change to the next, over and over."""
-
+MANY, ROUND = "halfopen check of all", "halfopen watch of all"
 RULES = """
 table inet soak {
-    set gone { type inet_service; }
-    chain input { type filter hook input priority -10; tcp dport @gone drop; }
+    set turned { type inet_service; }
+    chain input {
+        type filter hook input priority -10
+        tcp dport 2200 tcp dport @turned reject with tcp reset
+        tcp dport @turned drop
+    }
 }
 """
 
@@ -83,11 +78,10 @@ LATE = TIMEOUT + 10
 STARVED = 0.75 * TIMEOUT
 """Before that, "raise --timeout" would be no excuse."""
 HUNG = 60.0
-MOST_SECONDS = 3600.0
 MOST_MISSED, MOST_STARVED = 0.001, 0.1
-EVERY = 2.0
-"""Seconds from a look of the watch to its next: it has time to rest between them."""
-PATIENCE = 40.0
+INTERVAL = 2.0
+"""Seconds from a round of the watch to its next: it has time to rest between them."""
+REST = 40.0
 """Seconds for the watch to come to rest."""
 
 EXIT = {"open": 0, "closed": 2, "filtered": 2}
@@ -122,56 +116,25 @@ class Verdict(NamedTuple):
     """Empty for none."""
 
 
-class UnreadableError(Exception):
-    """A check's output or exit code makes no sense."""
-
-
-class UntoldError(Exception):
-    """Nothing can be told."""
-
-
 # -- the network ----------------------------------------------------------------------------------
 
 
-class Wire:
-    """The packets on the checker's side, for all threads."""
-
-    def __init__(self, packets: Capture) -> None:
-        """Begin with none."""
-        self._packets = packets
-        self._lock = threading.Lock()
-
-    def mark(self) -> int:
-        """Return how many packets there have been by now."""
-        with self._lock:
-            try:
-                return len(self._packets.update())
-            except RuntimeError as error:  # the kernel had to drop some
-                raise UntoldError(str(error)) from error
-
-
 class Truth:
-    """What state each port has, and had when."""
+    """What state each port has, and had when; two change by turns while the `with` lasts."""
 
     def __init__(self, lab: Lab) -> None:
         """Open what is open at first."""
         self._lab = lab
-        always = -math.inf
-        self._history = {port: [(always, always, state)] for port, state in AT_FIRST.items()}
-        self._stay = lab.within("target", lambda: listen(OPEN_OR_DROPPED))
-        self._comes_and_goes = lab.within("target", lambda: listen(OPEN_OR_CLOSED))
-        self._nft("-f", "-", rules=RULES)
+        self._history = {port: [(-math.inf, -math.inf, was)] for port, was in AT_FIRST.items()}
+        self._stop = threading.Event()
 
     def possible(self, port: int, began: float, ended: float) -> set[str]:
         """Return the states that it may have had at some moment between the two."""
         history = self._history[port]
         # A change is made at some moment between the time before and the time after it.
         ends = [after for _, after, _ in history[1:]] + [math.inf]
-        return {
-            state
-            for (before, _, state), end in zip(history, ends)
-            if before <= ended and end >= began
-        }
+        moments = zip(history, ends)
+        return {was for (before, _, was), end in moments if before <= ended and end >= began}
 
     def changes(self) -> int:
         """Return how often a port has changed."""
@@ -179,69 +142,43 @@ class Truth:
 
     @contextlib.contextmanager
     def turning(self) -> Iterator[None]:
-        """Change the two ports by turns, while the block lasts."""
-        stop = threading.Event()
-        with ThreadPoolExecutor(1) as thread:
-            turning = thread.submit(self._turn, stop)
+        """Change the two ports by turns, until the block ends."""
+        lab = self._lab
+        listeners = lab.listen(2200), lab.listen(2300)
+        with listeners[0], listeners[1], lab.rules(RULES, "target"), ThreadPoolExecutor(
+            1
+        ) as thread:
+            turning = thread.submit(self._turn)
             try:
                 yield
             finally:
-                stop.set()
+                self._stop.set()
                 turning.result()
-                self._stay.close()
-                self._comes_and_goes.close()
 
-    def _turn(self, stop: threading.Event) -> None:
+    def _turn(self) -> None:
         for seconds, (port, to) in zip(itertools.cycle(TURNS), itertools.cycle(CHANGES)):
-            if stop.wait(seconds):
+            if self._stop.wait(seconds):
                 return
             before = time.monotonic()
-            if port == OPEN_OR_DROPPED:
-                verb = "delete" if to == "open" else "add"
-                self._nft(f"{verb} element inet soak gone {{ {port} }}")
-            elif to == "closed":
-                self._comes_and_goes.close()
-            else:
-                self._comes_and_goes = self._lab.within("target", lambda: listen(OPEN_OR_CLOSED))
+            verb = "delete" if to == "open" else "add"
+            self._lab.nft(f"{verb} element inet soak turned {{ {port} }}")
             self._history[port].append((before, time.monotonic(), to))
-
-    def _nft(self, *words: str, rules: str | None = None) -> None:
-        nft = str(shutil.which("nft", path=TOOL_PATH))
-        done = self._lab.run([nft, *words], ns="target", input=rules)
-        if done.returncode:
-            raise RuntimeError(f"nft {words}: {done.stderr}")
-
-
-def listen(port: int) -> socket.socket:
-    """Return a listener for both families, that never accepts."""
-    sock = socket.socket(socket.AF_INET6)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    sock.bind(("::", port))
-    sock.listen(1024)
-    return sock
-
-
-def places(lab: Lab, count: int) -> list[tuple[str, str]]:
-    """Return pairs of the target's addresses, IPv4 and IPv6: each pair is asked by one alone."""
-    pairs = [(f"192.0.2.{number}", f"2001:db8::{number:x}") for number in range(100, 100 + count)]
-    commands = [
-        line
-        for v4, v6 in pairs
-        for line in (f"addr add {v4}/32 dev eth0", f"addr add {v6}/128 dev eth0 nodad")
-    ]
-    done = lab.run([IP, "-batch", "-"], ns="target", input="\n".join(commands) + "\n")
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return pairs
 
 
 # -- checks ---------------------------------------------------------------------------------------
 
 
-def all_targets(place: tuple[str, str]) -> tuple[Target, ...]:
+def addresses(lab: Lab, count: int) -> list[tuple[str, str]]:
+    """Return pairs of the target's addresses, IPv4 and IPv6: each pair is asked by one alone."""
+    pairs = [(f"192.0.2.{number}", f"2001:db8::{number:x}") for number in range(100, 100 + count)]
+    lab.ip("target", *(f"addr add {v4}/32 dev eth0" for v4, _ in pairs))
+    lab.ip("target", *(f"addr add {v6}/128 dev eth0 nodad" for _, v6 in pairs))
+    return pairs
+
+
+def all_targets(pair: tuple[str, str]) -> tuple[Target, ...]:
     """Return every port at both addresses."""
-    return tuple((address, port) for port in PORTS.values() for address in place)
+    return tuple((address, port) for port in PORTS.values() for address in pair)
 
 
 def written(target: Target) -> str:
@@ -250,67 +187,46 @@ def written(target: Target) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class Checker:
-    """Makes the checks."""
+def make_checks(
+    lab: Lab, packets: Capture, commands: Path, count: int, pairs: Sequence[tuple[str, str]]
+) -> list[Check]:
+    """Make so many checks, one at a time at each pair of addresses."""
+    free: queue.Queue[tuple[str, str]] = queue.Queue()
+    for pair in pairs:
+        free.put(pair)
 
-    def __init__(self, lab: Lab, wire: Wire, commands: Path) -> None:
-        """Make none yet."""
-        self._lab = lab
-        self._wire = wire
-        self._plugin = str(commands / "check_tcp_half_open")
-        self._halfopen = str(commands / "halfopen")
-        self._numbers = itertools.count()
-        self._stop = threading.Event()
+    def make(number: int) -> Check:
+        pair = free.get()
+        try:
+            return _check(lab, packets, commands, number, pair)
+        finally:
+            free.put(pair)
 
-    def run(self, count: int, pairs: Sequence[tuple[str, str]]) -> list[Check]:
-        """Make so many checks, one at a time at each place."""
-        end = time.monotonic() + MOST_SECONDS
+    with ThreadPoolExecutor(len(pairs)) as pool:
+        made = [pool.submit(make, number) for number in range(count)]
+        try:
+            return [each.result() for each in made]
+        finally:
+            for each in made:
+                each.cancel()
 
-        def at(place: tuple[str, str]) -> list[Check]:
-            made = []
-            try:
-                for number in self._numbers:
-                    if number >= count or self._stop.is_set() or time.monotonic() > end:
-                        break
-                    made.append(self._check(number, place))
-            except BaseException:
-                self._stop.set()  # the others need not go on
-                raise
-            return made
 
-        def enter_and_check(place: tuple[str, str]) -> list[Check]:
-            # What a thread starts is in the namespace that the thread has entered.
-            return self._lab.within("scanner", lambda: at(place))
-
-        with ThreadPoolExecutor(len(pairs)) as pool:
-            try:
-                return [check for made in pool.map(enter_and_check, pairs) for check in made]
-            finally:
-                self._stop.set()
-
-    def _check(self, number: int, place: tuple[str, str]) -> Check:
-        kind, version = number % len(PORTS), number // len(PORTS) % 2
-        about, port = list(PORTS.items())[kind]
-        targets: tuple[Target, ...] = ((place[version], port),)
-        command = [self._plugin, place[version], str(port)]
-        if number % 21 == 20:
-            about, targets = MANY, all_targets(place)
-            command = [self._halfopen, "check", "--format", "json", *map(written, targets)]
-        code, stdout, stderr = None, "", ""
-        first, began = self._wire.mark(), time.monotonic()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=HUNG,
-                check=False,
-            )
-            code, stdout, stderr = done.returncode, done.stdout, done.stderr
-        ended = time.monotonic()
-        last = self._wire.mark()
-        return Check(about, targets, began, ended, first, last, code, stdout, stderr)
+def _check(lab: Lab, packets: Capture, commands: Path, number: int, pair: tuple[str, str]) -> Check:
+    about, port = list(PORTS.items())[number % len(PORTS)]
+    address = pair[number // len(PORTS) % 2]
+    targets: tuple[Target, ...] = ((address, port),)
+    command = [str(commands / "check_tcp_half_open"), address, str(port)]
+    if number % 21 == 20:
+        about, targets = MANY, all_targets(pair)
+        command = [str(commands / "halfopen"), "check", "--format", "json"]
+        command += map(written, targets)
+    code, stdout, stderr = None, "", ""
+    first, began = packets.update(), time.monotonic()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        done = lab.run(command, timeout=HUNG)
+        code, stdout, stderr = done.returncode, done.stdout, done.stderr
+    ended = time.monotonic()
+    return Check(about, targets, began, ended, first, packets.update(), code, stdout, stderr)
 
 
 class Held(NamedTuple):
@@ -318,47 +234,41 @@ class Held(NamedTuple):
 
     descriptors: float
     threads: float
-    children: float
     zombies: float
     memory: float
     """MiB, resident."""
 
 
 class Watch:
-    """A `halfopen watch` that goes on all the time; each of its looks is a check."""
+    """A `halfopen watch` that goes on all the time; each of its rounds is a check."""
 
-    def __init__(self, lab: Lab, wire: Wire, commands: Path, place: tuple[str, str]) -> None:
+    def __init__(self, lab: Lab, packets: Capture, commands: Path, pair: tuple[str, str]) -> None:
         """Start it."""
-        self.looks: list[Check] = []
-        self._wire = wire
-        self._targets = all_targets(place)
-        targets = list(map(written, self._targets))
-        words = ["watch", "--format", "json", "--interval", str(EVERY), *targets]
-        self._first, self._began = wire.mark(), time.monotonic()
-        self._process: Running[str] = lab.popen([str(commands / "halfopen"), *words])
+        self.rounds: list[Check] = []
+        self._packets, self._targets = packets, all_targets(pair)
+        options = ["--format", "json", "--interval", str(INTERVAL), *map(written, self._targets)]
+        self._first, self._began = packets.update(), time.monotonic()
+        self._process = lab.popen([str(commands / "halfopen"), "watch", *options])
         self._reader = ThreadPoolExecutor(1)
         self._reading = self._reader.submit(self._read)
 
     def _read(self) -> None:
         for line in self._process.stdout or ():
-            ended, last = time.monotonic(), self._wire.mark()
+            ended, last = time.monotonic(), self._packets.update()
             window = self._began, ended, self._first, last
-            self.looks.append(Check(LOOK, self._targets, *window, 0, line, ""))
+            self.rounds.append(Check(ROUND, self._targets, *window, 0, line, ""))
             self._began, self._first = ended, last
 
-    def at_rest(self) -> Held:
-        """Return the least that it holds, after two more looks: between two of them."""
-        deadline = time.monotonic() + PATIENCE
-        enough = len(self.looks) + 2
+    def at_rest(self) -> Held | None:
+        """Return the least that it holds between two rounds, after two more; None if it ended."""
+        deadline = time.monotonic() + REST
+        enough = len(self.rounds) + 2
         samples: list[Held] = []
-        # It rests where no child of it runs; or else one never ends.
-        while time.monotonic() < deadline and sum(held.children == 0 for held in samples) < 5:
+        while time.monotonic() < deadline and len(samples) < 5 and self._process.poll() is None:
             time.sleep(0.05)
-            if self._process.poll() is not None:
-                break
-            if len(self.looks) >= enough:
-                samples.append(held_by(self._process.pid))
-        return Held(*map(min, zip(*samples))) if samples else Held(*[math.nan] * 5)
+            held = held_by(self._process.pid) if len(self.rounds) >= enough else None
+            samples += [held] if held else []
+        return Held(*map(min, zip(*samples))) if samples else None
 
     def stop(self) -> list[str]:
         """End it; return what was odd about that, or before."""
@@ -373,32 +283,28 @@ class Watch:
         self._reading.result()
         stderr = self._process.communicate()[1]
         code = self._process.returncode
-        odd = [f"the watch said nothing for {silent:.0f} s"] if silent > PATIENCE / 2 else []
+        odd = [f"the watch said nothing for {silent:.0f} s"] if silent > REST / 2 else []
         # 2: there always are targets that are down.
         if ended or code != 2 or stderr:
             odd.append(f"the watch ended{' by itself' * ended} with exit code {code} {stderr}")
         return odd
 
 
-def held_by(pid: int) -> Held:
-    """Return what it holds now."""
+def held_by(pid: int) -> Held | None:
+    """Return what it holds now; None while a child of it runs."""
     folder = Path("/proc", str(pid))
-    status = dict(
-        line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line
-    )
     children = []
     for listed in folder.glob("task/*/children"):
         for child in listed.read_text().split():
             with contextlib.suppress(OSError):
                 stat = Path("/proc", child, "stat").read_text()
                 children.append(stat.rpartition(")")[2].split()[0])
-    return Held(
-        len(os.listdir(str(folder / "fd"))),
-        int(status["Threads"]),
-        len(children) - children.count("Z"),
-        children.count("Z"),
-        int(status["VmRSS"].split()[0]) / 1024,
-    )
+    if set(children) - {"Z"}:
+        return None
+    status = dict(re.findall(r"^(\w+):\s+(\d+)", (folder / "status").read_text(), re.M))
+    descriptors = len(os.listdir(str(folder / "fd")))
+    memory = int(status["VmRSS"]) / 1024
+    return Held(descriptors, int(status["Threads"]), len(children), memory)
 
 
 def left_behind(lab: Lab) -> list[str]:
@@ -412,56 +318,45 @@ def left_behind(lab: Lab) -> list[str]:
 # -- verdicts -------------------------------------------------------------------------------------
 
 
-def said(check: Check) -> list[str]:
-    """Return what it said of each target: a state, or why there is none; or raise Unreadable."""
-    if check.about in (MANY, LOOK):
+def said(check: Check) -> list[str] | None:
+    """Return what it said of each target: a state, or why there is none; None if that's unclear."""
+    if check.about in (MANY, ROUND):
         return _said_as_json(check)
     line = re.fullmatch(r"TCP HALF-OPEN (OK|CRITICAL|UNKNOWN) - (.+)\n", check.stdout)
     if line is None:
-        raise UnreadableError
+        return None
     if line.group(1) == "UNKNOWN" and check.code == 3:
         return [line.group(2)]
-    words = line.group(2).split()
-    if words[0] != written(check.targets[0]) or EXIT.get(words[1], -1) != check.code:
-        raise UnreadableError
-    if (line.group(1) == "OK") != (words[1] == "open"):
-        raise UnreadableError
-    return [words[1]]
+    asked, state = line.group(2).split()[:2]
+    fits = asked == written(check.targets[0]) and EXIT.get(state, -1) == check.code
+    return [state] if fits and (line.group(1) == "OK") == (state == "open") else None
 
 
-def _said_as_json(check: Check) -> list[str]:
+def _said_as_json(check: Check) -> list[str] | None:
     try:
         told = json.loads(check.stdout)
         if told.get("error"):
             return [told["error"]] * len(check.targets)
-        if [(each["host"], each["port"]) for each in told["targets"]] != list(check.targets):
-            raise UnreadableError
+        asked = [(each["host"], each["port"]) for each in told["targets"]]
         states = [each["error"] or each["state"] for each in told["targets"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnreadableError from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
     worst = 2 if {"closed", "filtered"} & set(states) else 3 if set(states) - set(EXIT) else 0
-    if check.about == MANY and check.code != worst:
-        raise UnreadableError
-    return states
+    fits = asked == list(check.targets) and (check.about == ROUND or check.code == worst)
+    return states if fits else None
 
 
 def verdicts(check: Check, truth: Truth, packets: Sequence[Packet]) -> list[Verdict]:
     """Judge each target of a check; `packets` are all that there were."""
-    fault = ""
-    states = [""] * len(check.targets)
-    if check.code is None or (check.about != LOOK and check.ended - check.began > LATE):
-        fault = "late"
-    else:
-        try:
-            states = said(check)
-        except UnreadableError:
-            fault = "output"
-    if check.stderr:
+    states, fault = said(check), ""
+    if check.stderr or states is None:
         fault = "output"
+    if check.code is None or (check.about != ROUND and check.ended - check.began > LATE):
+        fault = "late"
     seen = packets[check.first : check.last]
     return [
         Verdict(check, state, fault or judge(check, target, state, truth, seen))
-        for target, state in zip(check.targets, states)
+        for target, state in zip(check.targets, states or [""] * len(check.targets))
     ]
 
 
@@ -469,8 +364,8 @@ def judge(check: Check, target: Target, state: str, truth: Truth, packets: Seque
     """Return what is wrong with what was said of a target; `packets` came while the check ran."""
     if state not in EXIT:
         # The watch's own limit is shorter, and its window here longer.
-        too_early = check.about != LOOK and check.ended - check.began < STARVED
-        excused = re.search("raise --(timeout|every)", state) and not too_early
+        too_early = check.about != ROUND and check.ended - check.began < STARVED
+        excused = "raise --timeout" in state and not too_early
         return "starved" if excused else "unknown"
     was = truth.possible(target[1], check.began, check.ended)
     if state == "filtered":
@@ -509,28 +404,20 @@ def lost(packets: Sequence[Packet]) -> float:
 
 def show_verdicts(found: Sequence[Verdict]) -> None:
     """Print a row for each kind of check."""
-    row = "{:24}{:>8}{:>7}{:>7}{:>9}{:>7}{:>8}{:>6} {:>8}{:>8}{:>8}"
-    times_of = ("median", "p99", "max")
-    print(row.format("asked", "verdicts", *EXIT, "missed", "starved", "wrong", *times_of))
-    for about in [*PORTS, MANY, LOOK]:
+    row = "{:24}{:>8}{:>7}{:>7}{:>9}{:>7}{:>8}{:>6} {:>8}"
+    print(row.format("asked", "verdicts", *EXIT, "missed", "starved", "wrong", "longest"))
+    for about in [*PORTS, MANY, ROUND]:
         some = [verdict for verdict in found if verdict.check.about == about]
         faults = Counter(verdict.fault for verdict in some)
         states = Counter(verdict.said for verdict in some)
-        times = sorted({v.check[:4]: v.check.ended - v.check.began for v in some}.values())
-        figures = ["-"] * 3
-        if times and about != LOOK:
-            p99 = times[int(0.99 * len(times))]
-            figures = [f"{each:.2f} s" for each in (statistics.median(times), p99, times[-1])]
+        longest = max((v.check.ended - v.check.began for v in some), default=0.0)
         wrong = sum(faults[fault] for fault in faults if fault not in HARMLESS)
         counts = [*map(states.get, EXIT, [0] * 3), faults["missed"], faults["starved"], wrong]
-        print(row.format(about, len(some), *counts, *figures))
+        print(row.format(about, len(some), *counts, f"{longest:.2f} s"))
 
 
-def show_held(before: Held, after: Held) -> list[str]:
-    """Print what the watch held before and after the checks; return what has leaked."""
-    print("the watch, at rest:     " + "".join(f"{name:>13}" for name in Held._fields))
-    for when, held in (("before", before), ("after", after)):
-        print(f"  {when:22}" + "".join(f"{round(each, 1):13}" for each in held))
+def leaked(before: Held, after: Held) -> list[str]:
+    """Return what the watch holds on to after the checks and did not before."""
     most = before._replace(memory=1.1 * before.memory + 2)
     return [
         f"the watch has {one:g} {name}, from {old:g}"
@@ -545,17 +432,63 @@ def show_faults(found: Sequence[Verdict]) -> list[str]:
     for fault in sorted(set(faults) - {""}):
         for verdict in [verdict for verdict in found if verdict.fault == fault][:3]:
             check = verdict.check
-            words = check.stderr.strip() or verdict.said or check.stdout.strip()
+            text = check.stderr.strip() or verdict.said or check.stdout.strip()
             seconds = check.ended - check.began
-            print(f"{fault}: {check.about}, {seconds:.2f} s, exit code {check.code}: {words[:300]}")
+            print(f"{fault}: {check.about}, {seconds:.2f} s, exit code {check.code}: {text[:300]}")
     wrong = [f"{fault} {faults[fault]}" for fault in sorted(faults) if fault not in HARMLESS]
     if faults["missed"] > max(1, MOST_MISSED * len(found)):
         wrong.append(f"missed {faults['missed']}")
     return wrong
 
 
+def soak(count: int, parallel: int, loss: int, commands: Path) -> int:
+    """Make the checks, print the table, and return the exit code."""
+    print(f"{count} checks, {parallel} side by side, {loss}% of packets lost each way", flush=True)
+    with Lab() as lab, lab.drop_fraction(loss / 100), lab.capture() as packets:
+        truth = Truth(lab)
+        first, *others = addresses(lab, parallel + 1)
+        with truth.turning():
+            watch = Watch(lab, packets, commands, first)
+            try:
+                before = watch.at_rest()
+                start = time.monotonic()
+                checks = make_checks(lab, packets, commands, count, others)
+                took = time.monotonic() - start
+                after = watch.at_rest()
+            finally:
+                wrong = watch.stop()
+        left = left_behind(lab)
+    found = [v for check in checks + watch.rounds for v in verdicts(check, truth, packets)]
+    print(f"{took:.0f} s, {len(checks) / took:.1f} checks a second, {len(found)} verdicts\n")
+    show_verdicts(found)
+    part = lost(packets)
+    print(f"\n{len(packets)} packets seen, and none lost sight of; {part:.1%} lost each way")
+    print(f"{truth.changes()} changes of ports")
+    print(f"left behind by checks: {len(left)} processes\n")
+    untold = []
+    if before and after:
+        print(f"the watch, at rest: {before} before and {after} after")
+        wrong += leaked(before, after)
+    else:
+        untold.append("the watch never came to rest")
+    wrong += [f"{left.count(one)} left behind: {one}" for one in sorted(set(left))]
+    wrong += show_faults(found)
+    by_checks = [verdict for verdict in found if verdict.check.about != ROUND]
+    starved = sum(verdict.fault == "starved" for verdict in by_checks)
+    if starved > MOST_STARVED * len(by_checks):
+        untold.append(f"{starved} verdicts of checks starved, the machine is too busy")
+    if abs(part - loss / 100) > 0.04:
+        untold.append(f"{part:.1%} of the packets were lost, not {loss}%")
+    for title, lines in (("WRONG", wrong), ("CAN'T TELL", untold)):
+        for line in lines:
+            print(f"{title}: {line}")
+    if not wrong and not untold:
+        print("nothing wrong, nothing leaked")
+    return 1 if wrong else 3 if untold else 0
+
+
 def main() -> int:
-    """Do what the words say."""
+    """Do what the arguments say."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--checks", type=int, default=5000)
     parser.add_argument("--parallel", type=int, default=20, help="how many side by side")
@@ -573,55 +506,9 @@ def main() -> int:
         return 3
     try:
         return soak(options.checks, options.parallel, options.loss, options.commands)
-    except UntoldError as error:
+    except RuntimeError as error:  # of the lab, or of a capture that lost packets
         print(f"can't tell: {error}")
         return 3
-
-
-def soak(count: int, parallel: int, loss: int, commands: Path) -> int:
-    """Make the checks, print the table, and return the exit code."""
-    print(f"{count} checks, {parallel} side by side, {loss}% of packets lost each way", flush=True)
-    with Lab() as lab, lab.drop_fraction(loss / 100), lab.capture() as packets:
-        wire, truth = Wire(packets), Truth(lab)
-        first, *others = places(lab, parallel + 1)
-        with truth.turning():
-            watch = Watch(lab, wire, commands, first)
-            try:
-                before = watch.at_rest()
-                start = time.monotonic()
-                checks = Checker(lab, wire, commands).run(count, others)
-                took = time.monotonic() - start
-                after = watch.at_rest()
-            finally:
-                wrong = watch.stop()
-        left = left_behind(lab)
-    found = [v for check in checks + watch.looks for v in verdicts(check, truth, packets)]
-    print(f"{took:.0f} s, {len(checks) / took:.1f} checks a second, {len(found)} verdicts\n")
-    show_verdicts(found)
-    part = lost(packets)
-    print(f"\n{len(packets)} packets seen, and none lost sight of; {part:.1%} lost each way")
-    print(f"{truth.changes()} changes of ports")
-    print(f"left behind by checks: {len(left)} processes\n")
-    wrong += show_held(before, after)
-    wrong += [f"{left.count(one)} left behind: {one}" for one in sorted(set(left))]
-    wrong += show_faults(found)
-    by_checks = [verdict for verdict in found if verdict.check.about != LOOK]
-    starved = sum(verdict.fault == "starved" for verdict in by_checks)
-    untold = []
-    if any(map(math.isnan, before + after)):
-        untold.append("the watch never came to rest")
-    if len(checks) < count:
-        untold.append(f"only {len(checks)} checks in {MOST_SECONDS:.0f} s")
-    if starved > MOST_STARVED * len(by_checks):
-        untold.append(f"{starved} verdicts of checks starved, the machine is too busy")
-    if abs(part - loss / 100) > 0.04:
-        untold.append(f"{part:.1%} of the packets were lost, not {loss}%")
-    for title, lines in (("WRONG", wrong), ("CAN'T TELL", untold)):
-        for line in lines:
-            print(f"{title}: {line}")
-    if not wrong and not untold:
-        print("nothing wrong, nothing leaked")
-    return 1 if wrong else 3 if untold else 0
 
 
 if __name__ == "__main__":

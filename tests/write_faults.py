@@ -1,50 +1,22 @@
-"""Makes each fault of tests/hosts/faults.py, and writes what came of it: operators/faults.md.
+"""Makes each fault of tests/hosts/faults.py, and writes what came of it into operators/faults.md.
 
-Runs on a throwaway machine in namespaces of its own, so it needs root.
+The text round the tables is left as it is. Runs on a throwaway machine in namespaces of its own, so
+it needs root.
 """
 
 from __future__ import annotations
 
-import subprocess
+import re
 import sys
 import time
+from typing import Match
 
 from hosts.faults import DOCUMENT, FAULTS, row, world
-from lab import Lab, why_no_lab
+from lab import Lab, nmap_version, why_no_lab
 from support.machine import site
 
-HEAD = """\
-# What comes of which fault
-
-Written by `make faults` on {date}, with nmap {nmap} and Python {python}. The tests make each fault
-again, and compare all but the times.
-
-`check_tcp_half_open` asks about 192.0.2.25, with port 25 open and port 80 silent, on a throwaway
-machine. Exit code 3 is UNKNOWN. "Left" is what still ran after it. A row stands for several runs
-where it names several things; where nmap fails, or a descriptor is closed, for one without options
-and one with them. The time is the longest of them, Python's start included.
-"""
-TITLES = {
-    "nmap": "Of nmap: it ...",
-    "system": "Of the system",
-    "caller": "Of the caller",
-}
-COLUMNS = "| Fault | Exit code | The line | Left | Time |\n| --- | --- | --- | --- | --- |"
-NOTES = {
-    "nmap": "A fake in nmap's place does this.",
-    "system": "nmap is the real one. Where a limit of memory or of descriptors bites differs from "
-    "one Python to\nthe next: of these rows the tests ask for nothing but UNKNOWN or the truth. "
-    "Below about 20 MB Python\nitself can fail in other ways: 3.7 aborts (exit code 134), and once "
-    "in some 170 runs 3.11 never ended.",
-    "caller": 'nmap is the real one, but for the one that hangs. "The signal" is death by the one '
-    "that was sent.",
-}
-
-
-def said(*argv: str) -> str:
-    """Return the first number in what a program says of its version."""
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
-    return next(word for word in done.stdout.split() if word[0].isdigit())
+VERSIONS = re.compile(r"on \S+, with nmap \S+ and Python \d[\d.]*\d")
+TABLE = re.compile(r"^(\| Fault \|.*\n\| --- \|.*\n)(?:\|.*\n)*", re.MULTILINE)
 
 
 def main() -> None:
@@ -52,14 +24,19 @@ def main() -> None:
     reason = why_no_lab()
     if reason:
         sys.exit(f"write_faults: {reason}")
+    text = DOCUMENT.read_text(encoding="utf-8")
+    kinds = iter(FAULTS.values())
     with Lab() as lab, site() as installed, world(lab, installed) as made:
-        versions = {"nmap": said("nmap", "-V"), "python": said(str(installed.bin / "python"), "-V")}
-        parts = [HEAD.format(date=time.strftime("%Y-%m-%d"), **versions)]
-        for kind, faults in FAULTS.items():
-            rows = [row(fault, made.endings(fault)) for fault in faults]
-            part = [f"## {TITLES[kind]}", "", NOTES[kind], "", COLUMNS, *rows, ""]
-            parts.append("\n".join(part))
-    DOCUMENT.write_text("\n".join(parts), encoding="utf-8")
+
+        def with_rows(table: Match[str]) -> str:
+            rows = [row(fault, made.endings(fault)) for fault in next(kinds)]
+            return table.group(1) + "\n".join(rows) + "\n"
+
+        text = TABLE.sub(with_rows, text)
+        python = made.machine.run([str(installed.bin / "python"), "-V"]).stdout.split()[1]
+    date = time.strftime("%Y-%m-%d")
+    text = VERSIONS.sub(f"on {date}, with nmap {nmap_version()} and Python {python}", text, 1)
+    DOCUMENT.write_text(text, encoding="utf-8")
     print(f"wrote {DOCUMENT}")
 
 

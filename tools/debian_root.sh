@@ -3,21 +3,13 @@
 #
 #   tools/debian_root.sh bookworm
 #
-# It is made once, kept in the user's cache for 30 days, and comes from HALFOPEN_DEBIAN_MIRROR or the
-# mirror that this system's apt has for its own release. Needs root and debootstrap.
+# It is made once, kept in the user's cache for 30 days, and comes from the mirror of tools/mirror.sh.
+# Needs root and debootstrap.
 set -eu
+cd "$(dirname "$0")/.."
 
 suite=$1
-mirror=${HALFOPEN_DEBIAN_MIRROR:-}
-if [ -z "$mirror" ]; then
-    # shellcheck disable=SC1091 # each system's own
-    own=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
-    # shellcheck disable=SC2016 # apt's own variables
-    mirror=$(apt-get indextargets --format '$(CODENAME) $(ORIGIN) $(SITE)' \
-        'Created-By: Packages' 'Component: main' 2>/dev/null | sed -n "s/^$own Debian //p" | head -n 1)
-    [ -n "$mirror" ] || { echo "debian_root: apt names no mirror of Debian; set HALFOPEN_DEBIAN_MIRROR" >&2; exit 1; }
-fi
-
+mirror=$(tools/mirror.sh)
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/halfopen
 tar=$cache/debian-$suite-$(printf '%s' "$mirror" | cksum | cut -d ' ' -f 1).tar
 mkdir -p "$cache"

@@ -55,10 +55,6 @@ def _declared(command: Command) -> tuple[Option, ...]:
     return (*command.options, *_ASKING)
 
 
-def _names(option: Option) -> list[str]:
-    return [*option.names, *filter(None, [option.off])]
-
-
 def _summary(command: Command) -> str:
     return command.about.partition("\n")[0]
 
@@ -79,7 +75,7 @@ def _bash(program: str, commands: tuple[Command, ...]) -> list[str]:
                 nothing += before
         for patterns, action in ((files, "files=yes "), (nothing, "")):
             cases += [f"        {'|'.join(patterns)}) {action};;"] if patterns else []
-        names = " ".join(name for option in _declared(command) for name in _names(option))
+        names = " ".join(name for option in _declared(command) for name in option.all_names)
         files_too = " files=yes" if command.name == "replay" else ""
         cases.append(f"        '{command.name} '*) words='{names}'{files_too} ;;")
     first = " ".join([*options.COMMANDS, "help", "--help", "--version"])
@@ -134,13 +130,13 @@ def _zsh_arguments(command: Command) -> list[str]:
     specs = []
     for option in _declared(command):
         about = option.about.replace("[", "(").replace("]", ")").replace(":", "\\:")
-        for name in _names(option):
+        for name in option.all_names:
             glue, value = "", ""
             if option.metavar:
                 glue = "=" if name.startswith("--") else "+"
                 listed = "_files" if option.metavar in FILES else f"({values(option)})"
                 value = f":{option.metavar.split('=')[0].lower()}:{listed.replace('()', ' ')}"
-            specs.append(f"({' '.join(_names(option))}){name}{glue}[{about}]{value}")
+            specs.append(f"({' '.join(option.all_names)}){name}{glue}[{about}]{value}")
     if command.arguments:
         specs.append("*:argument:" + ("_files" if command.name == "replay" else " "))
     lines = ["        _arguments -s -S", *(f"            {_zsh_quoted(spec)}" for spec in specs)]

@@ -58,8 +58,8 @@ def _options(declared: Sequence[Option]) -> str:
 
 
 def _option(option: Option) -> str:
-    names = sorted(name for name in [*option.names, option.off] if name)
-    head = ", ".join(rf"\fB{_escaped(name)}\fR" for name in sorted(names, key=len))
+    names = sorted(sorted(option.all_names), key=len)
+    head = ", ".join(rf"\fB{_escaped(name)}\fR" for name in names)
     if option.metavar:
         head += rf" \fI{_escaped(option.metavar)}\fR"
     text = option.about

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a virtual environment for one job of the Makefile's, and sees to what it needs of the system.
 #
-#   tools/setup.sh [--install] run|test|all|unit|dist|docs|deb|debians|nmaps|proof|fuzz|lint
+#   tools/setup.sh [--install] run|test|all|unit|dist|docs|deb|debians|nmaps|proof|fuzz|mutation|lint
 #
 # With --install, missing Debian packages are installed; without it, the line that installs them is
 # printed, and nothing more is done. PYTHON picks the interpreter, VENV the folder. What is there
@@ -59,9 +59,10 @@ case ${1:-} in
         ;;
     # atheris is native code: its wheel, or none.
     fuzz) extras='[fuzz]' PIP_ONLY_BINARY=atheris && export PIP_ONLY_BINARY ;;
+    mutation) extras='[mutation,test]' ;;
     # mypy reads the tests as well, so it needs what they import.
     lint) system='shellcheck:shellcheck' extras='[lint,test]' ;;
-    *) fail "usage: $0 [--install] run|test|all|unit|dist|docs|deb|debians|nmaps|proof|fuzz|lint" ;;
+    *) fail "usage: $0 [--install] run|test|all|unit|dist|docs|deb|debians|nmaps|proof|fuzz|mutation|lint" ;;
 esac
 
 # Sets $lacking to what is not there and $packages to where it comes from.

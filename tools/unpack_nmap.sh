@@ -3,8 +3,7 @@
 #
 #   tools/unpack_nmap.sh trixie FOLDER      makes FOLDER, and in it usr/bin/nmap
 #
-# It comes from HALFOPEN_DEBIAN_MIRROR or the mirror that this system's apt has for its own release.
-# The packages are kept in the user's cache. Needs patchelf.
+# It comes from the mirror of tools/mirror.sh. The packages are kept in the user's cache. Needs patchelf.
 set -eu
 
 fail() { printf 'unpack_nmap: %s\n' "$*" >&2; exit 1; }
@@ -17,16 +16,7 @@ command -v apt-get >/dev/null || fail 'needs apt-get: Debian or its like'
 command -v patchelf >/dev/null || fail 'needs patchelf; have root run: apt-get install patchelf'
 [ -e "$keyring" ] || fail "needs $keyring; have root run: apt-get install debian-archive-keyring"
 
-mirror=${HALFOPEN_DEBIAN_MIRROR:-}
-if [ -z "$mirror" ]; then
-    # shellcheck disable=SC1091 # each system's own
-    own=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
-    # apt reads its sources for us, in whichever format they are.
-    # shellcheck disable=SC2016 # apt's own variables
-    mirror=$(apt-get indextargets --format '$(CODENAME) $(ORIGIN) $(SITE)' \
-        'Created-By: Packages' 'Component: main' 2>/dev/null | sed -n "s/^$own Debian //p" | head -n 1)
-    [ -n "$mirror" ] || fail 'apt names no mirror of Debian: have root run apt-get update, or set HALFOPEN_DEBIAN_MIRROR'
-fi
+mirror=$("$(dirname "$0")/mirror.sh")
 
 mkdir "$2" || fail "$2 must be a new folder"
 folder=$(cd "$2" && pwd)

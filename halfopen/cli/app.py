@@ -1,17 +1,17 @@
 """typer's part: help, version, and what is said of a command line that cannot be parsed."""
 
 import difflib
-import inspect
 import shlex
-from typing import TYPE_CHECKING, Any, Callable, List, Optional, Sequence, Type, Union
+from typing import TYPE_CHECKING, Any, Sequence, Type, Union
 
 import typer
+import typer.core
 
 from halfopen import __version__
 from halfopen.cli import options
 from halfopen.cli.options import Command, Option
 from halfopen.errors import UsageError
-from halfopen.formats.registry import FORMATS, Output
+from halfopen.formats.registry import FORMATS, PLUGIN_FORMAT, Output
 from halfopen.model import Status
 
 if TYPE_CHECKING:
@@ -57,9 +57,8 @@ def parse(program: str, typed: Sequence[str], asked: str) -> Union["Parsed", Out
 
 def _help_code(program: str, asked: str) -> int:
     """Return help's exit code: to a monitor it is no verdict, and no failure to people."""
-    if program == options.PLUGIN.name:
-        return FORMATS[asked or "nagios"].codes[Status.UNKNOWN]
-    return FORMATS[asked].codes[Status.UNKNOWN] if asked else 0
+    name = asked or (PLUGIN_FORMAT if program == options.PLUGIN.name else "")
+    return FORMATS[name].codes[Status.UNKNOWN] if name else 0
 
 
 # -- complaints ---------------------------------------------------------------------------------
@@ -67,11 +66,12 @@ def _help_code(program: str, asked: str) -> int:
 
 def _complaint(error: Exception, program: str, typed: Sequence[str]) -> str:
     """Return one line: what is wrong, what it should be, and where to read more."""
-    command = _command(program, typed)
+    plugin = program == options.PLUGIN.name
+    command = options.PLUGIN if plugin else options.COMMANDS.get(typed[0])
     if command is None and typed[0][:1] != "-":
         return _no_command(typed)
     name = getattr(error, "option_name", None)
-    known = [each for option in command.options for each in _names(option)] if command else []
+    known = [each for option in command.options for each in option.all_names] if command else []
     if command is None and name:
         said = f"{name} before the command; write halfopen COMMAND {shlex.quote(typed[0])}"
     elif type(error).__name__ == "NoSuchOption" and name:
@@ -79,14 +79,8 @@ def _complaint(error: Exception, program: str, typed: Sequence[str]) -> str:
     else:
         message: str = getattr(error, "format_message", error.__str__)()
         said = message.replace("\n", " ").rstrip(".")
-    asked = program if command is None or command is options.PLUGIN else f"halfopen {command.name}"
+    asked = program if command is None or plugin else f"halfopen {command.name}"
     return f"{said}; see {asked} --help"
-
-
-def _command(program: str, typed: Sequence[str]) -> Optional[Command]:
-    if program == options.PLUGIN.name:
-        return options.PLUGIN
-    return options.COMMANDS.get(typed[0])
 
 
 def _no_command(typed: Sequence[str]) -> str:
@@ -114,98 +108,63 @@ def _no_option(name: str, typed: Sequence[str], known: Sequence[str]) -> str:
 # -- the declarations, for typer ----------------------------------------------------------------
 
 
-def _names(option: Option) -> List[str]:
-    return [*option.names, *([option.off] if option.off else [])]
-
-
-def _parameter(option: Option) -> inspect.Parameter:
-    if option.metavar:
-        default: Any = option.default
-        kind: Any = Optional[str]
-        names = option.names
-    else:
-        default, kind = option.untyped(), bool
-        names = (f"{option.names[0]}/{option.off}",) if option.off else option.names
-    return inspect.Parameter(
-        option.key,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=typer.Option(
-            default,
-            *names,
-            metavar=option.metavar or None,
-            envvar=option.variable or None,
-            help=option.about,
-        ),
-        annotation=kind,
+def _option(option: Option) -> typer.core.TyperOption:
+    flag = not option.metavar
+    names = [f"{option.names[0]}/{option.off}"] if option.off else option.names
+    return typer.core.TyperOption(
+        param_decls=[option.key, *names],
+        is_flag=flag,
+        type=bool if flag else str,
+        default=option.untyped() if flag else option.default,
+        metavar=option.metavar or None,
+        envvar=option.variable or None,
+        show_default=bool(option.off or option.default),
+        show_envvar=bool(option.variable),
+        help=option.about,
     )
 
 
-def _callback(command: Command) -> Callable[..., object]:
-    """Return a function for typer, with a parameter an option, that returns what it is given."""
+def _version() -> typer.core.TyperOption:
+    def show(_context: object, _option: object, wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"halfopen {__version__}")
+            raise typer.Exit
 
-    def parsed(arguments: Optional[List[str]] = None, **raw: object) -> "Parsed":
-        raw.pop("version")
-        return command, {**raw, "arguments": tuple(arguments or ())}
-
-    parameters = [*map(_parameter, command.options), _VERSION]
-    if command.arguments:
-        parameters.insert(
-            0,
-            inspect.Parameter(
-                "arguments",
-                inspect.Parameter.KEYWORD_ONLY,
-                default=typer.Argument(None, metavar=command.arguments, show_default=False),
-                annotation=Optional[List[str]],
-            ),
-        )
-    parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    parsed.__annotations__ = {}  # typer would take the annotations of the function as it is written
-    return parsed
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"halfopen {__version__}")
-        raise typer.Exit
-
-
-_VERSION = inspect.Parameter(
-    "version",
-    inspect.Parameter.KEYWORD_ONLY,
-    default=typer.Option(
-        False,
-        "--version",
-        "-V",
-        callback=_show_version,
+    return typer.core.TyperOption(
+        param_decls=["version", "--version", "-V"],
+        is_flag=True,
+        expose_value=False,
         is_eager=True,
+        callback=show,
         help="Show the version and exit.",
-    ),
-    annotation=bool,
-)
-
-
-def _overview(version: bool = _VERSION.default) -> None:
-    """TCP half-open health check: nmap's SYN scan as a monitoring plugin."""
-
-
-def _app() -> typer.Typer:
-    # Without rich: plain help, and half the start-up. No completion: it writes to dot files.
-    typer.core.HAS_RICH = False  # typer 0.19 escapes for rich all the same: "\\[default: open]"
-    return typer.Typer(
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["--help", "-h"]},
     )
 
 
-def _add(app: typer.Typer, command: Command) -> None:
-    app.command(
+def _made(command: Command) -> typer.core.TyperCommand:
+    """Return typer's command, which returns what is typed for it."""
+
+    def parsed(arguments: Sequence[str] = (), **raw: object) -> "Parsed":
+        return command, {**raw, "arguments": tuple(arguments)}
+
+    arguments = [
+        typer.core.TyperArgument(
+            param_decls=["arguments"], nargs=-1, required=False, metavar=command.arguments
+        )
+    ]
+    return typer.core.TyperCommand(
         command.name,
+        callback=parsed,
+        params=[
+            *(arguments if command.arguments else []),
+            *map(_option, command.options),
+            _version(),
+        ],
         help=command.about,
         short_help=command.about.partition("\n")[0],
         epilog=_after_options(command.codes, command.examples),
-    )(_callback(command))
+        context_settings=_SETTINGS,
+        rich_markup_mode=None,
+    )
 
 
 def _after_options(codes: str, examples: Sequence[str]) -> str:
@@ -214,14 +173,19 @@ def _after_options(codes: str, examples: Sequence[str]) -> str:
     return f"Exit code: {codes}.\n\n{lines}"
 
 
-_halfopen = _app()
-_halfopen.callback(
+# Without rich: plain help, and half the start-up. No completion: it writes to dot files.
+typer.core.HAS_RICH = False  # typer 0.19 escapes for rich all the same: "\\[default: open]"
+_SETTINGS = {"help_option_names": ["--help", "-h"]}
+_plugin = _made(options.PLUGIN)
+_halfopen = typer.core.TyperGroup(
+    name="halfopen",
+    commands={name: _made(command) for name, command in options.COMMANDS.items()},
+    params=[_version()],
+    help="TCP half-open health check: nmap's SYN scan as a monitoring plugin.",
     epilog=_after_options(
         "each command's help has its own; 3 if nothing was checked",
         (options.CHECK.examples[0], options.WAIT.examples[0]),
-    )
-)(_overview)
-for _each in options.COMMANDS.values():
-    _add(_halfopen, _each)
-_plugin = _app()
-_add(_plugin, options.PLUGIN)
+    ),
+    context_settings=_SETTINGS,
+    rich_markup_mode=None,
+)

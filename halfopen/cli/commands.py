@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from halfopen.check import check
 from halfopen.cli import options
@@ -12,7 +12,7 @@ from halfopen.deadline import call_by
 from halfopen.errors import HalfopenError, UsageError
 from halfopen.formats import registry
 from halfopen.formats.registry import FORMATS, Output, output, printable
-from halfopen.model import Expectation, Report, ScanOptions, Target, failure
+from halfopen.model import Expectation, Report, ScanOptions, Target, Verdict, failure
 from halfopen.scan import head_start
 from halfopen.targets.parse import (
     BadLinesError,
@@ -25,8 +25,6 @@ from halfopen.targets.parse import (
 )
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from halfopen.cli.fast_path import Parsed
     from halfopen.cli.values import Values
 
@@ -64,28 +62,22 @@ def main(
     command, raw = parsed
     if command in (options.WAIT, options.WATCH):
         refuse_command_after_targets(typed, raw["arguments"])
-    return _RUN[command.name](command, read(command, raw))
+    return _RUN[command](command, read(command, raw))
 
 
-def read_targets(  # noqa: PLR0913  the three ways to name targets
-    parse: Parse,
-    words: Sequence[str],
-    host: Optional[str],
-    port: Optional[str],
-    file: Optional[str],
-    family: Optional[int],
-) -> List[Target]:
+def read_targets(values: "Values", parse: Parse) -> List[Target]:
     """Return the targets from the one place where the user gave them."""
+    host, port, file = values["hostname"], values["port"], values["targets"]
     by_option = host is not None or port is not None
-    if bool(words) + by_option + (file is not None) > 1:
+    if bool(values["arguments"]) + by_option + (file is not None) > 1:
         raise UsageError("targets given in two ways; give arguments, or -H and -p, or --targets")
     if file is not None:
-        return _from_file(file, family)
+        return _from_file(file, values["family"])
     if not by_option:
-        return parse(words, family)
+        return parse(values["arguments"], values["family"])
     if host is None or port is None:
         raise UsageError("-H and -p go together; add {}".format("-p PORT" if host else "-H HOST"))
-    return [make(host, port, family)]
+    return [make(host, port, values["family"])]
 
 
 def _from_file(file: str, family: Optional[int]) -> List[Target]:
@@ -99,18 +91,7 @@ def _from_file(file: str, family: Optional[int]) -> List[Target]:
 
 
 def _targets(values: "Values", parse: Parse, deadline: float) -> List[Target]:
-    return call_by(
-        lambda: read_targets(
-            parse,
-            values["arguments"],
-            values["hostname"],
-            values["port"],
-            values["targets"],
-            values["family"],
-        ),
-        deadline,
-        "reading the targets",
-    )
+    return call_by(lambda: read_targets(values, parse), deadline, "reading the targets")
 
 
 def _scan_options(values: "Values") -> ScanOptions:
@@ -122,37 +103,50 @@ def _expectation(values: "Values") -> Expectation:
 
 
 def _check(command: Command, values: "Values") -> Output:
-    name = values["format"] or default_format(command.name)
-    form, expectation = FORMATS[name], _expectation(values)
+    name, deadline = _format_and_deadline(command, values)
     parse = parse_plugin_words if command is options.PLUGIN else parse_targets
-    deadline = head_start.began + (values["timeout"] or form.timeout)
     targets: Sequence[Target] = ()
     errors: Sequence[HalfopenError] = ()
     try:
-        targets = _targets(values, form.parse or parse, deadline)
+        targets = _targets(values, FORMATS[name].parse or parse, deadline)
     except HalfopenError as error:
         errors = [error]
-        if form.good_lines_count and isinstance(error, BadLinesError):
+        if FORMATS[name].good_lines_count and isinstance(error, BadLinesError):
             targets, errors = error.targets, error.errors
-    found = Report((), expectation)
+    found = Report((), _expectation(values))
     if targets:
         terminal = _terminal(name, values)
         ask: Callable[..., Report] = terminal.with_progress(check) if terminal else check
-        found = ask(targets, deadline, _scan_options(values), expectation)
-    found = found._replace(verdicts=(*found.verdicts, *map(failure, errors)))
-    return _output(name, found, values)._replace(file=values["output"])
+        found = ask(targets, deadline, _scan_options(values), found.expectation)
+    return _output(name, found, map(failure, errors), values)._replace(file=values["output"])
 
 
-def _output(name: str, found: Report, values: "Values") -> Output:
+def _replay(command: Command, values: "Values") -> Output:
+    from halfopen.replay import replay  # noqa: PLC0415  what only this command needs
+
+    name, deadline = _format_and_deadline(command, values)
+    port = None if values["port"] is None else parse_port(values["port"])
+    asked = (values["arguments"], deadline, values["hostname"], port, _expectation(values))
+    try:
+        found = call_by(lambda: replay(*asked), deadline, "reading the recordings")
+    except HalfopenError as error:
+        return _output(name, Report((), asked[-1]), [failure(error)], values)
+    return _output(name, found, (), values)
+
+
+def _format_and_deadline(command: Command, values: "Values") -> Tuple[str, float]:
+    name = values["format"] or default_format(command.name)
+    return name, head_start.began + (values["timeout"] or FORMATS[name].timeout)
+
+
+def _output(name: str, found: Report, failures: Iterable[Verdict], values: "Values") -> Output:
+    found = found._replace(verdicts=(*found.verdicts, *failures))
     printed = output(name, found, values["exit"] or {}, values["verbose"])
     terminal = _terminal(name, values)
-    if terminal is None:
-        return printed
-    drawn: Output = terminal.with_table(printed, found, values["verbose"])
-    return drawn
+    return terminal.with_table(printed, found, values["verbose"]) if terminal else printed
 
 
-def _terminal(name: str, values: "Values") -> "Optional[ModuleType]":
+def _terminal(name: str, values: "Values") -> Any:  # noqa: ANN401  a module
     """Return the module that draws on a terminal if that is wanted here."""
     if name != registry.DEFAULT_FORMAT or values.get("output") or not os.isatty(1):
         return None
@@ -161,57 +155,28 @@ def _terminal(name: str, values: "Values") -> "Optional[ModuleType]":
     return terminal if terminal.wants_table() else None
 
 
-def _replay(command: Command, values: "Values") -> Output:
-    from halfopen.replay import replay  # noqa: PLC0415  what only this command needs
-
-    name = values["format"] or default_format(command.name)
-    deadline = head_start.began + (values["timeout"] or FORMATS[name].timeout)
-    port, expectation = values["port"], _expectation(values)
-    try:
-        found = call_by(
-            lambda: replay(
-                values["arguments"],
-                deadline,
-                values["hostname"],
-                None if port is None else parse_port(port),
-                expectation,
-            ),
-            deadline,
-            "reading the recordings",
-        )
-    except HalfopenError as error:
-        found = Report((failure(error),), expectation)
-    return _output(name, found, values)
-
-
-def _watched(values: "Values") -> List[Target]:
-    """Return the targets, before nmap is asked for the first time; one named twice is one."""
+def _rounds(values: "Values") -> Tuple[List[Target], ScanOptions]:
+    """Return what is asked, and how, before nmap runs for the first time."""
     targets = _targets(values, parse_targets, head_start.began + head_start.TIMEOUT)
-    return list(dict.fromkeys(targets))
+    return list(dict.fromkeys(targets)), _scan_options(values)  # one named twice is one
 
 
 def _wait(_: Command, values: "Values") -> Output:
     from halfopen.runbook import wait  # noqa: PLC0415  what only this command needs
 
-    condition = wait.Condition(
-        values["state"],
-        values["timeout"],
-        values["interval"],
-        values["successes"],
-        values["any"],
-    )
-    targets, scan = _watched(values), _scan_options(values)
+    names = ("state", "timeout", "interval", "successes", "any")
+    condition = wait.Condition(*(values[name] for name in names))
+    targets, scan = _rounds(values)
     return wait.run(targets, condition, scan, values["format"], values["verbose"])
 
 
 def _watch(_: Command, values: "Values") -> Output:
     from halfopen.runbook import schedule, watch  # noqa: PLC0415  what only this command needs
 
-    rounds = schedule.Schedule(
-        values["interval"], values["count"], values["duration"], values["timeout"]
-    )
-    targets, scan = _watched(values), _scan_options(values)
-    return watch.run(targets, rounds, scan, values["format"], values["verbose"])
+    names = ("interval", "count", "duration", "timeout")
+    planned = schedule.Schedule(*(values[name] for name in names))
+    targets, scan = _rounds(values)
+    return watch.run(targets, planned, scan, values["format"], values["verbose"])
 
 
 def _smoke(_: Command, values: "Values") -> Output:
@@ -245,12 +210,12 @@ def _formats(_: Command, __: "Values") -> Output:
     return Output(registry.listing(), 0)
 
 
-_RUN: Dict[str, Callable[[Command, "Values"], Output]] = {
-    options.PLUGIN.name: _check,
-    options.CHECK.name: _check,
-    options.REPLAY.name: _replay,
-    options.WAIT.name: _wait,
-    options.WATCH.name: _watch,
-    options.SMOKE.name: _smoke,
-    options.FORMATS.name: _formats,
+_RUN: Dict[Command, Callable[[Command, "Values"], Output]] = {
+    options.PLUGIN: _check,
+    options.CHECK: _check,
+    options.REPLAY: _replay,
+    options.WAIT: _wait,
+    options.WATCH: _watch,
+    options.SMOKE: _smoke,
+    options.FORMATS: _formats,
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from halfopen.cli.options import Command
     from halfopen.cli.values import Values
+    from halfopen.targets.parse import Parse
 
 LEAST_TIMEOUT = 1.2
 """Seconds. With less, how long nmap waits for an answer depends on the time that is left
@@ -52,10 +53,13 @@ def argv(command: "Command", values: "Values", began: float, now: float) -> "Lis
     `began`, `now`: when the time limit began, and that of which the rest is reckoned
     (`time.monotonic` seconds). Raises HopelessError if there is no nmap, or no sudo.
     """
-    timeout = values["timeout"]
-    if timeout is None:
-        timeout = _timeout(values["format"])
-    asked = _asked(command, values)
+    form = None
+    if values["format"] is not None:
+        from halfopen.formats.registry import FORMATS  # noqa: PLC0415  loaded to read the name
+
+        form = FORMATS[values["format"]]
+    timeout = values["timeout"] or (form.timeout if form else head_start.TIMEOUT)
+    asked = _asked(values, form and form.parse, plugin=command.name != "check")
     if asked is None or timeout < LEAST_TIMEOUT:
         return []
     host, port = asked
@@ -81,32 +85,19 @@ def _arguments(
     )
 
 
-def _timeout(format_name: "Optional[str]") -> float:
-    if format_name is None:
-        return head_start.TIMEOUT
-    from halfopen.formats.registry import FORMATS  # noqa: PLC0415  loaded to read the name
-
-    return FORMATS[format_name].timeout
-
-
-def _asked(command: "Command", values: "Values") -> "Optional[Tuple[str, str]]":
+def _asked(
+    values: "Values", parse: "Optional[Parse]", *, plugin: bool
+) -> "Optional[Tuple[str, str]]":
     """Return the host and the port that are asked about, if it is one target."""
-    arguments = values["arguments"]
+    host, port, arguments = values["hostname"], values["port"], values["arguments"]
     if values["targets"] is not None:
         return None
-    if values["hostname"] is not None or values["port"] is not None:
-        return (
-            None
-            if arguments or None in (values["hostname"], values["port"])
-            else (values["hostname"], values["port"])
-        )
-    plugin = command.name != "check"
-    if values["format"] is not None:
-        from halfopen.formats.registry import FORMATS  # noqa: PLC0415  as above
+    if host is not None or port is not None:
+        return None if arguments or None in (host, port) else (host, port)
+    if parse is not None:
         from halfopen.targets.parse import balancer_words, parse_balancer_words  # noqa: PLC0415
 
-        parse = FORMATS[values["format"]].parse
-        plugin = plugin or parse is not None
+        plugin = True
         arguments = balancer_words(arguments) if parse is parse_balancer_words else arguments
     if plugin:
         return arguments[-2:] if len(arguments) in (2, 4) else None

@@ -35,6 +35,7 @@ class Option:
         """
         self.names, self.metavar, self.about = tuple(names.split()), metavar, about
         self.read, self.default, self.off, self.variable = read, default, off, variable
+        self.all_names = (*self.names, off) if off else self.names
         self.key = key or self.names[0][2:].replace("-", "_")
 
     def untyped(self) -> "Union[bool, str, None]":

@@ -40,7 +40,7 @@ def with_table(plain: Output, report: Report, verbose: bool) -> Output:
         for each in (*PORT_STATES, "error")
         if each in states
     ]
-    took = f" in {span(report.seconds)}" if report.runs else ""
+    took = f" in {span(report.seconds)}" if report.seconds else ""
     lines = [_table(report), *map(printable, transcript(report, verbose))]
     return plain._replace(text="\n".join(lines), note=", ".join(counts) + took)
 
@@ -58,14 +58,14 @@ def _table(report: Report) -> str:
     longest, others = (max(len(row[column]) for row in rows) for column in (0, 2))
     # At least this much for the targets; more where the details leave it.
     least = console.width * 2 // 5 if wide else max(10, console.width - 22)
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     drawn.add_column(
-        "TARGET", overflow="fold", width=min(longest, max(least, console.width - others - 24))
+        "Target", overflow="fold", width=min(longest, max(least, console.width - others - 24))
     )
-    drawn.add_column("STATE", no_wrap=True)
+    drawn.add_column("State", no_wrap=True)
     if wide:
         drawn.add_column("RTT", no_wrap=True, justify="right")
-    drawn.add_column("DETAILS", overflow="fold")
+    drawn.add_column("Details", overflow="fold")
     for target, verdict, details in rows:
         state = Text(state_name(verdict.state), COLOURS[verdict.state])
         seen = verdict.observation

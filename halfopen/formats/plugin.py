@@ -1,5 +1,7 @@
 """One line for a monitor, and more lines for several targets: the plugins' guidelines."""
 
+from collections import Counter
+from itertools import accumulate
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from halfopen.formats.wording import metric, name, sentence, transcript, unique_labels
@@ -18,11 +20,11 @@ _NAMES_OF_ONE_FAILURE = 5
 
 
 class _Row(NamedTuple):
-    """A line of long text, how many targets it is about, and their perfdata."""
+    """A line of long text and perfdata, either may be empty; how many targets the line is about."""
 
     line: str
-    targets: int
     perfdata: str
+    targets: int
 
 
 def nagios(report: Report, verbose: bool) -> str:
@@ -61,39 +63,32 @@ def _assembled(report: Report, verbose: bool, *, with_perfdata: bool) -> str:
     head = _without_bar(_head(report))
     bad, good = _rows(report, with_perfdata)
     space = MAX_OUTPUT - _size(head) - len(f"and {len(report.verdicts)} more\n | ")
-    lines: List[str] = []
-    perfdata: List[str] = []
-    told = 0
-    worth: Sequence[Tuple[_Row, bool, bool]] = [
-        *((row, True, False) for row in bad),
-        *((row, False, True) for row in bad),
-        *((row, True, True) for row in good),
-    ]
-    for row, text, numbers in worth:
-        parts = [row.line] * text + [row.perfdata] * (numbers and bool(row.perfdata))
-        if sum(map(_size, parts)) > space:
-            continue
-        space -= sum(map(_size, parts))
-        lines += [row.line] * text
-        perfdata += [row.perfdata] * (numbers and bool(row.perfdata))
-        told += row.targets * text
-    if told < len(report.verdicts):
-        lines.append(f"and {len(report.verdicts) - told} more")
+    shown: List[_Row] = []
+    for row in (
+        *(row._replace(perfdata="") for row in bad),
+        *(_Row("", row.perfdata, 0) for row in bad),
+        *good,
+    ):
+        size = _size(row.line) + _size(row.perfdata)
+        if size <= space:
+            space -= size
+            shown.append(row)
+    lines = [row.line for row in shown if row.line]
+    left_out = len(report.verdicts) - sum(row.targets for row in shown)
+    if left_out:
+        lines.append(f"and {left_out} more")
     for line in map(_without_bar, transcript(report, verbose)):
-        if _size(line) > space:
-            break
         space -= _size(line)
+        if space < 0:
+            break
         lines.append(line)
-    return _with_perfdata(head, lines, perfdata)
+    return _with_perfdata(head, lines, [row.perfdata for row in shown if row.perfdata])
 
 
 def _with_perfdata(head: str, lines: Sequence[str], perfdata: Sequence[str]) -> str:
     """Put perfdata behind the first line as far as it goes, the rest behind the last one."""
-    fitting = 0
-    while fitting < len(perfdata) and (
-        _size(head) + 2 + sum(map(_size, perfdata[: fitting + 1])) <= MAX_FIRST_LINE
-    ):
-        fitting += 1
+    room = MAX_FIRST_LINE - _size(head) - 2
+    fitting = sum(size <= room for size in accumulate(map(_size, perfdata)))
     first = " | ".join(filter(None, [head, " ".join(perfdata[:fitting])]))
     last = " | ".join(filter(None, ["\n".join(lines), " ".join(perfdata[fitting:])]))
     return f"{first}\n{last}"
@@ -104,17 +99,15 @@ def _rows(report: Report, with_perfdata: bool) -> Tuple[List[_Row], List[_Row]]:
     labels = unique_labels(report) if with_perfdata else {}
     bad: List[_Row] = []
     good: List[_Row] = []
-    measured = set()
     for group in _grouped(report):
         verdict = group[0]
         label = labels.get(verdict.target, "")
         perfdata = metric(f"'{label}'", verdict, report, unit="s") if label else ""
-        if label in measured:  # a target that is named twice
-            perfdata = ""
-        measured.update([label] if perfdata else [])
-        rows = good if verdict.status is Status.OK else bad
+        if perfdata:  # a target that is named twice has it once
+            del labels[verdict.target]
         line = _without_bar(f"{verdict.status.name} - {_told_once(group, report)}")
-        rows.append(_Row(line, len(group), perfdata))
+        rows = good if verdict.status is Status.OK else bad
+        rows.append(_Row(line, perfdata, len(group)))
     return bad, good
 
 
@@ -143,17 +136,19 @@ def _summary(report: Report) -> str:
     bad = [group for group in _grouped(report) if group[0].status is not Status.OK]
     if not bad:
         return _count(report)
-    counts: Dict[str, int] = {}
-    for verdict in (verdict for group in bad for verdict in group):
-        kind = "slow" if verdict.slow else f"not {report.expectation.state}"
-        kind = "unknown" if verdict.error is not None else kind
-        counts[kind] = counts.get(kind, 0) + 1
+    counts = Counter(_kind(verdict, report) for group in bad for verdict in group)
     (kind, number), *others = counts.items()
     text = f"{number} of {len(report.verdicts)} {kind}"
     text += "".join(f", {number} {kind}" for kind, number in others)
     if len(bad) == 1 and len(bad[0]) == len(report.verdicts) and bad[0][0].error is not None:
         return f"{text}: {bad[0][0].error}"
     return f"{text}: {_culprits(bad, report)}"
+
+
+def _kind(verdict: Verdict, report: Report) -> str:
+    if verdict.error is not None:
+        return "unknown"
+    return "slow" if verdict.slow else f"not {report.expectation.state}"
 
 
 def _culprits(groups: Sequence[Sequence[Verdict]], report: Report) -> str:
@@ -176,7 +171,8 @@ def _count(report: Report) -> str:
 
 
 def _size(text: str) -> int:
-    return len(text.encode("utf-8", "backslashreplace")) + 1  # with its line end or space
+    """Return its bytes with a line end or space behind; 0 for no text."""
+    return len(text.encode("utf-8", "backslashreplace")) + bool(text)
 
 
 def _without_bar(text: str) -> str:

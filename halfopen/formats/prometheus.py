@@ -1,9 +1,17 @@
 """Prometheus' text exposition format, for node_exporter's textfile collector."""
 
-from typing import Iterable, Sequence, Tuple
+from typing import Dict, List
 
 from halfopen.formats.wording import UP, once_by_target, place
 from halfopen.model import PORT_STATES, Report, Status, Verdict
+
+_FAMILIES = {
+    "up": "Whether the port is in the expected state; absent if the check itself failed.",
+    "state": "1 for the state that the port is in; error: the check itself failed.",
+    "rtt_seconds": "Round-trip time, if the port answered.",
+    "check_duration_seconds": "How long the check of all its targets took.",
+    "check_timestamp_seconds": "When the check began, in Unix time.",
+}
 
 
 def prometheus(report: Report, _verbose: bool) -> str:
@@ -11,52 +19,26 @@ def prometheus(report: Report, _verbose: bool) -> str:
 
     A failed check has no halfopen_up: it says nothing about the server.
     """
-    told = [(_labels(verdict), verdict) for _, verdict in once_by_target(report)]
-    seen = [(labels, verdict.observation) for labels, verdict in told]
-    began, seconds = report.began, report.seconds
-    families: Sequence[Tuple[str, str, Iterable[Tuple[str, str]]]] = (
-        (
-            "halfopen_up",
-            "Whether the port is in the expected state; absent if the check itself failed.",
-            [
-                (labels, str(int(verdict.status in UP)))
-                for labels, verdict in told
-                if verdict.status is not Status.UNKNOWN
-            ],
-        ),
-        (
-            "halfopen_state",
-            "1 for the state that the port is in; error: the check itself failed.",
-            [
-                (f'{labels},state="{state}"', str(int(verdict.state == state)))
-                for labels, verdict in told
-                for state in (*PORT_STATES, "error")
-            ],
-        ),
-        (
-            "halfopen_rtt_seconds",
-            "Round-trip time, if the port answered.",
-            [(labels, f"{o.rtt:.6f}") for labels, o in seen if o and o.rtt is not None],
-        ),
-        (
-            "halfopen_check_duration_seconds",
-            "How long the check of all its targets took.",
-            [(labels, f"{seconds:.3f}") for labels, _ in told if began is not None],
-        ),
-        (
-            "halfopen_check_timestamp_seconds",
-            "When the check began, in Unix time.",
-            [(labels, f"{began:.3f}") for labels, _ in told if began is not None],
-        ),
-    )
-    lines = [
-        f"# {verdict.target or 'halfopen'}: {verdict.error}"
-        for _, verdict in told
-        if verdict.error is not None
-    ]
-    for family, about, samples in families:
-        lines += [f"# HELP {family} {about}", f"# TYPE {family} gauge"]
-        lines += [f"{family}{{{labels}}} {value}" for labels, value in samples]
+    lines: List[str] = []
+    samples: Dict[str, List[str]] = {family: [] for family in _FAMILIES}
+    for _, verdict in once_by_target(report):
+        labels, seen = _labels(verdict), verdict.observation
+        if verdict.error is not None:
+            lines.append(f"# {verdict.target or 'halfopen'}: {verdict.error}")
+        if verdict.status is not Status.UNKNOWN:
+            samples["up"].append(f"{{{labels}}} {int(verdict.status in UP)}")
+        for state in (*PORT_STATES, "error"):
+            sample = f'{{{labels},state="{state}"}} {int(verdict.state == state)}'
+            samples["state"].append(sample)
+        if seen is not None and seen.rtt is not None:
+            samples["rtt_seconds"].append(f"{{{labels}}} {seen.rtt:.6f}")
+        if report.began is not None:
+            samples["check_duration_seconds"].append(f"{{{labels}}} {report.seconds:.3f}")
+            samples["check_timestamp_seconds"].append(f"{{{labels}}} {report.began:.3f}")
+    for family, about in _FAMILIES.items():
+        name = f"halfopen_{family}"
+        lines += [f"# HELP {name} {about}", f"# TYPE {name} gauge"]
+        lines += [f"{name}{sample}" for sample in samples[family]]
     return "\n".join(lines)
 
 

@@ -26,7 +26,7 @@ _SUDO_CAUSES = (
     ),
     (("not allowed",), f"sudo does not allow this nmap; {SEE_README}"),
 )
-"""What sudo 1.9 says with LC_ALL=C, under which process.py runs it, and what helps."""
+"""What sudo 1.9 says with LC_ALL=C, under which spawn.py runs it, and what helps."""
 
 _FIRST_HAND = ("pcap_", "route_dst_netlink")
 """How a line begins in which pcap or netlink names the cause. After it, nmap lists every cause

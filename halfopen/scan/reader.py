@@ -111,6 +111,7 @@ class _Scan:
             address: host.get("tcp", {})
             for host in self.hosts.values()
             for address in host["addresses"].values()
+            if isinstance(address, str)  # a protocol of that name puts ports there
         }
         self.stderr = stderr
         self.elements: Dict[str, ET.Element] = {}
@@ -240,11 +241,11 @@ def _scan(run: NmapRun) -> _Scan:
         raise diagnosis.failure(run, "\n".join(end.get("errormsg", "") for end in ends))
     try:
         parsed = _Reader().analyse_nmap_xml_scan(run.stdout.decode("utf-8"))
+        return _Scan(root, parsed, run.stderr.decode("utf-8", "replace").strip(), run.seconds)
     except Exception as error:  # whatever python-nmap meets in odd XML: it checks nothing
         raise CheckError(
             f"cannot make sense of nmap's XML ({type(error).__name__}); run nmap by hand to see it"
         ) from error
-    return _Scan(root, parsed, run.stderr.decode("utf-8", "replace").strip(), run.seconds)
 
 
 def _parsed(xml: bytes) -> Optional[ET.Element]:

@@ -7,25 +7,14 @@ come that nmap does not see. Connection tracking sees it, wherever that is on.
 import os
 import socket
 import time
-from typing import NamedTuple, Optional
+from typing import Optional, Tuple
 
 from halfopen.errors import CheckError
-from halfopen.model import Address, Observation, Outcome
+from halfopen.model import Address, Observation, Outcome, Target
 from halfopen.scan import netlink
 
 _TRACKED = "/proc/sys/net/netfilter/nf_conntrack_count"
 _LOOPBACK = Address("127.0.0.1", 4)
-
-
-class Silence(NamedTuple):
-    """A target's silence, and how its last attempt asked."""
-
-    address: Address
-    port: int
-    began: float
-    """`time.monotonic` seconds of this check's first attempt."""
-    source_port: Optional[int]
-    """Of probes whose answer the kernel would know; None if there were none."""
 
 
 def source_port() -> Optional[int]:
@@ -44,45 +33,44 @@ def source_port() -> Optional[int]:
     return 61001 + int.from_bytes(os.urandom(2), "big") % 4500
 
 
-def explained(silent: Observation, silence: Silence) -> Outcome:
+def explained(
+    silent: Observation, address: Address, port: int, began: float, source_port: Optional[int]
+) -> Outcome:
     """Return what the kernel knows of a silence.
 
     A CheckError if the target answered, so that nothing is said of its port; else the observation,
-    with who is silent if the kernel has found that out since the check began.
+    with who is silent if the kernel has found that out since the check `began` (`time.monotonic`
+    seconds). `source_port`: of probes whose answer the kernel would know, if there were any.
     """
     try:
-        route = netlink.route(silence.address)
+        route = netlink.route(address)
         if route is None:
             return silent
-        error = _unseen_answer(silence, route)
-        return error or _who_is_silent(silent, silence, route)
+        error = source_port and _unseen_answer(address, port, (route.source, source_port))
+        return error or _who_is_silent(silent, address, began, route)
     except OSError:
         return silent  # the kernel can't be asked: nothing more is known
 
 
-def _unseen_answer(silence: Silence, route: netlink.Route) -> Optional[CheckError]:
-    if silence.source_port is None:
-        return None
-    asked = (silence.address.text.partition("%")[0], silence.port)
-    origin = (route.source, silence.source_port)
+def _unseen_answer(address: Address, port: int, origin: Tuple[str, int]) -> Optional[CheckError]:
+    asked = Target(address.text.partition("%")[0], port)
     try:
-        found = netlink.connection(silence.address, silence.port, *origin)
+        found = netlink.connection(address, port, *origin)
     except OSError:
         return None
     if found is None or not found.answered:
         return None
-    name = _joined(*asked)
-    if found.answers_from != asked:
+    if found.answers_from != (asked.host, port):
         return CheckError(
-            f"{name} answered, but nmap could not see it: this machine translates it to "
-            f"{_joined(*found.answers_from)}; check that address"
+            f"{asked} answered, but nmap could not see it: this machine translates it to "
+            f"{Target(*found.answers_from)}; check that address"
         )
     if found.answers_to != origin or _several_interfaces():
         return CheckError(
-            f"{name} answered, but nmap could not see it: its answer came in by another way (NAT "
+            f"{asked} answered, but nmap could not see it: its answer came in by another way (NAT "
             "that changes ports, or another interface); check from another machine"
         )
-    return CheckError(f"{name} answered too late or was missed; raise --timeout")
+    return CheckError(f"{asked} answered too late or was missed; raise --timeout")
 
 
 def _several_interfaces() -> bool:
@@ -90,23 +78,21 @@ def _several_interfaces() -> bool:
     return len([name for _, name in socket.if_nameindex() if name != "lo"]) > 1
 
 
-def _who_is_silent(silent: Observation, silence: Silence, route: netlink.Route) -> Observation:
+def _who_is_silent(
+    silent: Observation, address: Address, began: float, route: netlink.Route
+) -> Observation:
     """Name the silent one, from what the kernel found out since this check began."""
-    via = route.gateway or silence.address.text.partition("%")[0]
-    known = netlink.neighbour(Address(via, silence.address.version), route.interface)
+    via = route.gateway or address.text.partition("%")[0]
+    known = netlink.neighbour(Address(via, address.version), route.interface)
     if known is None:
         return silent
-    protocol = "ARP" if silence.address.version == 4 else "neighbour discovery"
+    protocol = "ARP" if address.version == 4 else "neighbour discovery"
     who = f"gateway {route.gateway}" if route.gateway else "host"
     if known.state in (netlink.INCOMPLETE, netlink.FAILED):
         at = "gateway" if route.gateway else "host"
         return silent._replace(silent_at=at, cause=f"{who} does not answer {protocol}")
-    fresh = known.confirmed < time.monotonic() - silence.began
+    fresh = known.confirmed < time.monotonic() - began
     if known.state == netlink.REACHABLE and fresh and not route.gateway:
         cause = f"host answers {protocol}: a firewall drops it"
         return silent._replace(silent_at="firewall", cause=cause)
     return silent
-
-
-def _joined(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

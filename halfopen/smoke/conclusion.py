@@ -16,8 +16,8 @@ class Verdict(enum.Enum):
     INCONCLUSIVE = "inconclusive"
 
 
-_WORKED_AROUND = {About.PLAIN_ALONE, About.LATE_PACKETS}
-"""The faults that halfopen's own scan is made for: nmap before 7.80 with late delivery."""
+_WORKED_AROUND = About.PLAIN_ALONE
+"""The fault that halfopen's own scan is made for: nmap before 7.80 with late delivery."""
 
 _SECOND_PORT = {
     True: "A second port is needed here: leave --plus-one on.",
@@ -31,16 +31,12 @@ _NO_TESTS = ("nmap", "raw sockets", "suspicion")
 
 def verdict(findings: Sequence[Finding]) -> Verdict:
     """Return whether nmap is fit."""
-    failed = {finding.about for finding in findings if finding.outcome is Outcome.FAILED}
-    if failed - _WORKED_AROUND:
+    failed = {finding.about for finding in _named(findings, Outcome.FAILED)}
+    if failed - {_WORKED_AROUND}:
         return Verdict.NOT_FIT
-    if any(finding.outcome is Outcome.INCONCLUSIVE for finding in findings):
+    if _named(findings, Outcome.INCONCLUSIVE):
         return Verdict.INCONCLUSIVE
-    if not failed:
-        return Verdict.FIT
-    # Late packets spoil no scan on loopback: what counts is the other host.
-    shown = Outcome.OK in _outcomes(findings, About.OWN_APART)
-    return Verdict.WORKED_AROUND if shown else Verdict.INCONCLUSIVE
+    return Verdict.WORKED_AROUND if failed else Verdict.FIT
 
 
 def second_port_needed(findings: Sequence[Finding]) -> Optional[bool]:
@@ -63,14 +59,10 @@ def sentences(found: Examination) -> List[str]:
     conclusion = verdict(found.findings)
     lines = [_first(found, conclusion), _SECOND_PORT[second_port_needed(found.findings)]]
     if conclusion is Verdict.WORKED_AROUND:
-        lines.insert(1, _of_plain_scans(found.findings))
+        wrong = _named(found.findings, Outcome.FAILED)[0].detail
+        lines.insert(1, f"A plain script with a single port is wrong here: {wrong}.")
     if conclusion is Verdict.NOT_FIT:
         lines.append("Install another nmap (7.80 or later), or name one with --nmap.")
-    if conclusion is Verdict.INCONCLUSIVE and _named(found.findings, Outcome.FAILED):
-        lines.append(
-            "Whether halfopen's own scan is right all the same is not known: run this as root, "
-            "with iproute2, so that it can scan another host."
-        )
     untested = [
         f.group if f.name == ALL else f"{f.group}, {f.name}"
         for f in found.findings
@@ -87,20 +79,12 @@ def _first(found: Examination, conclusion: Verdict) -> str:
         Verdict.NOT_FIT: "not fit for half-open checks",
         Verdict.INCONCLUSIVE: "inconclusive: could not tell whether it is fit for half-open checks",
     }.get(conclusion, conclusion.value)
-    failed = _named(found.findings, Outcome.FAILED)
-    if conclusion is Verdict.NOT_FIT:
-        failed = [finding for finding in failed if finding.about not in _WORKED_AROUND]
-    elif conclusion is Verdict.INCONCLUSIVE:
-        failed = _named(found.findings, Outcome.INCONCLUSIVE) or failed
+    decisive = Outcome.INCONCLUSIVE if conclusion is Verdict.INCONCLUSIVE else Outcome.FAILED
+    failed = _named(found.findings, decisive)
+    # What halfopen works around comes first only where nothing else is wrong.
+    failed.sort(key=lambda finding: finding.about is _WORKED_AROUND)
     reason = "" if not failed else " ({0.group}: {0.name}: {0.detail})".format(failed[0])
     return "{}: {}{}.".format(f"nmap {found.nmap.version}".strip(), what, reason)
-
-
-def _of_plain_scans(findings: Sequence[Finding]) -> str:
-    wrong = [f for f in _named(findings, Outcome.FAILED) if f.about is About.PLAIN_ALONE]
-    if wrong:
-        return f"A plain script with a single port is wrong here: {wrong[0].detail}."
-    return "A plain script with a single port can be wrong here."
 
 
 def _named(findings: Sequence[Finding], outcome: Outcome) -> List[Finding]:

@@ -2,13 +2,11 @@
 
 import enum
 import time
-from typing import Callable, ContextManager, NamedTuple, Sequence, Tuple, Union
+from typing import Callable, ContextManager, NamedTuple, Sequence, Tuple
 
-from halfopen.check import Run, program
-from halfopen.errors import CheckError
+from halfopen.check import Run
 from halfopen.model import LATE, UNSTARTED, NmapRun, Observation, ScanOptions
 from halfopen.scan import reader, runner
-from halfopen.scan.command import family_flag, second_port
 from halfopen.smoke import targets
 from halfopen.smoke.targets import Neighbour, Port
 
@@ -37,12 +35,10 @@ class About(enum.Enum):
     """What a finding is evidence of, where the conclusion depends on it."""
 
     OTHER = "nothing in particular"
-    OWN = "halfopen's own scan of an open port on loopback"
+    OWN = "halfopen's own scan of an open port"
     OWN_ALONE = "the same with --no-plus-one"
-    OWN_APART = "halfopen's own scan of an open port of another host"
-    PLAIN_ALONE = "a plain scan of that port, as a script makes it"
+    PLAIN_ALONE = "a plain scan of an open port of another host, as a script makes it"
     PLAIN_WITH_NEXT = "a plain scan of that port and the next"
-    LATE_PACKETS = "packets that reach nmap late"
 
 
 class Trial(NamedTuple):
@@ -54,21 +50,11 @@ class Trial(NamedTuple):
     run: NmapRun
 
     @property
-    def seen(self) -> Union[Observation, CheckError]:
-        """What halfopen reads from it."""
-        address = self.run.argv[-1]
-        return reader.read(self.run, [address], self.port)[address]
-
-    @property
     def right(self) -> bool:
-        """Whether that is the true state."""
-        seen = self.seen
+        """Whether halfopen reads that state from it."""
+        address = self.run.argv[-1]
+        seen = reader.read(self.run, [address], self.port)[address]
         return isinstance(seen, Observation) and seen.state == self.state
-
-    @property
-    def had_no_time(self) -> bool:
-        """Whether our time limit ended it."""
-        return had_no_time(self.run)
 
 
 def had_no_time(run: NmapRun) -> bool:
@@ -125,14 +111,6 @@ class Context(NamedTuple):
     def unfinished(self, began: float) -> Outcome:
         """Return what it means that nmap did not end: a fault, if it had enough time."""
         return Outcome.FAILED if self.deadline - began >= _ENOUGH else Outcome.INCONCLUSIVE
-
-    def plain_scan(self, case: str, scan: str, port: Port, *, alone: bool) -> Trial:
-        """Run what a bash script would run: -sS, or -sT for a connect scan."""
-        asked = str(port.number) if alone else f"{port.number}-{second_port(port.number)}"
-        arguments = ["-n", scan, *family_flag(port.version), "-p", asked, "-oX", "-"]
-        argv = [*program(self.options), *arguments, port.address]
-        run = self.machine.run([argv], self.until(2.0), None)[0]
-        return Trial(case, port.number, port.state, run)
 
 
 class Examination(NamedTuple):

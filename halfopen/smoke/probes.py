@@ -2,7 +2,7 @@
 
 import re
 import time
-from typing import Callable, Iterable, List, NamedTuple, Tuple
+from typing import Callable, Dict, Iterable, List, Tuple
 
 from halfopen.errors import HalfopenError
 from halfopen.model import ScanOptions
@@ -17,7 +17,6 @@ from halfopen.smoke.findings import (
     Outcome,
     had_no_time,
 )
-from halfopen.smoke.late_delivery import late_delivery
 from halfopen.smoke.states import states
 from halfopen.smoke.two_hosts import two_hosts
 
@@ -27,20 +26,10 @@ Tell = Callable[[str], None]
 _REAL = Machine()
 
 
-class Probe(NamedTuple):
-    """An entry of the list."""
-
-    group: str
-    doing: str
-    """What to tell people while it runs."""
-    find: Callable[[Context], Iterable[Finding]]
-
-
-PROBES = (
-    Probe("states", "port states on loopback", states),
-    Probe("late delivery", "packets that come late", late_delivery),
-    Probe("two hosts", "two hosts", two_hosts),
-)
+PROBES: Dict[str, Callable[[Context], Iterable[Finding]]] = {
+    "states": states,
+    "two hosts": two_hosts,
+}
 """Every test but the first, identify(); a new one is an entry here."""
 
 
@@ -57,26 +46,19 @@ def examine(
     tell("nmap and its libraries")
     context = Context(options, deadline, machine, Nmap(options.nmap))
     nmap, findings = identify(context)
-    context = context._replace(nmap=nmap)
-    for probe in PROBES:
-        # nmap runs, and no group of tests had to be given up.
-        if nmap.version and all(finding.name != ALL for finding in findings):
-            tell(probe.doing)
-            findings += _tried(probe, context)
-        else:
+    for group, probe in PROBES.items():
+        # nmap has to run, and no group of tests to have been given up.
+        if not nmap.version or any(finding.name == ALL for finding in findings):
             detail = "not tried after what is said above"
-            findings.append(Finding(probe.group, ALL, Outcome.SKIPPED, detail))
+            findings.append(Finding(group, ALL, Outcome.SKIPPED, detail))
+            continue
+        tell(group)
+        try:
+            for finding in probe(context._replace(nmap=nmap)):
+                findings.append(finding)  # what was found before an error stays
+        except (HalfopenError, OSError) as error:
+            findings.append(Finding(group, ALL, Outcome.INCONCLUSIVE, str(error)))
     return Examination(nmap, [f._replace(detail=f.detail.replace("\n", "\\n")) for f in findings])
-
-
-def _tried(probe: Probe, context: Context) -> List[Finding]:
-    found: List[Finding] = []
-    try:
-        for finding in probe.find(context):
-            found.append(finding)  # noqa: PERF402  what was found before an error stays
-    except (HalfopenError, OSError) as error:
-        found.append(Finding(probe.group, ALL, Outcome.INCONCLUSIVE, str(error)))
-    return found
 
 
 # -- nmap and its libraries -----------------------------------------------------------------------
@@ -122,7 +104,7 @@ def _with_libraries(
     if suspect:
         detail = (
             "nmap before 7.80 with a system libpcap of 1.5 or later delivers packets late; "
-            'see "late delivery"'
+            'see "two hosts"'
         )
         findings.append(Finding("means", "suspicion", Outcome.SKIPPED, detail))
     return Nmap(path, version, suspect), findings

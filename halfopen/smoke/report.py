@@ -14,18 +14,14 @@ _CODES = {
     Verdict.NOT_FIT: 2,
     Verdict.INCONCLUSIVE: 3,
 }
-_ELEMENTS = {
-    Outcome.OK: "system-out",
-    Outcome.FAILED: "failure",
-    Outcome.INCONCLUSIVE: "error",
-    Outcome.SKIPPED: "skipped",
+_SHOWN = {
+    Outcome.OK: ("green", "system-out"),
+    Outcome.FAILED: ("red", "failure"),
+    Outcome.SKIPPED: ("yellow", "skipped"),
+    Outcome.INCONCLUSIVE: ("magenta", "error"),
 }
-_COLOURS = {
-    Outcome.OK: "green",
-    Outcome.FAILED: "red",
-    Outcome.SKIPPED: "yellow",
-    Outcome.INCONCLUSIVE: "magenta",
-}
+"""The colour on a terminal, and JUnit's element."""
+
 _WIDE = 72
 """Columns of a terminal from which on the details have a column of their own."""
 
@@ -69,7 +65,7 @@ def _text(lines: Sequence[str], rows: Sequence[Finding]) -> str:
         for line in [*lines, ""]:
             console.print(printable(line))
         for row in rows:
-            outcome = Text(row.outcome.value, _COLOURS[row.outcome])
+            outcome = Text(row.outcome.value, _SHOWN[row.outcome][0])
             if console.width >= _WIDE:
                 table.add_row(row.group, row.name, outcome, printable(row.detail))
             else:
@@ -121,7 +117,7 @@ def _junit(findings: Sequence[Finding]) -> str:
     for finding in findings:
         seconds, group = f"{finding.seconds:.3f}", f"halfopen.smoke.{finding.group}"
         case = ET.SubElement(suite, "testcase", classname=group, name=finding.name, time=seconds)
-        element = ET.SubElement(case, _ELEMENTS[finding.outcome])
+        element = ET.SubElement(case, _SHOWN[finding.outcome][1])
         element.text = printable(finding.detail)
         if finding.outcome is not Outcome.OK:  # Jenkins shows the attribute, GitLab the text
             element.set("message", element.text)

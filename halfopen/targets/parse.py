@@ -158,9 +158,9 @@ def parse_plugin_words(words: Sequence[str], family: Optional[int] = None) -> Li
     if len(words) not in (2, 4):
         # Farmguardian has a shell run the command; the shell makes file names of the port `*`.
         farm = "; or a farm's port is *: write one port in place of PORT" if len(words) > 4 else ""
+        given = f"{len(words) or 'no'} argument" + "s" * (len(words) != 1)
         raise UsageError(
-            f"{_counted(words)} given; give HOST PORT, or VIP VPORT RIP RPORT, or -H HOST -p PORT"
-            + farm
+            f"{given} given; give HOST PORT, or VIP VPORT RIP RPORT, or -H HOST -p PORT{farm}"
         )
     return [make(words[-2], words[-1], family)]
 
@@ -234,8 +234,10 @@ def parse_lines(lines: Iterable[str], source: str, family: Optional[int] = None)
         label, equals, target = text.rpartition("=")
         try:
             valid_label = _parse_label(label.strip()) if equals else ""
-            (only,) = _only_one(parse_targets(target.split(), family))
-            targets.append(only._replace(label=valid_label))
+            first, *others = parse_targets(target.split(), family)
+            if others:
+                raise UsageError("it has more than one target; write one a line")  # noqa: TRY301
+            targets.append(first._replace(label=valid_label))
         except UsageError as error:
             # A byte that is not UTF-8.
             latin = "; the file looks like Latin-1: save it as UTF-8" * ("\\udc" in str(error))
@@ -257,12 +259,6 @@ def _parse_label(word: str) -> str:
     return word
 
 
-def _only_one(targets: List[Target]) -> List[Target]:
-    if len(targets) > 1:
-        raise UsageError("it has more than one target; write one a line")
-    return targets
-
-
 def _split(word: str) -> Tuple[str, Optional[str]]:
     """Return host and port of HOST:PORT or [IPV6]:PORT; the port is None if the word has none."""
     if word.startswith("["):
@@ -279,12 +275,6 @@ def _split(word: str) -> Tuple[str, Optional[str]]:
         return word, None
     host, port = word.split(":")
     return host, port
-
-
-def _counted(words: Sequence[str]) -> str:
-    if len(words) == 1:
-        return "1 argument"
-    return f"{len(words) or 'no'} arguments"
 
 
 def _shortened(word: str) -> str:

@@ -6,23 +6,16 @@ import shutil
 from typing import Iterator
 
 import pytest
-from lab import TOOL_PATH, Lab, why_no_lab
-from support.fixtures import farm, installed, machine, shared
+from lab import TOOL_PATH, Lab
+from support.fixtures import able, farm, installed, lab, machine, shared
 from support.machine import Machine, Site
 
 from .contract import Host
 
-__all__ = ["farm", "installed", "machine", "shared"]
+__all__ = ["able", "farm", "installed", "lab", "machine", "shared"]
 
 PLACES = ":/usr/lib/nagios/plugins:/lib/systemd"
 """Where Debian has programs that are not for people."""
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _able() -> None:
-    reason = why_no_lab()
-    if reason:
-        pytest.skip(reason)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,12 +25,6 @@ def _daemons(request: pytest.FixtureRequest) -> None:
     absent = [name for name in needs if not shutil.which(name, path=TOOL_PATH + PLACES)]
     if absent:
         pytest.skip("needs " + ", ".join(absent))
-
-
-@pytest.fixture(scope="session")
-def lab(_able: None) -> Iterator[Lab]:
-    with Lab() as made:
-        yield made
 
 
 @pytest.fixture(scope="class")

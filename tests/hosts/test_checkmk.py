@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 
 from support.machine import PATIENCE, WEB1
 
@@ -14,29 +15,6 @@ from .contract import ADDRESSES, Contract, Host, Judged, example, with_limit
 
 LOCAL = "/usr/lib/check_mk_agent/local"
 AGENT = "/usr/bin/check_mk_agent"
-
-# A fake of check_mk_agent, for its local checks alone. As the agent's: programs in the folder are
-# waited for; those in a folder of a number of seconds run in the background, and what they said
-# last is told with its age, and is forgotten when they do not exit 0.
-STAND_IN = f"""#!/bin/sh
-exec </dev/null 2>/dev/null
-export LC_ALL=C
-kept=/var/lib/check_mk_agent/cache
-mkdir -p $kept
-echo '<<<local:sep(0)>>>'
-cd {LOCAL} || exit
-for program in ./*; do
-    [ -f "$program" ] && [ -x "$program" ] && "$program"
-done
-for program in [1-9]*/*; do
-    [ -x "$program" ] || continue
-    last=$kept/local_${{program##*/}}
-    [ -s "$last" ] && sed "s/^/cached($(stat -c %Y "$last"),${{program%/*}}) /" "$last"
-    [ -e "$last.new" ] || {{
-        if "$program" >"$last.new"; then mv "$last.new" "$last"; else rm "$last" "$last.new"; fi
-    }} >/dev/null &
-done
-"""
 
 SECTION = r"^<<<(.+)>>>\n((?:(?!<<<).*\n)*)"
 NUMBER = r"-?\d+(?:\.\d+)?"
@@ -60,7 +38,8 @@ class Checkmk(Host):
 
     def start(self) -> None:
         if not self.machine.path(AGENT).exists():
-            self.machine.write(AGENT, STAND_IN, 0o755)
+            fake = Path(__file__).with_name("check_mk_agent").read_text(encoding="utf-8")
+            self.machine.write(AGENT, fake, 0o755)
         text = with_limit(example("checkmk/tcp_half_open"), 3)
         self.machine.write(f"{self.FOLDER}/tcp_half_open", text, 0o755)
 

@@ -1,28 +1,20 @@
-"""Consul: the real agent where there is one on PATH, and always a fake of what runs its checks.
+"""Consul: a fake of what runs its checks, after its documentation and source.
 
-Debian has no package of it. The fake plays what Consul's documentation and source say.
+Debian has no package of it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import shutil
-import signal
-import urllib.request
-from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
-from lab import TARGET, TOOL_PATH
-from support.machine import WEB1, WEB2, Machine, wait_until
+from support.machine import WEB1, WEB2
 
 from .contract import FAULTS, PLUGIN, Contract, Host, Judged, example, side_by_side, with_limit
 
 EXAMPLE = example("consul/half-open.hcl")
 USER = "nobody"  # for consul, which only its package makes
-CONSUL = shutil.which("consul", path=TOOL_PATH)
 
 
 class Check(NamedTuple):
@@ -43,7 +35,7 @@ def checks(text: str) -> list[Check]:
     return found
 
 
-class FakeAgent(Host):
+class Consul(Host):
     """A fake agent.
 
     Contract: the arguments are a program and its own, run without a shell as the agent's user, in a
@@ -75,44 +67,8 @@ class FakeAgent(Host):
         return {0: "passing", 1: "warning"}.get(done.returncode, "critical")
 
 
-class RealAgent(FakeAgent):
-    """The real agent, in development mode: no state on disk."""
-
-    def start(self) -> None:
-        assert CONSUL
-        # Wherever the tests' PATH has it, it is to be on the machine.
-        shutil.copy(CONSUL, str(self.machine.path("/usr/local/bin/consul")))
-        self.machine.write("/etc/consul.d/half-open.hcl", with_limit(EXAMPLE, 3))
-        argv = ["/usr/local/bin/consul", "agent", "-dev", "-config-dir=/etc/consul.d"]
-        self.run_daemon(*argv, user=USER)
-
-    def judged(self) -> Judged:
-        checked = {name: check for name, check in self._ask().items() if check["Output"]}
-        return {name.split("-")[0]: check["Status"] for name, check in checked.items()}
-
-    def shown(self) -> str:
-        return "".join(str(check["Output"]) for check in self._ask().values())
-
-    def _ask(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError):
-            return self.machine.lab.within("scanner", partial(_get, "/v1/agent/checks"))
-        return {}
-
-
-def _get(path: str) -> Any:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open("http://127.0.0.1:8500" + path, timeout=10) as answer:
-        return json.load(answer)
-
-
-class TestFakeAgent(Contract):
-    HOST = FakeAgent
-
-
-if CONSUL:
-
-    class TestRealAgent(Contract):
-        HOST = RealAgent
+class TestContract(Contract):
+    HOST = Consul
 
 
 def test_the_example_checks_both_backends() -> None:
@@ -122,17 +78,3 @@ def test_the_example_checks_both_backends() -> None:
         Check("web1-half-open", [*shell, f"{PLUGIN} {WEB1} 443 || exit 2"]),
         Check("web2-half-open", [*shell, f"{PLUGIN} {WEB2} 443 || exit 2"]),
     ]
-
-
-def test_nothing_outlives_a_check_whose_group_was_killed(machine: Machine) -> None:
-    machine.break_nmap("slow")
-    *shell, command = checks(EXAMPLE)[0].args
-    command = command.replace(f"{WEB1} 443", f"-H {TARGET[4]} -p 80 -t 5")
-    check = machine.start(["setsid", "--wait", *shell, command], USER)
-    assert wait_until(lambda: machine.running("nmap.real"))
-    (pid,) = machine.running("check_tcp_half_open")
-    os.killpg(os.getpgid(pid), signal.SIGKILL)
-    check.wait(20)
-
-    # nmap is in a group of its own, and ends with its --host-timeout.
-    assert wait_until(lambda: not machine.nmaps(), 30)

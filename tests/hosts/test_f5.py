@@ -5,23 +5,13 @@ The script of examples/f5, and the plugin with F5's format, as a monitor that ne
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import ClassVar
 
 import pytest
 from lab import TARGET
-from support.machine import WEB1, Machine, wait_until
+from support.machine import WEB1, Machine
 
-from .contract import (
-    ADDRESSES,
-    PLUGIN,
-    Contract,
-    Host,
-    Judged,
-    example,
-    side_by_side,
-)
+from .contract import ADDRESSES, PLUGIN, Contract, Host, Judged, example, side_by_side
 
 EXAMPLE = example("f5/half_open")
 SCRIPT = "/config/filestore/files_d/Common_d/external_monitor_d/half_open"
@@ -120,23 +110,3 @@ def test_the_script_lets_nothing_out_but_the_one_word(machine: Machine, plugin: 
         done = machine.run(argv, env=environment)
 
     assert (done.stdout, done.stderr) == ("", "")
-
-
-@pytest.mark.parametrize("program", [Script, Plugin])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
-def test_a_check_that_is_killed_says_nothing_and_leaves_nothing(
-    machine: Machine, program: type[Script], number: int
-) -> None:
-    machine.break_nmap("slow")
-    with program(machine) as host:
-        argv, environment = host.call(TARGET[4], 80)
-        check = machine.start(argv, env=environment)
-        assert wait_until(lambda: machine.running("nmap.real"))
-        (pid,) = machine.running(os.path.basename(host.PROGRAM))
-        os.kill(pid, number)
-        check.wait(20)
-
-    # An nmap whose parent was killed ends by itself, with its --host-timeout.
-    assert wait_until(lambda: not machine.nmaps(), 30)
-    assert wait_until(lambda: not machine.running("check_tcp_half_open"), 30)
-    assert machine.printed(check) == ""

@@ -114,36 +114,30 @@ def test_the_example_as_it_is(machine: Machine) -> None:
         assert up_and_down(host), host.told()
 
 
+# With its own descriptors closed, HAProxy opens others in their place.
 @pytest.mark.parametrize(
-    ("options", "given"),
+    ("options", "before", "given"),
     [
-        (["-W"], "PATH="),
-        (["-D"], "PATH=, 0 closed, 1 closed, 2 closed"),
-        (["-q", "-db"], "PATH=, 0 closed, 1 closed, 2 closed"),
+        (["-W"], [], "PATH="),
+        (["-D"], [], "PATH=, 0 closed, 1 closed, 2 closed"),
+        (["-q", "-db"], [], "PATH=, 0 closed, 1 closed, 2 closed"),
+        (["-db"], WITHOUT_DESCRIPTORS, "PATH="),
     ],
-    ids=["master-worker", "daemon", "quiet"],
+    ids=["master-worker", "daemon", "quiet", "closed"],
 )
 @pytest.mark.usefixtures("farm")
 def test_a_check_needs_neither_path_nor_descriptors(
-    machine: Machine, options: list[str], given: str
+    machine: Machine, options: list[str], before: list[str], given: str
 ) -> None:
     plugin = machine.path(PLUGIN)
     target = os.readlink(str(plugin))
     plugin.unlink()
     machine.write(PLUGIN, RECORDER.format(target), 0o755)
     machine.write("/var/given", "", owner="haproxy")
-    with HAProxy(machine, options=options) as host:
+    with HAProxy(machine, options=options, before=before) as host:
         assert up_and_down(host), host.told()
 
     assert set(machine.read("/var/given").splitlines()) == {given}
-
-
-@pytest.mark.usefixtures("farm")
-def test_a_check_gets_along_with_what_haproxy_opens_in_place_of_closed_descriptors(
-    machine: Machine,
-) -> None:
-    with HAProxy(machine, before=WITHOUT_DESCRIPTORS) as host:
-        assert up_and_down(host), host.told()
 
 
 # A hanging nmap, and the real one that waits for the answer of a port that drops everything:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
 import subprocess
 from typing import Any, ClassVar, Iterator
 from unittest import mock
 
 import yaml
-from lab import TARGET
-from support.machine import PORT, Farm, Machine, listener, wait_until
+from support.machine import PORT, Farm, Machine, listener
 
 from .contract import FAULTS, Contract, Host, Judged, example
 
@@ -109,18 +106,6 @@ def test_as_another_user_it_is_not_ready_and_says_why(machine: Machine, farm: Fa
         host.open(farm, "web1")
         assert host.judged() == {"web1": False}
         assert "CAP_NET_RAW" in host.shown()
-
-
-def test_nothing_outlives_a_probe_that_was_killed(machine: Machine) -> None:
-    machine.break_nmap("slow")
-    program = sidecar()["readinessProbe"]["exec"]["command"][0]
-    probe = machine.start([program, "check", "-t", "5", f"{TARGET[4]}:80"])
-    assert wait_until(lambda: machine.running("nmap.real"))
-    (pid,) = machine.running("halfopen")
-    os.kill(pid, signal.SIGKILL)
-    probe.wait(20)
-
-    assert wait_until(lambda: not machine.nmaps(), 30)
 
 
 def test_the_check_ends_before_the_kubelets_limit() -> None:

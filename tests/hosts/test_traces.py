@@ -6,15 +6,12 @@ import os
 import re
 import shutil
 import socket
-import sys
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
 import pytest
 from lab import TARGET, Lab
 from real.commands import halfopen, plugin
-from support.machine import WEB1, Machine
-from support.no_shell import assert_no_shell_and_nothing_written
 
 NEEDS = ("strace", "sudo")
 RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "recorded" / "nmap-7.93"
@@ -63,17 +60,17 @@ def nmap() -> str:
     return path
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        pytest.param(plugin(TARGET[4], 25), 0, id="plugin"),
-        pytest.param(plugin("-H", TARGET[6], "-p", "smtp", "-v"), 0, id="plugin-options"),
-        pytest.param(plugin("-H", "mail.example", "-p", 80), 2, id="plugin-name-silent"),
-        pytest.param(halfopen("check", f"{TARGET[4]}:25", f"{TARGET[4]}:123"), 2, id="check"),
-        pytest.param(halfopen("wait", f"{TARGET[4]}:25"), 0, id="wait"),
-        pytest.param(halfopen("watch", f"{TARGET[4]}:25", "--count", 1), 0, id="watch"),
-    ],
-)
+COMMANDS = {
+    "plugin": (plugin(TARGET[4], 25), 0),
+    "plugin-options": (plugin("-H", TARGET[6], "-p", "smtp", "-v"), 0),
+    "plugin-name-silent": (plugin("-H", "mail.example", "-p", 80), 2),
+    "check": (halfopen("check", f"{TARGET[4]}:25", f"{TARGET[4]}:123"), 2),
+    "wait": (halfopen("wait", f"{TARGET[4]}:25"), 0),
+    "watch": (halfopen("watch", f"{TARGET[4]}:25", "--count", 1), 0),
+}
+
+
+@pytest.mark.parametrize(("words", "code"), COMMANDS.values(), ids=COMMANDS)
 def test_nothing_runs_but_nmap_and_nothing_is_written(
     lab: Lab, tmp_path: Path, nmap: str, words: list[str], code: int
 ) -> None:
@@ -99,7 +96,7 @@ def test_smoke_runs_its_tools_by_their_paths_and_no_shell(lab: Lab, tmp_path: Pa
 
     assert re.search(r"^two hosts +halfopen's own scan +ok ", seen.stdout, re.M), seen.stdout
     names = {os.path.basename(path) for path in seen.programs[1:]}
-    assert names == {"nmap", "ip", "nsenter", os.path.basename(sys.executable)}
+    assert names == {"nmap", "ip", "nsenter"}
     assert all(map(os.path.isabs, seen.programs))
     assert set(seen.written) <= {"/dev/null"}
 
@@ -113,12 +110,6 @@ def test_sudo_runs_nmap_without_a_shell(lab: Lab, tmp_path: Path, nmap: str) -> 
     # PAM's own helper: sudo's check of the account runs it on Debian 13, and not on 12.
     assert [name for name in names if name != "unix_chkpwd"] == ["sudo", "nmap"]
     assert seen.programs[-1] == nmap
-
-
-@pytest.mark.usefixtures("farm")
-def test_sudo_needs_no_shell_and_nothing_writable(machine: Machine) -> None:
-    words = ["halfopen", "check", f"{WEB1}:443", "--sudo"]
-    assert_no_shell_and_nothing_written(machine, words)
 
 
 def test_a_file_is_made_under_a_name_that_nobody_can_have_taken(lab: Lab, tmp_path: Path) -> None:

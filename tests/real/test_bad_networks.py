@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from lab import TARGET, Lab, delay_lab
+from lab import TARGET, Lab
 
 from .commands import plugin
 
@@ -13,7 +13,7 @@ MAX_FALSE = 1
 
 @pytest.mark.parametrize("delay", [190, 400, 900])
 def test_late_syn_ack_is_open(delay: int) -> None:
-    with delay_lab(delay) as lab:
+    with Lab(synack_delay_ms=delay) as lab:
         for version in (4, 6):
             runs = lab.run_many(plugin(TARGET[version], 25), count=3)
             assert [run.returncode for run in runs] == [0, 0, 0], runs

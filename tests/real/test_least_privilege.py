@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from lab import NOBODY
 from support.machine import WEB1, WEB2, Machine, wait_until
-from support.no_shell import assert_no_shell_and_nothing_written
 
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
 NET_RAW = 1 << 13  # linux/capability.h
@@ -87,22 +86,3 @@ def test_an_nmap_of_the_monitors_group_is_nobody_elses(machine: Machine) -> None
     assert theirs.stdout.startswith("TCP HALF-OPEN CRITICAL - 192.0.2.77:443 filtered")
     assert others.stdout.startswith("TCP HALF-OPEN UNKNOWN - cannot start ")
     assert others.returncode == 3
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        [PLUGIN, WEB1, "443"],
-        [PLUGIN, "-H", "web1.example", "-p", "https", "-v"],
-        ["halfopen", "check", f"{WEB1}:443"],
-        ["halfopen", "wait", f"{WEB1}:443"],
-        ["halfopen", "watch", f"{WEB1}:443", "--count", "1"],
-        ["halfopen", "smoke", "--timeout", "60"],
-    ],
-    ids=["plugin", "name", "check", "wait", "watch", "smoke"],
-)
-@pytest.mark.usefixtures("farm")
-def test_no_shell_is_called_and_nothing_need_be_writable(
-    machine: Machine, words: list[str]
-) -> None:
-    assert_no_shell_and_nothing_written(machine, words)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import Iterator
 
 import pytest
 from lab import TARGET, Lab
@@ -27,22 +26,8 @@ def asked(lab: Lab, port: int) -> tuple[int, str]:
     return done.returncode, done.stdout.split(" - ")[1].split("|")[0].strip()
 
 
-@contextlib.contextmanager
-def listener(lab: Lab, backlog: int) -> Iterator[None]:
-    """Listen at the target, and never accept."""
-
-    def listen() -> socket.socket:
-        made = socket.socket()
-        made.bind((TARGET[4], PORT))
-        made.listen(backlog)
-        return made
-
-    with lab.within("target", listen):
-        yield
-
-
 def test_a_server_that_never_accepts_is_open(lab: Lab) -> None:
-    with listener(lab, backlog=10):
+    with lab.listen(PORT):
         assert asked(lab, PORT) == (0, f"{name(TARGET[4], PORT)} open (syn-ack)")
 
 
@@ -51,26 +36,19 @@ def test_a_full_accept_queue_is_filtered(lab: Lab, syn_cookies: int) -> None:
     def connect() -> socket.socket:
         return socket.create_connection((TARGET[4], PORT), timeout=5)
 
-    before = lab.run(["sysctl", "-n", "net.ipv4.tcp_syncookies"], "target").stdout.strip()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(listener(lab, backlog=1))
+        stack.enter_context(lab.listen(PORT, backlog=1))
         for _ in range(2):  # Linux queues one more than it was told
             stack.enter_context(lab.within("scanner", connect))
-        try:
-            lab.run(["sysctl", "-qw", f"net.ipv4.tcp_syncookies={syn_cookies}"], "target")
-            code, line = asked(lab, PORT)
-        finally:
-            lab.run(["sysctl", "-qw", f"net.ipv4.tcp_syncookies={before}"], "target")
+        before = lab.set_kernel("ipv4/tcp_syncookies", syn_cookies, "target")
+        stack.callback(lab.set_kernel, "ipv4/tcp_syncookies", before, "target")
+        code, line = asked(lab, PORT)
 
     assert (code, line.split(",")[0]) == (2, f"{name(TARGET[4], PORT)} filtered (no-response)")
 
 
 def test_a_drop_on_the_way_out_of_this_machine_is_filtered(lab: Lab) -> None:
-    done = lab.run(["nft", "-f", "-"], input=DROPPED_ON_THE_WAY_OUT)
-    assert done.returncode == 0, done.stderr
-    try:
+    with lab.rules(DROPPED_ON_THE_WAY_OUT):
         code, line = asked(lab, 25)
-    finally:
-        lab.run(["nft", "delete", "table", "netdev", "out"])
 
     assert (code, line.split(",")[0]) == (2, f"{name(TARGET[4], 25)} filtered (no-response)")

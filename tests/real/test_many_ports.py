@@ -95,7 +95,7 @@ def test_400_ports_are_four_runs_of_nmap_and_a_few_for_what_was_missed(many: Lab
     assert 4 <= done.stderr.count(" -oX - ") + done.stdout.count(" -oX - ") <= 8
 
 
-@pytest.mark.parametrize("options", [["--no-plus-one"], ["-t", "2"]], ids=["alone", "in-a-hurry"])
+@pytest.mark.parametrize("options", [[], ["--no-plus-one"]], ids=["together", "alone"])
 def test_ports_next_to_each_other_do_not_decide_about_each_other(
     many: Lab, options: list[str]
 ) -> None:

@@ -25,17 +25,8 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture
 def server(lab: Lab) -> Iterator[socket.socket]:
     """Return a listener of the target, to see what arrives there."""
-
-    def listen() -> socket.socket:
-        sock = socket.socket(socket.AF_INET6)
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("::", PORT))
-        sock.listen()
+    with lab.listen(PORT) as sock:
         sock.setblocking(False)
-        return sock
-
-    with lab.within("target", listen) as sock:
         yield sock
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, NamedTuple
 
 import pytest
 from lab import NMAP, TARGET, TOOL_PATH, Lab
@@ -16,6 +16,7 @@ from lab import NMAP, TARGET, TOOL_PATH, Lab
 from .commands import plugin
 
 NOBODY_ELSE = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+OK = "TCP HALF-OPEN OK - 192.0.2.25:25 open (syn-ack) smtp"
 
 
 def as_nobody(*more: str, keep: str = "") -> list[str]:
@@ -28,84 +29,88 @@ def as_nobody(*more: str, keep: str = "") -> list[str]:
     return ["setpriv", *NOBODY_ELSE, *caps, *more]
 
 
-def setcap(path: Path, capability: str) -> None:
+def copy_of_nmap(folder: Path, name: str, capabilities: str) -> Path:
+    """Return a copy of nmap whose file has these capabilities."""
+    copy = Path(shutil.copy(NMAP, str(folder / name)))
     tool = shutil.which("setcap", path=TOOL_PATH)
     assert tool
-    subprocess.run([tool, capability, str(path)], check=True, timeout=30)
+    subprocess.run([tool, capabilities, str(copy)], check=True, timeout=30)
+    return copy
 
 
 @pytest.fixture(scope="module")
-def capable_nmap() -> Iterator[Path]:
-    """Return a copy of nmap with the capability; not below /tmp, which may be mounted nosuid."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        Path(folder).chmod(0o755)
-        copy = Path(shutil.copy(NMAP, folder))
-        setcap(copy, "cap_net_raw+ep")
-        yield copy
+def folder() -> Iterator[Path]:
+    """Return a folder that nobody may read, not below /tmp, which may be mounted nosuid."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
 
 
-def check_unprivileged(lab: Lab, words: list[str]) -> None:
-    done = lab.run([*words, *plugin(TARGET[4], 25)])
-    assert done.stdout.startswith("TCP HALF-OPEN UNKNOWN - nmap ")
-    assert "root or CAP_NET_RAW" in done.stdout
-    assert (done.stdout.count("\n"), done.stderr, done.returncode) == (1, "", 3)
+class Case(NamedTuple):
+    """How a check runs, the capabilities of its nmap's file if it has any, and what is said."""
+
+    about: str
+    how: list[str]
+    capabilities: str
+    says: str
+    """`{}` is the nmap."""
 
 
-def test_nobody_is_told_what_nmap_needs(lab: Lab) -> None:
-    check_unprivileged(lab, as_nobody())
+TOLD = "TCP HALF-OPEN UNKNOWN - nmap needs root or CAP_NET_RAW; "
+REFUSED = "TCP HALF-OPEN UNKNOWN - cannot start {}: Operation not permitted; allow "
+CASES = (
+    Case("nobody", as_nobody(), "", TOLD),
+    Case("nobody-called-privileged", ["env", "NMAP_PRIVILEGED=1", *as_nobody()], "", TOLD),
+    Case("nmap-with-it", as_nobody(), "cap_net_raw+ep", OK),
+    Case("ambient", as_nobody(keep="net_raw"), "", OK),
+    Case("ambient-no-new-privs", as_nobody("--no-new-privs", keep="net_raw"), "", OK),
+    Case(
+        "no-new-privs-hides-nmaps",
+        as_nobody("--no-new-privs"),
+        "cap_net_raw+ep",
+        TOLD + "no_new_privs hides its own: HAProxy's insecure-setuid-wanted",
+    ),
+    Case(
+        "not-effective",
+        as_nobody(),
+        "cap_net_raw+p",
+        TOLD + "its own is not effective: sudo setcap cap_net_raw+ep {}\n",
+    ),
+    Case(
+        "beyond-the-bounding-set",
+        as_nobody("--bounding-set=-net_raw"),
+        "cap_net_raw+ep",
+        REFUSED + "CAP_NET_RAW here, which its file asks",
+    ),
+    Case(
+        "one-of-two-beyond-the-bounding-set",
+        as_nobody("--bounding-set=-net_admin"),
+        "cap_net_raw,cap_net_admin+eip",
+        REFUSED + "CAP_NET_ADMIN here, which its file asks for (containers: --cap-add NET_ADMIN), "
+        "or sudo setcap cap_net_raw+ep {}\n",
+    ),
+    Case(
+        "root-without-it",
+        ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"],
+        "",
+        TOLD + "root has lost it here; containers drop it",
+    ),
+)
 
 
-def test_nobody_who_calls_himself_privileged_is_told_too(lab: Lab) -> None:
-    check_unprivileged(lab, ["env", "NMAP_PRIVILEGED=1", *as_nobody()])
-
-
-def test_nobody_may_use_an_nmap_that_has_the_capability(lab: Lab, capable_nmap: Path) -> None:
-    words = plugin("--nmap", capable_nmap, "-H", TARGET[4], "-p", 25)
-    done = lab.run([*as_nobody(), *words])
-    assert done.stdout.startswith("TCP HALF-OPEN OK - 192.0.2.25:25 open (syn-ack) smtp")
-    assert done.returncode == 0
-
-
-def test_capable_nmap_is_of_no_use_under_no_new_privs(lab: Lab, capable_nmap: Path) -> None:
-    words = plugin("--nmap", capable_nmap, "-H", TARGET[4], "-p", 25)
-    done = lab.run([*as_nobody("--no-new-privs"), *words])
-    assert (
-        "CAP_NET_RAW; no_new_privs hides its own: HAProxy's insecure-setuid-wanted" in done.stdout
-    )
-    assert done.returncode == 3
-
-
-def test_a_capability_that_is_not_effective_is_named(lab: Lab, capable_nmap: Path) -> None:
-    half = Path(shutil.copy(str(capable_nmap), str(capable_nmap.with_name("half"))))
-    setcap(half, "cap_net_raw+p")
-    done = lab.run([*as_nobody(), *plugin("--nmap", half, "-H", TARGET[4], "-p", 25)])
-    assert done.stdout == (
-        "TCP HALF-OPEN UNKNOWN - nmap needs root or CAP_NET_RAW; "
-        f"its own is not effective: sudo setcap cap_net_raw+ep {half}\n"
-    )
-    assert done.returncode == 3
-
-
-def test_a_capability_beyond_the_bounding_set_is_named(lab: Lab, capable_nmap: Path) -> None:
-    words = plugin("--nmap", capable_nmap, "-H", TARGET[4], "-p", 25)
-    done = lab.run([*as_nobody("--bounding-set=-net_raw"), *words])
-    assert "Operation not permitted; allow CAP_NET_RAW here, which its file asks" in done.stdout
-    assert done.returncode == 3
-
-
-def test_of_several_capabilities_only_the_one_beyond_the_bounding_set_is_named(
-    lab: Lab, capable_nmap: Path
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
+def test_what_is_lacking_is_named_and_the_capability_is_enough(
+    lab: Lab, folder: Path, case: Case
 ) -> None:
-    both = Path(shutil.copy(str(capable_nmap), str(capable_nmap.with_name("both"))))
-    setcap(both, "cap_net_raw,cap_net_admin+eip")
-    words = plugin("--nmap", both, "-H", TARGET[4], "-p", 25)
-    done = lab.run([*as_nobody("--bounding-set=-net_admin"), *words])
-    assert done.stdout == (
-        f"TCP HALF-OPEN UNKNOWN - cannot start {both}: Operation not permitted; allow "
-        "CAP_NET_ADMIN here, which its file asks for (containers: --cap-add NET_ADMIN), or sudo "
-        f"setcap cap_net_raw+ep {both}\n"
-    )
-    assert done.returncode == 3
+    words, nmap = plugin(TARGET[4], 25), Path(NMAP)
+    if case.capabilities:
+        nmap = copy_of_nmap(folder, case.about, case.capabilities)
+        words = plugin("--nmap", nmap, "-H", TARGET[4], "-p", 25)
+    done = lab.run([*case.how, *words])
+
+    assert done.stdout.startswith(case.says.replace("{}", str(nmap))), done
+    code = 0 if case.says == OK else 3
+    assert (done.stdout.count("\n"), done.stderr, done.returncode) == (1, "", code)
 
 
 NO_SOCKETS = """\
@@ -154,27 +159,12 @@ def test_an_interface_that_is_down_is_told_in_pcaps_own_words(lab: Lab) -> None:
     assert (done.stderr, done.returncode) == ("", 3)
 
 
-def test_root_without_the_capability_is_told_of_containers(lab: Lab) -> None:
-    words = plugin(TARGET[4], 25)
-    done = lab.run(["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", *words])
-    assert "root or CAP_NET_RAW; root has lost it here; containers drop it" in done.stdout
-    assert done.returncode == 3
-
-
-def test_a_wrapper_of_a_capable_nmap_is_told_of_nmap_privileged(
-    lab: Lab, capable_nmap: Path
-) -> None:
-    wrapper = capable_nmap.with_name("wrapper")
+def test_a_wrapper_of_a_capable_nmap_is_told_of_nmap_privileged(lab: Lab, folder: Path) -> None:
+    capable_nmap = copy_of_nmap(folder, "wrapped", "cap_net_raw+ep")
+    wrapper = folder / "wrapper"
     wrapper.write_text(f'#!/bin/sh\nexec {capable_nmap} "$@"\n')
     wrapper.chmod(0o755)
     words = [*as_nobody(), *plugin("--nmap", wrapper, "-H", TARGET[4], "-p", 25)]
     untold, told = lab.run(words), lab.run(["env", "NMAP_PRIVILEGED=1", *words])
     assert "if the nmap behind this script has it, set NMAP_PRIVILEGED=1" in untold.stdout
     assert (untold.returncode, told.returncode) == (3, 0)
-
-
-@pytest.mark.parametrize("more", [[], ["--no-new-privs"]], ids=["plain", "no_new_privs"])
-def test_nobody_with_the_ambient_capability_may_check(lab: Lab, more: list[str]) -> None:
-    done = lab.run([*as_nobody(*more, keep="net_raw"), *plugin(TARGET[4], 25)])
-    assert done.stdout.startswith("TCP HALF-OPEN OK - 192.0.2.25:25 open (syn-ack) smtp")
-    assert done.returncode == 0

@@ -24,14 +24,12 @@ class Case(NamedTuple):
     seen: str
 
 
-IS_OPEN = [
+CASES = (
     Case("open port", TARGET, 25, " smtp"),
     Case("open port whose second port is open", TARGET, 110, " pop3"),
     Case("open port whose second port is dropped", TARGET, 8090, ""),
     Case("open last port", TARGET, 65535, ""),
     Case("open port behind a router", THIRD, 25, " smtp"),
-]
-IS_DOWN = [
     Case("closed port", TARGET, 123, "closed (reset)"),
     Case("closed port whose second port is open", TARGET, 109, "closed (reset)"),
     Case("closed port whose second port is dropped", TARGET, 79, "closed (reset)"),
@@ -44,33 +42,24 @@ IS_DOWN = [
     Case("port rejected by a router", THIRD, 8035, "filtered (admin-prohibited)"),
     Case("host a router can't reach", THIRD, 8034, "filtered (host-unreach)"),
     Case("address that nobody has", NOBODY, 25, "filtered (no-response), host does not answer {}"),
-]
+)
+PROTOCOL = {4: "ARP", 6: "neighbour discovery"}
 BOTH_FAMILIES = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 
 
-def about(case: Case) -> str:
-    """Return the case's name for the test's."""
-    return case.about.replace(" ", "-")
-
-
 @BOTH_FAMILIES
-@pytest.mark.parametrize("case", IS_OPEN, ids=about)
-def test_open_is_ok_and_0(lab: Lab, case: Case, version: int) -> None:
-    host = case.hosts[version]
-    done = lab.run(plugin(host, case.port))
-    expected = OPEN.format(name(host, case.port), case.seen)
-    assert (masked(done.stdout), done.stderr, done.returncode) == (expected, "", 0)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.about.replace(" ", "-"))
+def test_open_is_ok_and_0_closed_or_filtered_is_critical_and_2(
+    lab: Lab, case: Case, version: int
+) -> None:
+    asked = name(case.hosts[version], case.port)
+    done = lab.run(plugin(case.hosts[version], case.port))
+    if case.about.startswith("open"):
+        expected, code = OPEN.format(asked, case.seen), 0
+    else:
+        expected, code = DOWN.format(asked, case.seen.format(PROTOCOL[version])), 2
 
-
-@BOTH_FAMILIES
-@pytest.mark.parametrize("case", IS_DOWN, ids=about)
-def test_closed_or_filtered_is_critical_and_2(lab: Lab, case: Case, version: int) -> None:
-    host = case.hosts[version]
-    done = lab.run(plugin(host, case.port))
-    expected = DOWN.format(
-        name(host, case.port), case.seen.format("ARP" if version == 4 else "neighbour discovery")
-    )
-    assert (masked(done.stdout), done.stderr, done.returncode) == (expected, "", 2)
+    assert (masked(done.stdout), done.stderr, done.returncode) == (expected, "", code)
 
 
 @BOTH_FAMILIES
@@ -105,23 +94,19 @@ def test_load_balancers_four_words_ask_the_last_two(lab: Lab, version: int) -> N
     assert done.returncode == 0
 
 
-def test_name_is_resolved_to_the_family_asked_for() -> None:
+def test_a_name_is_resolved_to_the_family_asked_for_or_told_with_the_address_asked() -> None:
+    words = ["-H", "openldap.example.test", "-p", 25]
     with Lab() as lab:
         lab.set_hosts(f"{TARGET[4]} openldap.example.test\n{NOBODY[6]} openldap.example.test\n")
-        over_4 = lab.run(plugin("-4", "-H", "openldap.example.test", "-p", 25))
-        over_6 = lab.run(plugin("-6", "-H", "openldap.example.test", "-p", 25))
+        over_4, over_6 = lab.run(plugin("-4", *words)), lab.run(plugin("-6", *words))
+        lab.set_hosts(f"{TARGET[4]} openldap.example.test\n{TARGET[6]} openldap.example.test\n")
+        either = lab.run(plugin(*words))
     asked = "openldap.example.test:25 ({})"
     assert masked(over_4.stdout) == OPEN.format(asked.format(TARGET[4]), " smtp")
     nobody = "filtered (no-response), host does not answer neighbour discovery"
     assert over_6.stdout == DOWN.format(asked.format(NOBODY[6]), nobody)
-
-
-def test_a_name_with_several_addresses_is_told_with_the_one_that_was_asked() -> None:
-    with Lab() as lab:
-        lab.set_hosts(f"{TARGET[4]} openldap.example.test\n{TARGET[6]} openldap.example.test\n")
-        done = lab.run(plugin("-H", "openldap.example.test", "-p", 25))
-    asked = "openldap.example.test:25 ({}, first of 2 addresses)"
-    assert masked(done.stdout) in [OPEN.format(asked.format(TARGET[v]), " smtp") for v in (4, 6)]
+    first = [asked.format(f"{TARGET[version]}, first of 2 addresses") for version in (4, 6)]
+    assert masked(either.stdout) in [OPEN.format(each, " smtp") for each in first]
 
 
 def test_250_open_targets_in_one_command_are_all_open() -> None:

@@ -66,7 +66,6 @@ class FakeMachine:
         """A command and the true state to the state that nmap says."""
         self.gives: Callable[[Argv, str, NmapRun], NmapRun] = lambda _argv, _true, run: run
         """A command, the true state and what a good nmap gives, to what this one gives."""
-        self.seconds: Mapping[str, List[float]] = {"-sS": [0.08], "-sT": [0.03], "python": [0.011]}
         self.connections: Mapping[Tuple[str, int], str] = {}
         """What a plain connection finds of a state in an IP version, where not the truth."""
         self.absent: Mapping[Tuple[str, int, bool], OSError] = {}
@@ -118,13 +117,9 @@ class FakeMachine:
         if argv[-1] == "--version":
             text = _VERSION.format(self.version, self.library)
             return NmapRun(argv, 0, text.encode(), b"", 0.005)._replace(**self.version_run)
-        if argv[-2:] == ["-c", ""]:
-            return NmapRun(argv, 0, b"", b"", self._next("python"))
         address, number = argv[-1], port_of(argv)
         port = self._ports[address, number]
         says = self.says(argv, port.state)
-        if "-sT" in argv:
-            self._connect(port)
         state, reason = SAYS["silent" if says == "filtered" else says]
         host = HOST.format(
             address=address,
@@ -132,19 +127,12 @@ class FakeMachine:
             ports=PORT.format(port=number, state=state, reason=reason),
             srtt=65,
         )
-        seconds = self._next("-sT" if "-sT" in argv else "-sS") if plain(argv) else 0.05
-        run = NmapRun(argv, 0, RUN.format(hosts=host, up=1).encode(), b"", seconds)
+        run = NmapRun(argv, 0, RUN.format(hosts=host, up=1).encode(), b"", 0.05)
         return self.gives(argv, port.state, run)
-
-    def _next(self, what: str) -> float:
-        times = self.seconds[what]
-        return times.pop(0) if len(times) > 1 else times[0]
 
 
 def late_7_70(argv: Argv, true: str, run: NmapRun) -> NmapRun:
     """Return what nmap 7.70 with late delivery gives: its recordings, for this address and port."""
-    if "-sT" in argv:
-        return run
     case = "filtered-no-response" if true == "filtered" else f"{true}-plus-one"
     version = "v6" if ":" in argv[-1] else "v4"
     if true == "open" and version == "v4":
@@ -159,4 +147,4 @@ def late_7_70(argv: Argv, true: str, run: NmapRun) -> NmapRun:
     old, first = facts["argv"][-3], facts["argv"][-4].partition("-")[0]
     xml = xml.replace(f'"{old}"', f'"{argv[-1]}"')
     xml = xml.replace(f'portid="{first}"', f'portid="{port_of(argv)}"')
-    return run._replace(stdout=xml.encode(), seconds=facts["seconds"])
+    return run._replace(stdout=xml.encode())

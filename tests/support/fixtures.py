@@ -1,4 +1,4 @@
-"""Fixtures of more than one folder: an installation, the two backends, a machine."""
+"""Fixtures of more than one folder: a network, an installation, the two backends, a machine."""
 
 from __future__ import annotations
 
@@ -7,9 +7,24 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from lab import Lab
+from lab import Lab, why_no_lab
 
 from .machine import WEB1, Farm, Machine, Site, site
+
+
+@pytest.fixture(scope="session", autouse=True)
+def able() -> None:
+    """Skip where there can be no network."""
+    reason = why_no_lab()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Return the network; a test leaves it as it was."""
+    with Lab() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +35,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def installed(_able: None, shared: Path) -> Iterator[Site]:
+def installed(shared: Path) -> Iterator[Site]:
     with site(shared) as made:
         yield made
 

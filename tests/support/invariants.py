@@ -45,7 +45,12 @@ Form = Callable[[Sequence[str], Optional[int]], List[Target]]
 
 def _options(words: Sequence[str], family: Optional[int]) -> List[Target]:
     host, port = [*words, None, None][:2]
-    return commands.read_targets(parse_targets, words[2:], host, port, None, family)
+    return _read(family, arguments=words[2:], hostname=host, port=port)
+
+
+def _read(family: Optional[int], **given: object) -> List[Target]:
+    absent = {"arguments": (), "hostname": None, "port": None, "targets": None}
+    return commands.read_targets({**absent, "family": family, **given}, parse_targets)
 
 
 FORMS: Dict[str, Form] = {
@@ -70,9 +75,7 @@ def check_words(
 def check_file(data: bytes, path: str, family: Optional[int], answer: str) -> List[Target]:
     """Check what becomes of a targets file, as check_words does; `path` is where to put it."""
     Path(path).write_bytes(data)
-    return _check_targets(
-        lambda: commands.read_targets(parse_targets, [], None, None, path, family), family, answer
-    )
+    return _check_targets(lambda: _read(family, targets=path), family, answer)
 
 
 def _check_targets(
@@ -171,16 +174,18 @@ def is_address(word: str) -> bool:
 
 
 _DATA_FOLDER = os.path.join(os.path.dirname(os.path.abspath(halfopen.__file__)), "nmap_data")
-_FLAGS = {"-n", "-sS", "-6", "-Pn", "--disable-arp-ping", "--send-ip"}
+_FLAGS = {"-n", "-sS", "-6", "-Pn", "--disable-arp-ping", "--send-ip", "-v5"}
 _MILLISECONDS = "[0-9]+ms"
 _VALUES = {
     "--datadir": re.escape(_DATA_FOLDER),
     "--min-rate": "[0-9]+",
+    "--max-retries": "1",
+    "--max-scan-delay": "0",
     "--initial-rtt-timeout": _MILLISECONDS,
     "--min-rtt-timeout": _MILLISECONDS,
     "--max-rtt-timeout": _MILLISECONDS,
     "--host-timeout": _MILLISECONDS,
-    "-p": "[1-9][0-9]*[-,][1-9][0-9]*",
+    "-p": "[1-9][0-9]*([-,][1-9][0-9]*)+",
 }
 
 
@@ -201,9 +206,10 @@ def _check_argv(argv: Sequence[str], ports: Set[int]) -> None:
         value = options.pop(0)
         assert re.match(_VALUES[word] + r"\Z", value), argv
         if word == "-p":
-            asked, second = map(int, re.split("[-,]", value))
+            asked, *others = map(int, re.split("[-,]", value))
             assert asked in ports, argv
-            assert 1 <= second <= 65535, argv
+            assert len(others) == 1 or set(others) < ports, argv
+            assert all(1 <= port <= 65535 for port in others), argv
     assert addresses
     for address in addresses:
         _check_address(address, version)

@@ -14,7 +14,6 @@ NO_HOST = "(no host or port begins with '-')"
 HELP = "; see check_tcp_half_open --help"
 GIVE = "give HOST PORT, or VIP VPORT RIP RPORT, or -H HOST -p PORT"
 TIMES = "write 5, 0.5, 5s, 500ms, 2m or 1h"
-RANGES = "write 0.05, 50ms or 0:0.05"
 NO_PORT = "has no port; write HOST:PORT, [IPV6]:PORT or HOST PORT"
 NO_TARGET = "no target given; write HOST:PORT, [IPV6]:PORT or HOST PORT"
 TWO_WAYS = "targets given in two ways; give arguments, or -H and -p, or --targets"
@@ -24,7 +23,6 @@ COMMANDS = "there are check, replay, wait, watch, smoke, formats"
 # One end-to-end row an option; what else a value can be is tried in test_values.py.
 OF_THE_PLUGIN = {
     "": f"no arguments given; {GIVE}",
-    "-v": f"no arguments given; {GIVE}",
     "HOST": f"1 argument given; {GIVE}",
     "192.0.2.25:25": f"1 argument given; {GIVE}",
     "HOST 25 26": f"3 arguments given; {GIVE}",
@@ -32,12 +30,10 @@ OF_THE_PLUGIN = {
     "HOST 80,443": "port '80,443' is not one port (Farmguardian passes this for a farm",
     "HOST -1": f"no option -1 in '-1' {NO_HOST}{HELP}",
     "-iL 25": f"no option -i in '-iL' {NO_HOST}{HELP}",
-    "-iL/etc/passwd 25": f"no option -i in '-iL/etc/passwd' {NO_HOST}{HELP}",
     "-x": f"no option -x{HELP}",
     "--script=x": f"no option --script in '--script=x' {NO_HOST}{HELP}",
     "HOST 25 --as nagios": f"no option --as{HELP}",
     "HOST 25 --time 5": f"no option --time; did you mean --timeout?{HELP}",
-    "HOST 25 --timeot 5": f"no option --timeot; did you mean --timeout?{HELP}",
     "--hostnam=HOST -p 25": f"no option --hostnam; did you mean --hostname?{HELP}",
     "HOST 25 --no-plus-on": f"no option --no-plus-on; did you mean --no-plus-one?{HELP}",
     "HOST 25 --sudo=yes": f"Option '--sudo' does not take a value{HELP}",
@@ -49,24 +45,19 @@ OF_THE_PLUGIN = {
     "-H HOST -p 25 --targets -": TWO_WAYS,
     "HOST 25 --targets /proc/nonexistent": TWO_WAYS,
     "--targets /proc/nonexistent": "cannot read '/proc/nonexistent': No such file or directory;",
-    "--targets /": "cannot read '/': Is a directory",
     "10.0.0.0/8 25": "host '10.0.0.0/8' is a network; give one name or IP address",
     "-H -iL -p 25": "host '-iL' begins with '-'; give a name or an IP address",
     "--port=0 -H HOST": "port '0' is out of range; ports are 1 to 65535",
     "'\x1b[31m|' 25": r"host '\x1b[31m\x7c' is neither an IP address nor a name",
-    "HOST 25 -t 0": f"--timeout '0' is not a time above 0, up to 1h; {TIMES}",
     "HOST 25 -t 10sec": f"--timeout '10sec' is not a time above 0, up to 1h; {TIMES}",
     "-t HOST 25": f"--timeout '192.0.2.25' is not a time above 0, up to 1h; {TIMES}",
     "HOST 25 -w 50%": f"--warning '50%' is not a time above 0, up to 1h; {TIMES}",
-    "HOST 25 -w 10:20": "--warning '10:20': a short round trip is never bad; leave out the lower",
     "HOST 25 -c @0:0.05": "--critical '@0:0.05': '@' warns inside of a range",
-    "HOST 25 -c 0.1:": f"--critical '0.1:' has no upper limit; {RANGES}",
     "HOST 25 -w 0.5 -c 100ms": "--warning '0.5' is above --critical '100ms'; swap them",
     "HOST 25 --expect up": "--expect 'up' is not one of open, closed, filtered",
     "HOST 25 --exit closed=300": "--exit 'closed=300': 'closed=300' is not STATE=CODE",
     "HOST 25 --format morse": f"--format 'morse' is not one of {', '.join(FORMATS)}",
     "-4 2001:db8::25 25": "host '2001:db8::25' is an IPv6 address, but -4 was given",
-    "-6 HOST 25": "host '192.0.2.25' is an IPv4 address, but -6 was given",
     "-46 mail.example 25": "-4 and -6 exclude each other; leave out one",
 }
 OF_HALFOPEN = {
@@ -78,11 +69,8 @@ OF_HALFOPEN = {
     "--timeout 5 check a:1": "--timeout before the command; write halfopen COMMAND --timeout",
     "-4": "-4 before the command; write halfopen COMMAND -4; see halfopen --help",
     "check": NO_TARGET,
-    "check -v": NO_TARGET,
     "check HOST": f"'192.0.2.25' {NO_PORT}",
-    "check HOST:25 web2": f"'web2' {NO_PORT}",
     "check HOST:80,443": "one port a target: 192.0.2.25:80 192.0.2.25:443",
-    "check HOST 80,443": "one port a target: 192.0.2.25:80 192.0.2.25:443",
     "check [2001:db8::25]:80,443": "one port a target: [2001:db8::25]:80 [2001:db8::25]:443",
     "check HOST:80-90": "port '80-90' is not one port",
     "check 2001:db8::25:80": f"'2001:db8::25:80' {NO_PORT}",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
-import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.pages import CALL, EXAMPLES, PAGES, calls, code
@@ -28,7 +27,7 @@ MANY = settings(
 ALL = {"check_tcp_half_open": options.PLUGIN, **options.COMMANDS}
 
 OPTIONS = [option for command in ALL.values() for option in command.options]
-NAMES = sorted({name for each in OPTIONS for name in (*each.names, each.off) if name})
+NAMES = sorted({name for each in OPTIONS for name in each.all_names})
 VALUES = st.sampled_from(
     [
         *(
@@ -95,21 +94,11 @@ def typers(program: str, typed: list[str]) -> Any:
     return None if isinstance(given, Output) else given
 
 
-@pytest.fixture(scope="module")
-def commands() -> Iterator[None]:
-    """Make typer's commands once: it makes them anew at each call."""
-    with pytest.MonkeyPatch.context() as patch:
-        for each in ("_halfopen", "_plugin"):
-            patch.setattr(app, each, typer.main.get_command(getattr(app, each)))
-        yield
-
-
 def left_to_typer(typed: list[str]) -> bool:
     """Return whether ours may leave to typer what it takes: flags in one word."""
     return any(re.match("-[46v]+[46vtHpwci]", word) for word in typed)
 
 
-@pytest.mark.usefixtures("commands")
 @pytest.mark.parametrize("name", list(ALL))
 @MANY
 @given(data=st.data(), variable=st.sampled_from([None, None, "", "/opt/nmap"]))

@@ -21,7 +21,7 @@ from halfopen.errors import CheckError
 from halfopen.formats.registry import Output
 from halfopen.model import Expectation, NmapRun, Observation, Report, Status, Target, Verdict
 
-TABLE = f"TARGET         STATE       RTT  DETAILS\n{HOST}:{OPEN_PORT}  open   0.0"
+TABLE = f"Target         State       RTT  Details\n{HOST}:{OPEN_PORT}  open   0.0"
 NO_NAME = CheckError("cannot resolve web.example: check the name and the resolver")
 
 
@@ -48,7 +48,7 @@ REPORT = Report(
     seconds=2.84,
 )
 AT_80 = r"""
-TARGET                     STATE             RTT  DETAILS
+Target                     State             RTT  Details
 web.example:25             unknown                cannot resolve web.example:
                                                   check the name and the
                                                   resolver
@@ -59,7 +59,7 @@ www.example:25             unknown                as above
 192.0.2.27:25              unknown                no \x1b[31mroute
 """
 AT_40 = r"""
-TARGET              STATE     DETAILS
+Target              State     Details
 web.example:25      unknown   cannot
                               resolve
                               web.exampl

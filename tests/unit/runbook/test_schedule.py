@@ -4,32 +4,42 @@ import os
 import signal
 import threading
 import time
-from typing import List, Optional
+from typing import List
 
 import pytest
 from support.rounds import BEGIN, UNIX, A, B, Clock, FakeChecks, FakeStop
 
-from halfopen.model import Report, ScanOptions, failure
 from halfopen.runbook import schedule
-from halfopen.runbook.schedule import Round, Schedule, Stop, rounds
+from halfopen.runbook.schedule import Schedule, Stop, rounds
 from halfopen.scan import process
 from halfopen.scan.head_start import TIMEOUT
-from halfopen.targets.resolve import Resolver
+
+OFTEN = Schedule(2.0, rounds=4)
+PLANS = [
+    # schedule, how long each round takes, when rounds begin
+    pytest.param(OFTEN, 1.99, [0, 2, 4, 6], id="just-fits"),
+    pytest.param(OFTEN, 2.0, [0, 2, 4, 6], id="a-whole-interval"),
+    pytest.param(OFTEN, 2.01, [0, 4, 8, 12], id="a-little-longer"),
+    pytest.param(OFTEN, 5.0, [0, 6, 12, 18], id="two-and-a-half"),
+    pytest.param(Schedule(2.0, 2, 50.0), 0.2, [0, 2], id="the-count-comes-first"),
+    pytest.param(Schedule(2.0, 9, 5.0), 0.2, [0, 2, 4], id="the-duration-comes-first"),
+    pytest.param(Schedule(2.0, duration=10.0), 0.6, [0, 2, 4, 6, 8], id="none-at-the-very-end"),
+    pytest.param(Schedule(2.0, duration=6.1), 0.1, [0, 2, 4, 6], id="one-just-before-the-end"),
+    pytest.param(Schedule(0.7, duration=2.1), 0.6, [0, 0.7, 1.4], id="floating-point"),
+    pytest.param(Schedule(30.0, duration=5.0), 0.1, [0], id="shorter-than-the-interval"),
+]
 
 
-def begun(
-    clock: Clock,
-    plan: Schedule,
-    takes: float = 0.2,
-    stop: Optional[FakeStop] = None,
-    most: int = 99,
-) -> List[float]:
-    """Return when the rounds began, of which there are so many at most."""
-    stop = stop or FakeStop(clock)
-    checks = FakeChecks(clock, "open", takes=takes, stop=stop)
-    plan = plan._replace(rounds=min(most, plan.rounds or most))
-    assert all(isinstance(each, Round) for each in rounds([A], plan, stop, checks))
-    return checks.began
+@pytest.mark.parametrize(("plan", "takes", "began"), PLANS)
+def test_rounds_begin_on_time_and_end_with_the_count_or_the_duration(
+    clock: Clock, plan: Schedule, takes: float, began: List[float]
+) -> None:
+    checks = FakeChecks(clock, "open", takes=takes)
+    found = list(rounds([A], plan, FakeStop(clock), checks))
+
+    assert checks.began == began
+    counted = len(found) == plan.rounds
+    assert clock.passed == pytest.approx(began[-1] + takes if counted else plan.duration)
 
 
 def test_a_thousand_rounds_of_any_length_do_not_drift(clock: Clock) -> None:
@@ -43,21 +53,6 @@ def test_a_thousand_rounds_of_any_length_do_not_drift(clock: Clock) -> None:
     assert began == [2.0 * number for number in range(1000)]
 
 
-@pytest.mark.parametrize(
-    ("takes", "began"),
-    [
-        pytest.param(1.99, [0, 2, 4, 6], id="just-fits"),
-        pytest.param(2.0, [0, 2, 4, 6], id="a-whole-interval"),
-        pytest.param(2.01, [0, 4, 8, 12], id="a-little-longer"),
-        pytest.param(5.0, [0, 6, 12, 18], id="two-and-a-half"),
-    ],
-)
-def test_a_long_round_costs_those_that_it_overlaps_and_the_rest_stay_on_time(
-    clock: Clock, takes: float, began: List[float]
-) -> None:
-    assert begun(clock, Schedule(), takes, most=4) == began
-
-
 def test_after_one_long_round_the_schedule_is_the_old_one(clock: Clock) -> None:
     began = []
     for each in rounds([A], Schedule(1.0, rounds=5), FakeStop(clock), FakeChecks(clock, "open")):
@@ -68,45 +63,15 @@ def test_after_one_long_round_the_schedule_is_the_old_one(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("interval", "duration", "began"),
-    [
-        pytest.param(2.0, 10.0, [0, 2, 4, 6, 8], id="none-at-the-very-end"),
-        pytest.param(2.0, 10.1, [0, 2, 4, 6, 8, 10], id="one-just-before-the-end"),
-        pytest.param(0.7, 2.1, [0, 0.7, 1.4], id="floating-point"),
-        pytest.param(30.0, 5.0, [0], id="shorter-than-the-interval"),
-    ],
+    "plan", [Schedule(0.1, 1), Schedule(600.0, 1), Schedule(2.0, 1, None, 0.3)]
 )
-@pytest.mark.parametrize("takes", [0.1, 0.6])
-def test_a_duration_ends_the_rounds_at_its_time_however_long_they_take(
-    clock: Clock, interval: float, duration: float, began: List[float], takes: float
-) -> None:
-    assert begun(clock, Schedule(interval, duration=duration), takes) == began
-    assert clock.passed == pytest.approx(max(duration, began[-1] + takes))
-
-
-def test_a_count_ends_the_rounds_with_the_last_one(clock: Clock) -> None:
-    assert begun(clock, Schedule(rounds=3)) == [0, 2, 4]
-    assert clock.passed == pytest.approx(4.2)
-
-
-@pytest.mark.parametrize(("count", "duration", "number"), [(9, 5.0, 3), (2, 50.0, 2)])
-def test_count_and_duration_end_the_rounds_by_whichever_comes_first(
-    clock: Clock, count: int, duration: float, number: int
-) -> None:
-    assert len(begun(clock, Schedule(2.0, count, duration))) == number
-
-
-@pytest.mark.parametrize("interval", [0.1, 2.0, 600.0])
 def test_a_round_has_its_own_time_limit_however_short_the_interval(
-    clock: Clock, interval: float
+    clock: Clock, plan: Schedule
 ) -> None:
-    usual, own = FakeChecks(clock, "open"), FakeChecks(clock, "open")
+    checks = FakeChecks(clock, "open")
+    list(rounds([A], plan, FakeStop(clock), checks))
 
-    list(rounds([A], Schedule(interval, rounds=1), FakeStop(clock), usual))
-    list(rounds([A], Schedule(interval, rounds=1, timeout=0.3), FakeStop(clock), own))
-
-    assert usual.deadlines == [TIMEOUT]
-    assert own.deadlines == [0.2 + 0.3]
+    assert checks.deadlines == [0.3 if plan.timeout == 0.3 else TIMEOUT]
 
 
 def test_a_round_tells_when_it_began_how_long_it_took_and_what_it_found(clock: Clock) -> None:
@@ -118,77 +83,39 @@ def test_a_round_tells_when_it_began_how_long_it_took_and_what_it_found(clock: C
     assert [each.time - UNIX for each in found] == [0, 2, 4]
     assert [each.began - BEGIN for each in found] == [0, 2, 4]
     assert [each.seconds for each in found] == pytest.approx([0.2] * 3)
-    assert [[verdict.state for verdict in each.report.verdicts] for each in found] == [
-        ["open", "closed"],
-        ["closed", "open"],
-        ["closed", "open"],
-    ]
-
-
-def test_each_second_in_between_there_is_a_tick_also_before_the_end(clock: Clock) -> None:
-    ticks: List[float] = []
-    checks = FakeChecks(clock, "open", takes=0.5)
-
-    list(
-        rounds(
-            [A],
-            Schedule(3.0, duration=5.5),
-            FakeStop(clock),
-            checks,
-            lambda: ticks.append(clock.passed),
-        )
-    )
-
-    assert ticks == [1.5, 2.5, 3.0, 4.5, 5.5]
+    states = [[verdict.state for verdict in each.report.verdicts] for each in found]
+    assert states == [["open", "closed"], ["closed", "open"], ["closed", "open"]]
 
 
 @pytest.mark.parametrize(
-    ("at", "given"), [(0.0, 0), (4.1, 2), (5.3, 3)], ids=["first", "in-a-round", "between"]
+    ("at", "given", "ticks"),
+    [
+        pytest.param(0.0, 0, [], id="first"),
+        pytest.param(3.1, 1, [1.5, 2.5, 3.0], id="in-a-round"),
+        pytest.param(4.9, 2, [1.5, 2.5, 3.0, 4.5], id="between"),
+        pytest.param(99.0, 2, [1.5, 2.5, 3.0, 4.5, 5.5], id="none"),
+    ],
 )
-def test_a_signal_ends_the_rounds_at_once_and_one_cut_short_is_not_told(
-    clock: Clock, at: float, given: int
+def test_there_is_a_tick_a_second_until_a_signal_ends_the_rounds_at_once(
+    clock: Clock, at: float, given: int, ticks: List[float]
 ) -> None:
     stop = FakeStop(clock, at=at)
     stop.see()
-    ticks: List[float] = []
+    ticked: List[float] = []
+    checks = FakeChecks(clock, "open", takes=0.5, stop=stop)
 
-    found = list(
-        rounds(
-            [A],
-            Schedule(),
-            stop,
-            FakeChecks(clock, "open", stop=stop),
-            lambda: ticks.append(clock.passed),
-        )
-    )
+    plan = Schedule(3.0, duration=5.5)
+    found = list(rounds([A], plan, stop, checks, lambda: ticked.append(clock.passed)))
 
-    assert len(found) == given
-    assert clock.passed <= max(at, 4.2)
-    assert max(ticks, default=0) <= at
+    assert (len(found), ticked) == (given, ticks)
+    assert clock.passed <= max(at, 3.5)
 
 
 def test_a_round_that_is_woken_comes_early_and_the_others_stay_on_time(clock: Clock) -> None:
-    assert begun(clock, Schedule(10.0), stop=FakeStop(clock, woken_at=5.3), most=4) == [
-        0,
-        5.3,
-        10,
-        20,
-    ]
+    checks = FakeChecks(clock, "open")
+    list(rounds([A], Schedule(10.0, 4), FakeStop(clock, woken_at=5.3), checks))
 
-
-def test_the_options_and_the_resolver_reach_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: List[object] = []
-    report = Report((failure(RuntimeError("nothing")),))  # type: ignore[arg-type]
-
-    def check(*values: object, **named: object) -> Report:
-        asked.extend([*values, named])
-        return report
-
-    monkeypatch.setattr(schedule, "check", check)
-    options, resolver = ScanOptions("/opt/nmap", sudo=True), Resolver()
-
-    assert schedule.asker(options, resolver)([A], 5.0) is report
-    assert asked == [[A], 5.0, options, {"resolver": resolver.resolve}]
+    assert checks.began == [0, 5.3, 10, 20]
 
 
 # -- signals, real ones -------------------------------------------------------------------------
@@ -206,28 +133,20 @@ def ended_by(monkeypatch: pytest.MonkeyPatch) -> List[str]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_waiting_and_the_nmap_that_runs(
+def test_a_signal_or_two_at_once_end_waiting_and_the_nmap_that_runs(
     ended_by: List[str], number: signal.Signals
 ) -> None:
+    before = signal.getsignal(number)
     with Stop() as stop:
         assert not stop.wait(time.monotonic() + 0.01)
-        os.kill(os.getpid(), number)
+        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
         began = time.monotonic()
         assert stop.wait(began + 30)
+        os.kill(os.getpid(), number)
         assert time.monotonic() - began < 10
 
-    assert stop.number == number
-    assert ended_by == ["nmap killed"]
-
-
-def test_the_signals_go_where_they_went_before() -> None:
-    before = [signal.getsignal(number) for number in SIGNALS]
-
-    with Stop():
-        during = [signal.getsignal(number) for number in SIGNALS]
-
-    assert [signal.getsignal(number) for number in SIGNALS] == before
-    assert all(now != then for now, then in zip(during, before))
+    assert (stop.number, ended_by) == (number, ["nmap killed"])
+    assert signal.getsignal(number) == before
 
 
 def test_a_signal_that_was_ignored_stays_ignored(ended_by: List[str]) -> None:
@@ -240,15 +159,6 @@ def test_a_signal_that_was_ignored_stays_ignored(ended_by: List[str]) -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     assert ended_by == []
-
-
-def test_two_signals_at_once_are_one(ended_by: List[str]) -> None:
-    with Stop() as stop:
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.wait(time.monotonic() + 30)
-
-    assert ended_by == ["nmap killed"]
 
 
 def test_a_second_signal_later_ends_us_at_once_and_the_terminal_is_put_right_first(
@@ -275,4 +185,3 @@ def test_another_thread_can_end_a_wait_once_and_none_that_is_over() -> None:
         began = time.monotonic()
         assert not stop.wait(began + 0.05)
         assert time.monotonic() - began >= 0.05
-    stop.wake()  # the descriptors may be somebody else's by now

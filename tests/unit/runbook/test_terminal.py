@@ -1,11 +1,12 @@
 """What reaches a reader: lines, their parts, and a line that is written over."""
 
+import contextlib
 import errno
 import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Callable, List, Optional
+from typing import Callable, Iterator, List, Optional
 
 import pytest
 from support.rounds import UNIX
@@ -128,31 +129,32 @@ def test_what_is_written_in_parts_is_written_whole(monkeypatch: pytest.MonkeyPat
     assert b"".join(written) == b"0123456789\n"
 
 
-def test_a_reader_that_has_gone_is_noticed_without_writing() -> None:
-    reading, writer = os.pipe()
-    output = os.dup(1)
-    os.dup2(writer, 1)
+@contextlib.contextmanager
+def standard_output(descriptor: int) -> Iterator[None]:
+    """Let it be another descriptor's for a while."""
+    before = os.dup(1)
+    os.dup2(descriptor, 1)
     try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+        os.close(descriptor)
+
+
+def test_a_reader_that_has_gone_is_noticed_without_writing() -> None:
+    reading, writing = os.pipe()
+    with standard_output(writing):
         reporter.check_reader()
         os.close(reading)
         with pytest.raises(reporter.ClosedError):
             reporter.check_reader()
-    finally:
-        os.dup2(output, 1)
-        os.close(output)
-        os.close(writer)
 
 
 @pytest.mark.parametrize("name", [os.devnull, "file"])
 def test_a_file_has_no_reader_that_could_go(tmp_path: Path, name: str) -> None:
-    output = os.dup(1)
-    with (tmp_path / name).open("w") as file:
-        os.dup2(file.fileno(), 1)
-        try:
-            reporter.check_reader()
-        finally:
-            os.dup2(output, 1)
-            os.close(output)
+    with standard_output(os.open(tmp_path / name, os.O_WRONLY | os.O_CREAT)):
+        reporter.check_reader()
 
 
 @pytest.mark.parametrize(
@@ -163,25 +165,19 @@ def test_a_file_has_no_reader_that_could_go(tmp_path: Path, name: str) -> None:
         (True, "dumb", False),
         (True, "Unknown", False),
         (True, "", False),
-        (True, None, False),
         (False, "xterm", False),
+        (None, "xterm", False),
     ],
 )
 def test_lines_are_written_over_on_a_terminal_that_can(
-    monkeypatch: pytest.MonkeyPatch, tty: bool, term: Optional[str], live: bool
+    monkeypatch: pytest.MonkeyPatch, tty: Optional[bool], term: str, live: bool
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: tty, raising=False)
-    monkeypatch.delenv("TERM", raising=False)
-    if term is not None:
-        monkeypatch.setenv("TERM", term)
+    if tty is None:
+        monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setenv("TERM", term)
 
     assert terminal.on_terminal() is live
-
-
-def test_without_standard_output_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", None)
-
-    assert not terminal.on_terminal()
 
 
 def test_a_line_is_written_over_also_where_a_narrower_terminal_has_wrapped_it(

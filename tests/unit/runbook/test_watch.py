@@ -153,16 +153,6 @@ def test_a_narrower_terminal_has_the_worthier_columns(
     assert [titles(terminal, width) for width in widths] == [columns] * 2
 
 
-@pytest.mark.parametrize("width", [50, 80, 120])
-@pytest.mark.parametrize("state", ["open", "error"])
-def test_the_columns_stay_as_the_rounds_become_more(
-    terminal: Terminal, width: int, state: str
-) -> None:
-    few, many = [row(*[state] * 10, rtt=0.001)], [row(*[state] * 100, rtt=0.001)]
-
-    assert titles(terminal, width, few) == titles(terminal, width, many)
-
-
 @pytest.mark.parametrize("rows", [FARM, LONG, FARM + LONG], ids=["farm", "long", "both"])
 def test_no_line_is_ever_wider_than_the_terminal(terminal: Terminal, rows: Rows) -> None:
     for width in (*range(1, 20, 3), *range(20, 131, 11)):
@@ -251,21 +241,6 @@ def test_states_are_coloured_unless_no_color_is_set(
     colours = [re.findall("\033\\[(3[0-9])m", each) for each in drawn]
     live, at_the_end = ["32", "31", "33", "35", "32", "31"], ["31", "31", "35", "32", "33", "32"]
     assert colours == ([[], []] if variables else [live, at_the_end])
-
-
-def test_the_terminal_is_given_back_as_it_was(terminal: Terminal) -> None:
-    reporter = watch._Live(Schedule(), Stop())
-
-    with reporter:
-        taken = terminal.written
-        reporter.show(watched(FARM))
-        terminal.written  # noqa: B018  the table
-    given_back = terminal.written
-
-    assert "\033[?1049h" in taken
-    assert "\033[?25l" in taken
-    assert "\033[?1049l" in given_back
-    assert "\033[?25h" in given_back
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(1, 1), (2, 1), (3, 2)])

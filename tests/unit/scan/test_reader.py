@@ -225,6 +225,13 @@ def test_hosts_that_python_nmap_takes_for_one_are_not_mixed_up() -> None:
     assert outcomes["2001:db8::26"] == Observation("closed", "reset", "2001:db8::26", 0.000065)
 
 
+def test_a_protocol_that_has_the_name_of_what_python_nmap_keeps_is_no_address() -> None:
+    odd = PORT.format(port=25, state="open", reason="syn-ack").replace('"tcp"', '"addresses"')
+    run = ended(host(SERVER, "closed", "reset").replace("<ports>", "<ports>" + odd))
+
+    assert read(run, [SERVER], 25)[SERVER] == Observation("closed", "reset", SERVER, 0.000065)
+
+
 def test_xml_that_python_nmap_stumbles_over_is_a_failed_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

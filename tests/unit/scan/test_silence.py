@@ -9,7 +9,7 @@ import pytest
 from halfopen.errors import CheckError
 from halfopen.model import Address, Observation, Outcome
 from halfopen.scan import netlink, silence
-from halfopen.scan.silence import Silence, explained
+from halfopen.scan.silence import explained
 
 V4, V6 = Address("192.0.2.25", 4), Address("2001:db8::25", 6)
 SERVICE, SERVICE_V6 = Address("192.0.2.200", 4), Address("2001:db8::200", 6)
@@ -84,7 +84,7 @@ def of(
 ) -> Outcome:
     """Return what is made of a port that stayed silent for so many seconds."""
     silent = Observation("filtered", "no-response", address.text)
-    return explained(silent, Silence(address, port, time.monotonic() - took, source_port))
+    return explained(silent, address, port, time.monotonic() - took, source_port)
 
 
 def what(outcome: Outcome) -> Tuple[Optional[str], str]:

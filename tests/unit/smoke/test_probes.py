@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Callable
 
@@ -20,12 +21,11 @@ from halfopen.errors import CheckError
 from halfopen.model import LATE, NmapRun
 from halfopen.scan import diagnosis
 from halfopen.smoke import report
-from halfopen.smoke.conclusion import Verdict, second_port_needed, sentences, verdict
+from halfopen.smoke.conclusion import Verdict, second_port_needed, verdict
 from halfopen.smoke.findings import Examination, Outcome
 
 FIT, WORKED_AROUND, NOT_FIT, INCONCLUSIVE = Verdict
 KILLED: dict[str, Any] = {"stdout": b"", "exit_code": -9, "cut": LATE}
-TIME = "late delivery: time of a scan"
 
 Says = Callable[[Argv, str], str]
 Gives = Callable[[Argv, str, NmapRun], NmapRun]
@@ -56,7 +56,7 @@ def test_an_nmap_without_a_fault_is_fit(machine: FakeMachine) -> None:
     assert {f.outcome for f in found.findings} == {Outcome.OK}
     assert found.nmap.path == NMAP
     assert second_port_needed(found.findings) is False
-    assert len(machine.told) == len(set(machine.told)) == 4
+    assert len(machine.told) == len(set(machine.told)) == 3
     assert machine.told[-1] == "two hosts"
     asked = [argv[argv.index("-p") + 1] for argv in machine.commands if "-Pn" in argv]
     assert {"65535", "65535,65534"} < set(asked)
@@ -115,7 +115,7 @@ def test_what_is_not_nmap_is_not_fit_and_not_asked(
     assert told(found, Outcome.FAILED) == {"means: nmap": detail}
     assert len(machine.commands) == 1
     groups = [f.group for f in found.findings if f.outcome is Outcome.SKIPPED]
-    assert groups == ["states", "late delivery", "two hosts"]
+    assert groups == ["states", "two hosts"]
 
 
 # -- what is wrong, and what is printed -----------------------------------------------------------
@@ -182,28 +182,17 @@ CASES: dict[str, dict[str, Any]] = {
     "plain scans with the next port are wrong": {
         "says": answer("closed", lambda a, _: apart(a) and plain(a) and not alone(a))
     },
-    "plain scans are refused": {"gives": give(plain, exit_code=1, stdout=b""), **ALONE},
     "packets are late and halfopen's own scan is wrong": {**V7_70, "gives": late_and_wrong},
     "packets are late as 7.70 was recorded": {**V7_70, "gives": late_7_70},
     "one plain scan of the port alone is wrong": {
         "says": answer("filtered", lambda a, _: apart(a) and plain(a) and alone(a), only=3)
     },
-    "packets are late and no other host shows the workaround": {
-        **V7_70,
-        "gives": late_7_70,
-        **ALONE,
-    },
+    "packets may be late and there is no other host": {**V7_70, **ALONE},
+    "no other host can be made": ALONE,
     "no listener notices a connection": {"deaf": True},
     "an open port cannot be made": absent(("open", 4, False)),
     "the last port is another's": absent(("open", 4, True)),
     "no port can be made": absent(*ALL_PORTS),
-    "a suspect is too busy to tell": {
-        **V7_70,
-        "seconds": {"-sS": [0.55], "-sT": [0.53], "python": [0.17]},
-    },
-    "a plain scan waits in vain": {
-        "says": answer("filtered", lambda a, true: plain(a) and not apart(a) and true == "open")
-    },
     "nmap cannot be started any more": {"gives": no_memory},
     "no time is left for two hosts": {"gives": give(apart, **KILLED), "time": 2.9},
 }
@@ -216,7 +205,7 @@ def test_what_is_wrong_is_found_weighed_and_printed(
 ) -> None:
     # To others, other advice is given.
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(diagnosis, "_process_status", lambda: {"CapEff": 0xFFFFFFFF})
+    monkeypatch.setattr(diagnosis, "_process_status", lambda: defaultdict(int, CapEff=0xFFFFFFFF))
     for attribute, value in CASES[name].items():
         setattr(machine, attribute, value)
     found = machine.examine()
@@ -254,50 +243,3 @@ def test_a_negative_round_trip_is_counted(machine: FakeMachine) -> None:
     detail = told(machine.examine())["two hosts: plain scan, port alone"]
 
     assert detail == "ok: 5 of 5 open, 5 with a negative round trip"
-
-
-# -- late delivery --------------------------------------------------------------------------------
-
-BUSY, SAID_LATE = "too busy to tell", "packets reach nmap late"
-
-# Seconds of SYN scans, connect scans and Python's start. Where a comment says so, measured.
-SPEEDS = {
-    "idle": ([0.082], [0.030], [0.011], "ok: ", FIT),  # measured
-    "the slowest known": ([0.11], [0.041], [0.011], "ok: ", FIT),  # measured
-    "a start that takes its time": ([0.17], [0.12], [0.011], "ok: ", FIT),
-    "4 busy loops": ([0.184], [0.14], [0.05], "ok: ", FIT),  # measured
-    "12 busy loops": ([0.332], [0.288], [0.093], BUSY, FIT),
-    "30 busy loops": ([0.548], [0.532], [0.168], BUSY, FIT),
-    "late": ([0.24], [0.03], [0.011], SAID_LATE, WORKED_AROUND),  # measured
-    "late, busy": ([0.36], [0.12], [0.05], SAID_LATE, WORKED_AROUND),
-    "all of it late": ([0.33], [0.28], [0.011], "nmap answers late", NOT_FIT),
-    "a burst": ([0.5] * 4 + [0.08], [0.03], [0.011], "ok: 0.080 s, a connect scan 0.030 s", FIT),
-    "bursts": ([0.3, 0.08, 0.3], [0.2, 0.03, 0.3], [0.1, 0.2, 0.01], "ok: ", FIT),
-}
-
-
-@pytest.mark.parametrize("name", SPEEDS)
-def test_the_time_of_scans_tells_whether_packets_are_late(machine: FakeMachine, name: str) -> None:
-    syn, connect, python, detail, fitness = SPEEDS[name]
-    # Between two hosts, later, no time is judged.
-    machine.seconds = {"-sS": list(syn), "-sT": list(connect), "python": list(python)}
-    found = machine.examine()
-
-    assert detail in told(found)[TIME]
-    assert verdict(found.findings) is fitness
-    can_be = "A plain script with a single port can be wrong here." in sentences(found)
-    assert can_be is (fitness is WORKED_AROUND)
-
-
-def test_the_time_that_sudo_takes_is_not_nmaps(
-    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "sudo").write_text("#!/bin/false\n")  # never run
-    (tmp_path / "sudo").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    machine.seconds = {"-sS": [0.6], "-sT": [0.55], "python": [0.011]}
-    found = machine.examine(sudo=True)
-
-    assert verdict(found.findings) is FIT
-    assert BUSY in told(found, Outcome.SKIPPED)[TIME]
-    assert told(found)["means: raw sockets"] == "ok: by sudo"
