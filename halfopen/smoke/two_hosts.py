@@ -81,5 +81,5 @@ def _plain(context: Context, port: Port, alone: bool = False) -> Finding:
     detail = f"{opens} of {len(trials)} open"
     if negative:
         detail += f", {negative} with a negative round trip"
-    outcome = Outcome.OK
+    outcome = Outcome.OK if opens == len(trials) else Outcome.FAILED
     return Finding(_GROUP, name, outcome, detail, 0, about, tuple(trials))
