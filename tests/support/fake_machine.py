@@ -71,6 +71,8 @@ class FakeMachine:
         self.absent: Mapping[Tuple[str, int, bool], OSError] = {}
         """Ports that can't be made: state, IP version, whether 65535."""
         self.no_neighbour: Sequence[Exception] = ()
+        self.connects = False
+        """Whether nmap makes a connection of each scan of an open port."""
         self.deaf = False
         """Whether listeners never accept a connection."""
         self.commands: List[Argv] = []
@@ -120,6 +122,8 @@ class FakeMachine:
         address, number = argv[-1], port_of(argv)
         port = self._ports[address, number]
         says = self.says(argv, port.state)
+        if self.connects:
+            self._connect(port)
         state, reason = SAYS["silent" if says == "filtered" else says]
         host = HOST.format(
             address=address,

@@ -189,6 +189,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "packets may be late and there is no other host": {**V7_70, **ALONE},
     "no other host can be made": ALONE,
+    "nmap makes connections": {"connects": True},
     "no listener notices a connection": {"deaf": True},
     "an open port cannot be made": absent(("open", 4, False)),
     "the last port is another's": absent(("open", 4, True)),
