@@ -21,6 +21,9 @@ from halfopen.scan import process
 _NARROW = 60
 """Columns below which a terminal has no space for round-trip times."""
 
+_MOST_ROWS = 1000
+"""With more, drawing takes seconds (4,000: 8 s on a busy machine), and nobody reads them there."""
+
 _PAUSE, _PERIOD = 1.0, 0.5
 """Seconds until the progress line is first drawn, and from then on between two."""
 
@@ -41,8 +44,10 @@ def with_table(plain: Output, report: Report, verbose: bool) -> Output:
         if each in states
     ]
     took = f" in {span(report.seconds)}" if report.seconds else ""
-    lines = [_table(report), *map(printable, transcript(report, verbose))]
-    return plain._replace(text="\n".join(lines), note=", ".join(counts) + took)
+    text = plain.text
+    if len(states) <= _MOST_ROWS:
+        text = "\n".join([_table(report), *map(printable, transcript(report, verbose))])
+    return plain._replace(text=text, note=", ".join(counts) + took)
 
 
 def _table(report: Report) -> str:

@@ -638,6 +638,8 @@ def _line(fault: Fault, ending: Ending) -> str:
     if without_halfopen(ending):
         return "(Python does not start)"
     line = re.sub(r"=\d+\.\d{6}s;", "=…s;", ending.stdout.rstrip("\n")).replace("|", "\\|")
+    # The kernel knows it only if it has asked its neighbour of late.
+    line = line.replace(", host answers ARP: a firewall drops it", "")
     if fault.or_open:  # the details differ from one limit to the next
         line = re.sub(r" [(;|\\].*", " …", line)
     return f"`{line}`" if line else ""

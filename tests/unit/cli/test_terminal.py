@@ -124,6 +124,14 @@ def test_what_failed_before_there_was_a_target_is_no_table(monkeypatch: pytest.M
     assert drawn(report, monkeypatch) == Output("plain", 2)
 
 
+def test_rows_that_take_too_long_to_draw_stay_plain_and_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = (seen("open", "syn-ack", "192.0.2.25"),) * 1001
+
+    assert drawn(Report(many, Expectation()), monkeypatch) == Output("plain", 2, note="1001 open")
+
+
 # -- the command on a real terminal -------------------------------------------------------------
 
 
