@@ -53,13 +53,17 @@ def test_a_failed_check_takes_the_place_of_its_result_alone() -> None:
 
 
 @pytest.mark.parametrize("error", [UsageError("bad word"), ZeroDivisionError("a bug")])
-def test_any_other_error_reaches_the_caller(error: Exception) -> None:
-    calls = [lambda: "one", functools.partial(raising, error)]
+def test_any_other_error_reaches_the_caller_at_once(
+    released: threading.Event, error: Exception
+) -> None:
+    calls = [lambda: str(released.wait(30)), functools.partial(raising, error)]
+    began = time.monotonic()
 
     with pytest.raises(type(error)) as caught:
-        deadline.call_all_by(calls, far(), "it")
+        deadline.call_all_by(calls, began + 60, "it")
 
     assert caught.value is error
+    assert time.monotonic() - began < 25
 
 
 def test_what_has_not_returned_at_the_deadline_is_left_behind(released: threading.Event) -> None:
