@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Iterator
+from typing import Callable, Iterator, List
 
 import pytest
 
@@ -47,7 +47,11 @@ def test_results_come_in_the_order_of_the_calls(released: threading.Event) -> No
 
 def test_a_failed_check_takes_the_place_of_its_result_alone() -> None:
     error = CheckError("no such name")
-    calls = [lambda: "one", functools.partial(raising, error), lambda: "three"]
+    calls: List[Callable[[], str]] = [
+        lambda: "one",
+        functools.partial(raising, error),
+        lambda: "three",
+    ]
 
     assert deadline.call_all_by(calls, far(), "it") == ["one", error, "three"]
 
@@ -56,7 +60,10 @@ def test_a_failed_check_takes_the_place_of_its_result_alone() -> None:
 def test_any_other_error_reaches_the_caller_at_once(
     released: threading.Event, error: Exception
 ) -> None:
-    calls = [lambda: str(released.wait(30)), functools.partial(raising, error)]
+    calls: List[Callable[[], str]] = [
+        lambda: str(released.wait(30)),
+        functools.partial(raising, error),
+    ]
     began = time.monotonic()
 
     with pytest.raises(type(error)) as caught:
