@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Iterator
+from typing import Callable, Iterator, List
 
 import pytest
 
@@ -47,19 +47,30 @@ def test_results_come_in_the_order_of_the_calls(released: threading.Event) -> No
 
 def test_a_failed_check_takes_the_place_of_its_result_alone() -> None:
     error = CheckError("no such name")
-    calls = [lambda: "one", functools.partial(raising, error), lambda: "three"]
+    calls: List[Callable[[], str]] = [
+        lambda: "one",
+        functools.partial(raising, error),
+        lambda: "three",
+    ]
 
     assert deadline.call_all_by(calls, far(), "it") == ["one", error, "three"]
 
 
 @pytest.mark.parametrize("error", [UsageError("bad word"), ZeroDivisionError("a bug")])
-def test_any_other_error_reaches_the_caller(error: Exception) -> None:
-    calls = [lambda: "one", functools.partial(raising, error)]
+def test_any_other_error_reaches_the_caller_at_once(
+    released: threading.Event, error: Exception
+) -> None:
+    calls: List[Callable[[], str]] = [
+        lambda: str(released.wait(30)),
+        functools.partial(raising, error),
+    ]
+    began = time.monotonic()
 
     with pytest.raises(type(error)) as caught:
-        deadline.call_all_by(calls, far(), "it")
+        deadline.call_all_by(calls, began + 60, "it")
 
     assert caught.value is error
+    assert time.monotonic() - began < 25
 
 
 def test_what_has_not_returned_at_the_deadline_is_left_behind(released: threading.Event) -> None:

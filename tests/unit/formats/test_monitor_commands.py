@@ -208,10 +208,8 @@ def test_what_is_no_regular_file_stays_what_it_is(run: Commands, tmp_path: Path,
     elif kind == "folder":
         file.mkdir()
     with log.open("a") as stdout:  # as /dev/stdout leads to it
-        file = {
-            "device": Path("/dev/null"),
-            "output": Path(f"/proc/self/fd/{stdout.fileno()}"),
-        }.get(kind, file)
+        special = {"device": "/dev/null", "output": f"/proc/self/fd/{stdout.fileno()}"}
+        file = Path(special.get(kind, str(file)))
         there, before = os.listdir(str(tmp_path)), file.stat()
         ended = run.check("--output", str(file), "192.0.2.25:25")
 
