@@ -90,7 +90,9 @@ def _with_perfdata(head: str, lines: Sequence[str], perfdata: Sequence[str]) -> 
     room = MAX_FIRST_LINE - _size(head) - 2
     fitting = sum(size <= room for size in accumulate(map(_size, perfdata)))
     first = " | ".join(filter(None, [head, " ".join(perfdata[:fitting])]))
-    last = " | ".join(filter(None, ["\n".join(lines), " ".join(perfdata[fitting:])]))
+    # No space behind this bar: Nagios (4.4.6) and Icinga 2 (2.13.6) put one between the two parts,
+    # and of two spaces, Icinga 2 takes one for the beginning of the next label.
+    last = " |".join(filter(None, ["\n".join(lines), " ".join(perfdata[fitting:])]))
     return f"{first}\n{last}"
 
 
