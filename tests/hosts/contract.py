@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, ClassVar, Iterator, Mapping, Sequence, TypeVar
 
 import pytest
-from lab import TARGET
+from lab import TARGET, Lab
 from support.machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
 
 ADDRESSES = {"web1": WEB1, "web2": WEB2}
@@ -53,6 +53,25 @@ def with_limit(text: str, seconds: int) -> str:
         )
     assert number
     return changed
+
+
+def many(lab: Lab) -> str:
+    """Return a targets file: 299 open targets, one of them IPv6, and a closed one."""
+    hosts = [f"[{TARGET[6]}]", *lab.many_addresses(298)]
+    return "".join(f"{host}:25\n" for host in hosts) + f"{TARGET[4]}:26\n"
+
+
+def has_all_of_many(lines: Sequence[str], metrics: Sequence[str]) -> None:
+    """Expect of a monitor host all that the plugin says of `many`, in 8,192 bytes."""
+    first, culprit, *good, rest = (line.rstrip() for line in lines)
+    names = [re.sub(r"^OK - (\S+) open \(syn-ack\) smtp$", r"\1", line) for line in good]
+    labels = [re.sub(r"^'?([^' ]+)'?=0\.\d{6}s;;;0$", r"\1", metric) for metric in metrics]
+
+    assert first == f"TCP HALF-OPEN CRITICAL - 1 of 300 not open: {TARGET[4]}:26 closed (reset)"
+    assert culprit == f"CRITICAL - {TARGET[4]}:26 closed (reset)"
+    assert labels == [name.replace("::", ":0:0:0:0:0:") for name in names]
+    assert len(good) > 90
+    assert rest == f"and {299 - len(good)} more"
 
 
 def side_by_side(judge: Callable[[str], Any], webs: Sequence[str] = ("web1", "web2")) -> Judged:

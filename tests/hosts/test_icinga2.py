@@ -23,7 +23,7 @@ import pytest
 from lab import Lab, Running
 from support.machine import Farm, Machine, Site, end, wait_until
 
-from .contract import Contract, Host, Judged
+from .contract import PLUGIN, Contract, Host, Judged, has_all_of_many, many
 
 NEEDS = ("icinga2", "faketime")
 
@@ -264,6 +264,17 @@ def test_each_argument_reaches_the_check(icinga: Icinga) -> None:
     result = icinga.results()["web2"]
 
     assert (result.state, result.output.split()[4]) == (OK, "[2001:db8::25]:25")
+
+
+def test_all_that_is_said_of_300_targets_arrives(icinga: Icinga, lab: Lab) -> None:
+    icinga.machine.write("/etc/farm", many(lab))
+    command = {"command": [PLUGIN, "--targets", "/etc/farm", "-t", "50"]}
+    icinga.node.ask("PUT", "objects/checkcommands/many", {"attrs": command})
+    changes = {"attrs": {"check_command": "many"}}
+    icinga.node.ask("POST", f"objects/services/web1!{SERVICE}", changes)
+    (result,) = icinga.node.check(f"web1!{SERVICE}")
+
+    has_all_of_many(result.output.split("\n"), result.perfdata)
 
 
 class WithAgent(Icinga):

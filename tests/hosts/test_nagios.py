@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from lab import TARGET
+from lab import TARGET, Lab
 from support.machine import WEB1, Machine, wait_until
 
-from .contract import Contract, Host, Judged, changed, example, with_limit
+from .contract import (
+    Contract,
+    Host,
+    Judged,
+    changed,
+    example,
+    has_all_of_many,
+    many,
+    with_limit,
+)
 
 NEEDS = ("nagios4", "check_ping")
 
@@ -120,6 +129,19 @@ def test_a_host_knows_no_unknown(machine: Machine) -> None:
         machine.break_halfopen("not importable")
         host.force("HOST_CHECK;web1")
         assert wait_until(lambda: web1()[0] == "0"), host.found("host")
+
+
+def test_all_that_is_said_of_300_targets_arrives(machine: Machine, lab: Lab) -> None:
+    machine.let_nmap()
+    machine.write("/etc/farm", many(lab))
+    text = changed(EXAMPLE, ("-H $HOSTADDRESS$ -p $ARG1$ -t 10", "--targets /etc/farm -t 50"))
+    with Nagios(machine, text) as host:
+        host.check_now()
+        assert wait_until(lambda: "web1" in host.judged()), host.told()
+        found = host.found("service")["web1"]
+
+    lines = [found["plugin_output"], *found["long_plugin_output"].split(r"\n")]
+    has_all_of_many(lines, found["performance_data"].split(" "))
 
 
 def test_a_check_that_nagios_kills_leaves_no_nmap_beyond_its_time(machine: Machine) -> None:
