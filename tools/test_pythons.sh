@@ -55,9 +55,9 @@ for version in "$@"; do
     fi
     ran="$ran $version"
     # One cache folder for all versions would only confuse.
-    set -- "./$venv/bin/python" -m pytest -p no:cacheprovider -n 4 --dist loadfile --tb=short --maxfail=3
-    [ "$version" = "$own" ] || run 'unit tests' "$@" tests/unit
-    HALFOPEN_FILES=$files run 'single files' "$@" tests/unit/test_process.py
+    set -- "./$venv/bin/python" -m pytest -p no:cacheprovider -n 4 --tb=short --maxfail=3
+    [ "$version" = "$own" ] || run 'unit tests' "$@" --dist loadfile tests/unit
+    HALFOPEN_FILES=$files run 'single files' "$@" --dist load tests/unit/test_process.py
 done
 
 [ -z "$absent" ] || printf 'Not on this machine:%s\n' "$absent"
