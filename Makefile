@@ -117,7 +117,7 @@ pictures: ## run commands on a terminal, and draw docs/pictures/*.svg
 	@tools/setup.sh proof
 	@$(AS_ROOT) $(BIN)/python tests/pictures.py
 
-faults: ## make every fault of the table, and write docs/faults.md
+faults: ## make every fault of the table, and write docs/operators/faults.md
 	@tools/setup.sh test
 	@$(AS_ROOT) $(BIN)/python tests/write_faults.py
 

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 COMMANDS = ("check_tcp_half_open", "halfopen")
 COMPILED = ("halfopen", "nmap")
-"""What a check loads; typer and rich are for help, mistakes and `watch`."""
+"""What a check loads; typer and rich are for help, mistakes and terminals."""
 VERSIONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
 # An absolute path, for some monitors run checks without a PATH. -I: a caller's PYTHONPATH and
