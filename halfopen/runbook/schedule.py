@@ -74,6 +74,11 @@ class Stop:
     def __enter__(self) -> "Stop":
         """Take the signals."""
         process.be_uninterrupted()
+        # After a handler that outlasts a get()'s timeout, as that of Ctrl-Z does, Python's get()
+        # waits for ever (seen with 3.11).
+        self._before[signal.SIGCONT] = signal.signal(
+            signal.SIGCONT, lambda *_: self._events.put(None)
+        )
         for number in process.ENDING_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
                 self._before[number] = signal.signal(number, self._stop)
@@ -103,6 +108,8 @@ class Stop:
         if not self.number:
             with contextlib.suppress(queue.Empty):
                 self._events.get(timeout=max(0.0, until - time.monotonic()))
+                while True:  # several that woke it count once
+                    self._events.get_nowait()
         return bool(self.number)
 
 

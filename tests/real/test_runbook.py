@@ -642,3 +642,18 @@ def test_nohup_outlives_its_terminal(lab: Lab) -> None:
 
     assert process.returncode == 0
     assert re.search(r"^4 rounds in ", stdout, re.M)
+
+
+def test_watch_goes_on_after_it_was_stopped_for_longer_than_it_waits(
+    start: Callable[..., Terminal],
+) -> None:
+    terminal = start("watch", OPEN, "--interval", EVERY, script="{}; sleep 2; fg")
+    until(lambda: "  o" in terminal.printed, "it was seen open")
+    terminal.type(b"\x1a")
+    until(lambda: terminal.printed.count("\033[?1049h") > 1, "it is in the foreground again")
+    rounds = max(map(len, re.findall("  (o+)", terminal.printed)))
+
+    until(lambda: "  " + "o" * (rounds + 3) in terminal.printed, "rounds go on")
+
+    terminal.type(b"\x03")
+    terminal.finish()
