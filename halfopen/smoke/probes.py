@@ -96,7 +96,8 @@ def _with_libraries(
     library, suspect = "libpcap unknown", False
     if pcap is not None:
         library = pcap.group(0) + (" (bundled)" if pcap.group(1) else " (the system's)")
-        suspect = not pcap.group(1) and _is_suspect(version, pcap.group(2))
+    if pcap is None or not pcap.group(1):
+        suspect = _is_suspect(version, pcap.group(2) if pcap else "1.5")
     findings = [
         Finding("means", "nmap", Outcome.OK, f"{path}, {version}, {library}", seconds),
         Finding("means", "python-nmap", Outcome.OK, reader.library_version()),

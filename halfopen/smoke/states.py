@@ -29,9 +29,13 @@ def states(context: Context) -> Iterator[Finding]:
             detail = str(refused[0])
             yield Finding("means", "raw sockets", Outcome.INCONCLUSIVE, detail, trials=trials)
             yield from notes
+            yield from (finding for finding in found if finding.outcome is Outcome.FAILED)
             yield Finding("states", "SYN scan", Outcome.INCONCLUSIVE, "not allowed")
         else:
-            more, found_alone = _scan(context, ports, plus_one=False)
+            more: Sequence[Verdict] = ()
+            found_alone: Sequence[Finding] = ()
+            if not _hangs(verdicts, found):
+                more, found_alone = _scan(context, ports, plus_one=False)
             answered = any(verdict.error is None for verdict in (*verdicts, *more))
             if answered:
                 by_right = "as root" if os.geteuid() == 0 else "by CAP_NET_RAW"
@@ -114,7 +118,14 @@ def _scan(
                 if run.argv[-1] == port.address
             )
             findings.append(Finding("states", name, outcome, detail, seconds, about, trials))
+        if _hangs(verdicts, findings):
+            break
     return verdicts, findings
+
+
+def _hangs(verdicts: Sequence[Verdict], findings: Sequence[Finding]) -> bool:
+    """Return whether nmap hung on the last port that it was asked about: so would it on others."""
+    return isinstance(verdicts[-1].error, NoTimeError) and findings[-1].outcome is Outcome.FAILED
 
 
 def _kind(port: Port) -> str:
