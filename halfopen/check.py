@@ -17,7 +17,7 @@ from typing import (
     Union,
 )
 
-from halfopen.errors import CheckError, HalfopenError, NoTimeError
+from halfopen.errors import CheckError, HalfopenError, NoTimeError, UnnamedRefusalError
 from halfopen.model import (
     Address,
     Expectation,
@@ -71,7 +71,12 @@ def check(  # noqa: PLR0913  what a check is made of: the last three have defaul
         services.update(resolve.service_names([target.port for target in targets], soon))
 
     try:
-        scanner = _Scanner(program(options), options, deadline, run, meanwhile, runs, progress)
+        # Of a run of several ports nmap tells one round-trip time for all; and by sudo, whose line
+        # in the documentation then admits no more, and without the second port, it is one a run.
+        limited = (expectation.warning, expectation.critical) != (None, None)
+        most = 1 if limited or options.sudo or not options.plus_one else command.MAX_PORTS
+        how_to_call = program(options)
+        scanner = _Scanner(how_to_call, options, most, deadline, run, meanwhile, runs, progress)
         addresses = _resolved(resolver or resolve.resolve, targets, deadline, outcomes)
         _ask_all(scanner, addresses, outcomes)
     except CheckError as error:
@@ -127,14 +132,9 @@ class _Scan(NamedTuple):
     addresses: Tuple[str, ...]
 
 
-def _scans(addresses: Mapping[Target, Address], options: ScanOptions) -> List[_Scan]:
-    """Group the targets into runs: those that ask about several ports of a host, or one, if fewer.
-
-    One port a run without the second port, which is to be a scan of one port, and by sudo, whose
-    line in the documentation then admits no more ports.
-    """
-    alone = options.sudo or not options.plus_one
-    scans = _grouped(addresses, 1 if alone else command.MAX_PORTS)
+def _scans(addresses: Mapping[Target, Address], most: int) -> List[_Scan]:
+    """Group the targets into runs of at most `most` ports of a host; of one, if those are fewer."""
+    scans = _grouped(addresses, most)
     if all(len(scan.ports) == 1 for scan in scans):
         return scans
     return min(scans, _grouped(addresses, 1), key=len)
@@ -166,6 +166,8 @@ class _Scanner(NamedTuple):
 
     program: Sequence[str]
     options: ScanOptions
+    most: int
+    """How many ports of a host one run may ask about."""
     deadline: float
     run: Run
     meanwhile: Callable[[], None]
@@ -181,13 +183,17 @@ def _ask_all(
     if not addresses:
         return
     began, source_port = process.reckoned(), None
-    scans = _scans(addresses, scanner.options)
+    scans = _scans(addresses, scanner.most)
     attempt = attempts.first(scanner.deadline - time.monotonic(), len(scans))
     outcomes.update(_ask(scanner, addresses, scans, attempt))
     silent = {t: a for t, a in addresses.items() if _is_silent(outcomes[t])}
-    scanner.progress(len(outcomes) - len(silent))
-    if silent and attempt == attempts.QUICK:
-        scans = _scans(silent, scanner.options)
+    unclear = {t: a for t, a in addresses.items() if isinstance(outcomes[t], UnnamedRefusalError)}
+    scanner.progress(len(outcomes) - len(silent) - len(unclear))
+    if attempt == attempts.QUICK and (silent or unclear):
+        scans = _scans(silent, scanner.most)
+        # Each by itself: another's packets, which this machine refuses, say nothing of it.
+        scans += [_Scan((t.port,), a.version, (a.text,)) for t, a in unclear.items()]
+        silent.update(unclear)
         attempt = attempts.last(scanner.deadline - time.monotonic(), len(scans))
         source_port = _source_port(scanner.options, len(scans))
         outcomes.update(_ask(scanner, silent, scans, attempt, source_port))

@@ -33,6 +33,10 @@ class RefusedError(CheckError):
     """The firewall of this machine itself kept nmap's packets in."""
 
 
+class UnnamedRefusalError(RefusedError):
+    """It kept some in, of a run about several targets, and nmap names no more which."""
+
+
 class HopelessError(CheckError):
     """What waiting can't mend: nmap is not there, or is no program."""
 

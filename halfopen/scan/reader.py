@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from xml.etree import ElementTree as ET
 
-from halfopen.errors import CheckError, NoTimeError, RefusedError
+from halfopen.errors import CheckError, NoTimeError, RefusedError, UnnamedRefusalError
 from halfopen.model import FLOOD, LATE, PORT_STATES, UNSTARTED, NmapRun, Observation, Outcome
 from halfopen.scan import diagnosis
 from halfopen.targets.parse import canonical_ip
@@ -119,7 +119,7 @@ class _Scan:
         self.count: Dict[Tuple[str, Optional[int]], int] = Counter()
         for host in root.findall("host"):
             found = host.findall("ports/port[@protocol='tcp']")
-            ports = [int(port.get("portid", "")) for port in found for _ in port.findall("state")]
+            ports = [_number(port) for port in found for _ in port.findall("state")]
             for address in {each.get("addr", "") for each in host.findall("address")}:
                 self.elements[address] = host
                 self.count.update([(address, None), *((address, port) for port in ports)])
@@ -154,12 +154,15 @@ class _Scan:
     def _check_that_it_was_asked(self, address: str, port: int) -> None:
         """Raise CheckError if nmap could not send its SYN: it says so on stderr, and goes on."""
         # No route to host: the kernel had no answer to ARP, which is the target's silence.
-        causes = [c for c in _not_sent(self.stderr, address, port) if c != "No route to host"]
-        if causes:
-            raise RefusedError(
-                f"this machine refused to send to {address} ({causes[0]}); look at its own "
-                "firewall (nft list ruleset)"
-            )
+        for kind, causes in zip(
+            (RefusedError, UnnamedRefusalError), _not_sent(self.stderr, address, port)
+        ):
+            refusals = [cause for cause in causes if cause != "No route to host"]
+            if refusals:
+                raise kind(
+                    f"this machine refused to send to {address} ({refusals[0]}); look at its own "
+                    "firewall (nft list ruleset)"
+                )
 
     def why_no_host(self, address: str) -> str:
         """Return why the scan says nothing about an address."""
@@ -186,8 +189,8 @@ class _Scan:
         )
 
 
-def _not_sent(stderr: str, address: str, port: int) -> List[str]:
-    """Return why nmap could not send to a port, by the messages that may be about it.
+def _not_sent(stderr: str, address: str, port: int) -> Tuple[List[str], List[str]]:
+    """Return why nmap could not send to a port, by messages about it and by those that may be.
 
     Two lines a packet: "sendto in FUNCTION: sendto(..., ADDRESS, 16) => CAUSE" and "Offending
     packet: TCP ...". Every packet to the address counts, except where nmap names another port.
@@ -206,7 +209,7 @@ def _not_sent(stderr: str, address: str, port: int) -> List[str]:
             if to == address and not other:
                 about_it.append(cause)
     omitted = any(line.startswith("Omitting future") for line in lines)
-    return about_it + all_causes if omitted else about_it
+    return about_it, all_causes if omitted else []
 
 
 def _believed(seen: Dict[str, str], port: int) -> Tuple[str, str]:
@@ -266,6 +269,14 @@ def _check_that_it_is_nmaps(root: ET.Element) -> None:
         raise CheckError(
             f"the XML is complete, but not nmap's ({scanner[:40]}); give what nmap -oX prints"
         )
+
+
+def _number(port: ET.Element) -> int:
+    """Return a port's number; raise ValueError for one that nmap does not write so, as 025."""
+    text = port.get("portid", "")
+    if not re.match(r"[1-9][0-9]{0,4}\Z|0\Z", text):
+        raise ValueError(text)
+    return int(text)
 
 
 def _address(host: ET.Element) -> str:

@@ -33,6 +33,11 @@ from halfopen.model import (
 NMAP = "/opt/nmap"
 SERVER = "192.0.2.25"
 MAIL = Target(SERVER, 25)
+REFUSALS = """\
+sendto in send_ip_packet_sd: sendto(5, packet, 44, 0, 192.0.2.25, 16) => Operation not permitted
+Offending packet: TCP 192.0.2.1:40000 > 192.0.2.25:1001 S ttl=50 id=1 iplen=44  seq=1 win=1024
+Omitting future Sendto error messages now that 10 have been shown.
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -259,6 +264,37 @@ def test_a_port_has_a_run_of_its_own_where_it_is_to_be_scanned_alone_or_by_sudo(
     assert states(report) == ["open", "filtered"]
     assert [value_of(command, "-p") for command in nmap.commands] == asked
     assert all((command[:2] == ["sudo", "-n"]) is options.sudo for command in nmap.commands)
+
+
+@pytest.mark.parametrize("limit", [Expectation(warning=1.0), Expectation(critical=1.0)])
+def test_a_port_with_a_limit_on_its_round_trip_time_has_a_run_of_its_own(
+    limit: Expectation,
+) -> None:
+    nmap = FakeNmap()
+
+    checked(nmap, MAIL, Target(SERVER, 26), expectation=limit)
+
+    assert [value_of(command, "-p") for command in nmap.commands] == ["25,26", "26,27"]
+
+
+def test_a_silent_port_is_asked_by_itself_where_nmap_names_no_more_what_was_refused() -> None:
+    """After ten messages nmap omits them, whichever port of the run they are about."""
+    nmap = FakeNmap({SERVER: ["silent"]})
+
+    def run(commands: Sequence[Sequence[str]], *rest: Any) -> List[NmapRun]:
+        several = [len(ports_of(command)) > 2 for command in commands]
+        return [
+            one._replace(stderr=REFUSALS.encode()) if omits else one
+            for one, omits in zip(nmap(commands, *rest), several)
+        ]
+
+    targets = [Target(SERVER, port) for port in (9, 1001, 1002)]
+    report = check(targets, time.monotonic() + 60, ScanOptions(NMAP), run=run)
+
+    first, *again = nmap.commands
+    assert value_of(first, "-p") == "9,1001,1002"
+    assert {value_of(command, "-p") for command in again} == {"9,10", "1002,1003"}
+    assert states(report) == ["filtered", "error", "filtered"]
 
 
 def test_hosts_whose_ports_differ_share_the_runs_of_single_ports_where_those_are_fewer() -> None:

@@ -206,6 +206,13 @@ def test_a_host_that_is_there_twice_is_not_believed_even_if_the_port_is_there_on
     assert error_of(run) == f"nmap reported {SERVER} more than once; run it again"
 
 
+@pytest.mark.parametrize("number", ["025", " 25", "+25", "2_5", "25 "])
+def test_a_port_number_that_nmap_does_not_write_so_is_not_believed(number: str) -> None:
+    odd = host(SERVER).replace('portid="25"', f'portid="{number}"')
+
+    assert error_of(ended(odd)).startswith("cannot make sense of nmap's XML")
+
+
 def test_hosts_that_python_nmap_takes_for_one_are_not_mixed_up() -> None:
     # Its key for a host without an IPv4 address is the address that comes first.
     mac = '<address addr="02:00:00:00:00:01" addrtype="mac"/>\n<address'
