@@ -72,6 +72,11 @@ class Calls:
             if self._errors:
                 raise self._errors[0]
 
+    def cancel(self) -> None:
+        """Make no call that has not begun."""
+        with self._changed:
+            self._waiting.clear()
+
     def _work(self) -> None:
         while True:
             with self._changed:
@@ -103,6 +108,7 @@ def call_all_by(
     calls = Calls(doing)
     made = [calls.start(function) for function in functions]
     calls.wait(made, deadline)
+    calls.cancel()
     return [late if call.ended is None else call.result for call in made]  # type: ignore[misc]
 
 

@@ -118,20 +118,25 @@ def _check(command: Command, values: "Values") -> Output:
         terminal = _terminal(name, values)
         ask: Callable[..., Report] = terminal.with_progress(check) if terminal else check
         found = ask(targets, deadline, _scan_options(values), found.expectation)
-    return _output(name, found, map(failure, errors), values)._replace(file=values["output"])
+    printed = _output(name, found, map(failure, errors), values, deadline)
+    return printed._replace(file=values["output"])
 
 
 def _replay(command: Command, values: "Values") -> Output:
     from halfopen.replay import replay  # noqa: PLC0415  what only this command needs
 
     name, deadline = _format_and_deadline(command, values)
-    port = None if values["port"] is None else parse_port(values["port"])
-    asked = (values["arguments"], deadline, values["hostname"], port, _expectation(values))
+    expectation = _expectation(values)
+
+    def replayed() -> Report:  # the name of a service may take long to find
+        port = None if values["port"] is None else parse_port(values["port"])
+        return replay(values["arguments"], deadline, values["hostname"], port, expectation)
+
     try:
-        found = call_by(lambda: replay(*asked), deadline, "reading the recordings")
+        found = call_by(replayed, deadline, "reading the recordings")
     except HalfopenError as error:
-        return _output(name, Report((), asked[-1]), [failure(error)], values)
-    return _output(name, found, (), values)
+        return _output(name, Report((), expectation), [failure(error)], values, deadline)
+    return _output(name, found, (), values, deadline)
 
 
 def _format_and_deadline(command: Command, values: "Values") -> Tuple[str, float]:
@@ -139,11 +144,15 @@ def _format_and_deadline(command: Command, values: "Values") -> Tuple[str, float
     return name, head_start.began + (values["timeout"] or FORMATS[name].timeout)
 
 
-def _output(name: str, found: Report, failures: Iterable[Verdict], values: "Values") -> Output:
+def _output(
+    name: str, found: Report, failures: Iterable[Verdict], values: "Values", deadline: float
+) -> Output:
     found = found._replace(verdicts=(*found.verdicts, *failures))
     printed = output(name, found, values["exit"] or {}, values["verbose"])
     terminal = _terminal(name, values)
-    return terminal.with_table(printed, found, values["verbose"]) if terminal else printed
+    if not terminal:
+        return printed
+    return terminal.with_table(printed, found, values["verbose"], deadline)  # type: ignore[no-any-return]
 
 
 def _terminal(name: str, values: "Values") -> Any:  # noqa: ANN401  a module

@@ -188,7 +188,7 @@ WAIT = Command(
     VERBOSE,
     arguments="TARGET...",
     about="Wait until all ports are open, or as --for says.",
-    codes="0 they are, 2 the time ran out, 3 nothing could be checked",
+    codes="0 they are, 2 the time ran out, 3 what is missing could not be checked",
     examples=(
         "halfopen wait 192.0.2.11:443 192.0.2.12:443 && echo enable",
         "halfopen wait 192.0.2.11:443 --for not-open -t 5m -i 500ms",
@@ -207,7 +207,7 @@ WATCH = Command(
     arguments="TARGET...",
     about="Watch ports until Ctrl-C.\n\n"
     "A live table; a line for each change where there is no terminal.",
-    codes="that of the worst last state: 0 open, 2 closed or filtered, 3 unknown",
+    codes="by the last states: 2 if one is closed or filtered, else 3 if one is unknown, else 0",
     examples=(
         "halfopen watch --targets farm -i 500ms",
         "halfopen watch 192.0.2.11:443 --duration 10m --format json",

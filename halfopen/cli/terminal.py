@@ -1,5 +1,6 @@
 """`halfopen check` on a terminal: a table, a summary, and a line that tells how far it is."""
 
+import _thread
 import contextlib
 import os
 import select
@@ -24,6 +25,9 @@ _NARROW = 60
 _MOST_ROWS = 1000
 """With more, drawing takes seconds (4,000: 8 s on a busy machine), and nobody reads them there."""
 
+_FEW_ROWS, _EACH_ROW = 100, 0.002
+"""So many rows are drawn even when no time is left (0.1 s); seconds that a row may take."""
+
 _PAUSE, _PERIOD = 1.0, 0.5
 """Seconds until the progress line is first drawn, and from then on between two."""
 
@@ -33,8 +37,12 @@ def wants_table() -> bool:
     return on_terminal() and not new_console().no_color
 
 
-def with_table(plain: Output, report: Report, verbose: bool) -> Output:
-    """Return the output with a table in place of plain rows, and a summary beside it."""
+def with_table(plain: Output, report: Report, verbose: bool, deadline: float) -> Output:
+    """Return the output with a table in place of plain rows, and a summary beside it.
+
+    The rows stay plain where there are very many, or too many to draw by `deadline`
+    (`time.monotonic` seconds).
+    """
     if all(verdict.target is None for verdict in report.verdicts):
         return plain
     states = [verdict.state for verdict in report.verdicts]
@@ -45,7 +53,8 @@ def with_table(plain: Output, report: Report, verbose: bool) -> Output:
     ]
     took = f" in {span(report.seconds)}" if report.seconds else ""
     text = plain.text
-    if len(states) <= _MOST_ROWS:
+    in_time = time.monotonic() + len(states) * _EACH_ROW < deadline
+    if len(states) <= (_MOST_ROWS if in_time else _FEW_ROWS):
         text = "\n".join([_table(report), *map(printable, transcript(report, verbose))])
     return plain._replace(text=text, note=", ".join(counts) + took)
 
@@ -115,9 +124,9 @@ class Progress:
         self._done, self._total, self._deadline = 0, total, deadline
         self._line = LiveLine(2)
         self._drawn = False
-        self._ended = threading.Event()
+        # Not an Event: a signal may come while its lock is held, and its handler would wait for it.
+        self._over = False
         self._drawing = threading.Lock()
-        self._thread = threading.Thread(target=self._draw, daemon=True)
 
     def __enter__(self) -> "Progress":
         """Begin."""
@@ -125,7 +134,10 @@ class Progress:
             for number in process.ENDING_SIGNALS:
                 if signal.getsignal(number) is process.end_by_signal:
                     signal.signal(number, self._end_by_signal)
-            self._thread.start()
+            # threading's start() can wait for ever where memory is short; without a thread the
+            # check goes on, and is not told of.
+            with contextlib.suppress(RuntimeError):
+                _thread.start_new_thread(self._draw, ())
         return self
 
     def __call__(self, done: int) -> None:
@@ -134,7 +146,7 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         """Erase the line. Wait for no terminal that takes nothing (Ctrl-S)."""
-        self._ended.set()
+        self._over = True
         if self._drawing.acquire(timeout=0.2):
             if self._drawn and select.select([], [2], [], 0)[1]:
                 with contextlib.suppress(ClosedError):
@@ -147,11 +159,11 @@ class Progress:
         process.end_by_signal(number, frame)
 
     def _draw(self) -> None:
-        pause = _PAUSE
-        while not self._ended.wait(pause):
+        time.sleep(_PAUSE)
+        while not self._over:
             with self._drawing, contextlib.suppress(ClosedError):
-                if not self._ended.is_set():
+                if not self._over:
                     left = span(max(0.0, self._deadline - time.monotonic()))
                     self._drawn = True
                     self._line.draw(f"{self._done} of {self._total} checked, {left} left")
-            pause = _PERIOD
+            time.sleep(_PERIOD)

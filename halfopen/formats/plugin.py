@@ -78,7 +78,7 @@ def _assembled(report: Report, verbose: bool, *, with_perfdata: bool) -> str:
     if left_out:
         lines.append(f"and {left_out} more")
     for line in map(_without_bar, transcript(report, verbose)):
-        space -= _size(line)
+        space -= _size(line) or 1  # an empty line has its end, too
         if space < 0:
             break
         lines.append(line)

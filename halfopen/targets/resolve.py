@@ -89,11 +89,17 @@ def _question(target: Target) -> Target:
 
 
 def _answered(targets: Sequence[Target], answers: Found) -> Found:
-    return {t: answers.get(_question(t)) or _own_address(t.host) for t in targets}
+    found: Found = {}
+    for target in targets:
+        version = ip_version(target.host)
+        if version is None:
+            found[target] = answers[_question(target)]
+        else:
+            found[target] = _with_interface(Address(target.host, version))
+    return found
 
 
-def _own_address(host: str) -> Union[Address, CheckError]:
-    address = Address(host, ip_version(host) or 4)
+def _with_interface(address: Address) -> Union[Address, CheckError]:
     try:
         if address.zone:
             socket.if_nametoindex(address.zone)

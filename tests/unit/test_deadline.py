@@ -92,6 +92,21 @@ def test_what_has_not_returned_at_the_deadline_is_left_behind(released: threadin
     assert str(late) == "no time left for asking the oracle; raise --timeout"
 
 
+def test_what_has_not_begun_at_the_deadline_is_not_done_later(released: threading.Event) -> None:
+    begun: List[int] = []
+
+    def hang(number: int) -> None:
+        begun.append(number)
+        released.wait(30)
+
+    calls = [functools.partial(hang, number) for number in range(3 * deadline.MAX_THREADS)]
+    deadline.call_all_by(calls, time.monotonic() + 0.5, "it")
+    released.set()
+    deadline.call_all_by([lambda: time.sleep(0.2)], far(), "it")
+
+    assert len(begun) <= deadline.MAX_THREADS
+
+
 def test_a_deadline_that_has_passed_is_not_waited_for(released: threading.Event) -> None:
     begin = time.monotonic()
 

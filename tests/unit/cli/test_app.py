@@ -14,7 +14,7 @@ from typing import Callable, List, Optional
 import jsonschema
 import pytest
 from support.commands import BOTH, HALFOPEN, PLUGIN, Commands, Ended, refused
-from support.fake_run import value_of
+from support.fake_run import hang, value_of
 from support.reports import SCHEMA
 
 from halfopen import __version__
@@ -474,6 +474,17 @@ def test_replay_judges_what_the_words_ask_for(
     assert ended.code == code
     assert said in ended.said
     assert run.nmap.looks == []
+
+
+def test_replay_does_not_wait_for_a_services_database_that_hangs(
+    run: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.getservbyname", hang)
+
+    ended = run(HALFOPEN, "replay", "-t", "0.5", "-p", "smtp", "run.xml")
+
+    assert ended.code == 3
+    assert "no time left for reading the recordings" in ended.said
 
 
 def test_replay_reads_standard_input(run: Commands, monkeypatch: pytest.MonkeyPatch) -> None:

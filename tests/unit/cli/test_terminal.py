@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,13 @@ www.example:25      unknown   as above
 """
 
 
-def drawn(report: Report, monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> Output:
+def drawn(
+    report: Report, monkeypatch: pytest.MonkeyPatch, columns: int = 80, time_left: float = 60.0
+) -> Output:
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
-    return terminal.with_table(Output("plain", 2), report, verbose=False)
+    deadline = time.monotonic() + time_left
+    return terminal.with_table(Output("plain", 2), report, False, deadline)
 
 
 def plain(text: str) -> str:
@@ -124,12 +128,28 @@ def test_what_failed_before_there_was_a_target_is_no_table(monkeypatch: pytest.M
     assert drawn(report, monkeypatch) == Output("plain", 2)
 
 
+@pytest.mark.parametrize(("rows", "time_left"), [(1001, 60.0), (101, 0.0)])
 def test_rows_that_take_too_long_to_draw_stay_plain_and_are_counted(
+    monkeypatch: pytest.MonkeyPatch, rows: int, time_left: float
+) -> None:
+    many = Report((seen("open", "syn-ack", "192.0.2.25"),) * rows, Expectation())
+
+    output = drawn(many, monkeypatch, time_left=time_left)
+
+    assert output == Output("plain", 2, note=f"{rows} open")
+
+
+def test_a_system_that_gives_no_thread_costs_the_progress_line_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    many = (seen("open", "syn-ack", "192.0.2.25"),) * 1001
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
 
-    assert drawn(Report(many, Expectation()), monkeypatch) == Output("plain", 2, note="1001 open")
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    monkeypatch.setattr("os.isatty", lambda _: True)
+
+    with terminal.Progress(1, time.monotonic() + 60) as progress:
+        progress(1)
 
 
 # -- the command on a real terminal -------------------------------------------------------------

@@ -222,6 +222,12 @@ def farm(closed: int, size: int = 300) -> List[Verdict]:
     ]
 
 
+def test_empty_lines_of_nmaps_messages_count_as_output_too() -> None:
+    report = Report((OPEN, CLOSED), Expectation(), (run_of(b"\n" * 100_000),), 1.0, 0.5)
+
+    assert len(output("nagios", report, {}, True).text) <= 8192
+
+
 @pytest.mark.parametrize("closed", [0, 1, 2, 40, 150, 300])
 @pytest.mark.parametrize("format_name", ["nagios", "haproxy"])
 def test_the_output_on_many_targets_is_what_nagios_reads_and_says_how_much_is_left_out(
