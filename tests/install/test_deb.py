@@ -82,7 +82,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of this checkout, so that all builds have the same."""
     tree = tmp_path_factory.mktemp("sources") / "halfopen"
     unwanted = shutil.ignore_patterns(
-        "__pycache__", ".*", "*.egg-info", "build", "dist", "nmap-*", "tests"
+        "__pycache__", ".*", "*.egg-info", "build", "dist", "recorded", "synthetic", "tests"
     )
     shutil.copytree(str(ROOT), str(tree), ignore=unwanted)
     return tree
