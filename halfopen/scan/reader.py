@@ -100,11 +100,9 @@ def recorded(run: NmapRun) -> Recorded:
 class _Scan:
     """One well-formed and completed scan."""
 
-    def __init__(
-        self, root: ET.Element, parsed: Dict[str, Any], stderr: str, seconds: float
-    ) -> None:
+    def __init__(self, root: ET.Element, parsed: Dict[str, Any], stderr: str, took: float) -> None:
         self.root = root
-        self.seconds = seconds or _MAX_ROUND_TRIP  # a recording has none
+        self.seconds = took or _MAX_ROUND_TRIP  # a recording has none
         self.hosts = parsed["scan"]
         # python-nmap's key is the IPv4 address, or else whichever address came first.
         self.tcp: Dict[str, Dict[int, Dict[str, str]]] = {
@@ -154,9 +152,8 @@ class _Scan:
     def _check_that_it_was_asked(self, address: str, port: int) -> None:
         """Raise CheckError if nmap could not send its SYN: it says so on stderr, and goes on."""
         # No route to host: the kernel had no answer to ARP, which is the target's silence.
-        for kind, causes in zip(
-            (RefusedError, UnnamedRefusalError), _not_sent(self.stderr, address, port)
-        ):
+        named, others = _not_sent(self.stderr, address, port)
+        for kind, causes in ((RefusedError, named), (UnnamedRefusalError, others)):
             refusals = [cause for cause in causes if cause != "No route to host"]
             if refusals:
                 raise kind(
@@ -274,7 +271,7 @@ def _check_that_it_is_nmaps(root: ET.Element) -> None:
 def _number(port: ET.Element) -> int:
     """Return a port's number; raise ValueError for one that nmap does not write so, as 025."""
     text = port.get("portid", "")
-    if not re.match(r"[1-9][0-9]{0,4}\Z|0\Z", text):
+    if text != str(int(text)):
         raise ValueError(text)
     return int(text)
 
