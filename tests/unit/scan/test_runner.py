@@ -88,7 +88,7 @@ def test_what_is_done_meanwhile_is_done_once_and_its_failure_leaves_no_run(folde
         if len(commands) == 1:
             raise ZeroDivisionError
 
-    commands = [sh("sleep 0.2")] * (SIDE_BY_SIDE + 3)
+    commands = [sh("sleep 1")] * (SIDE_BY_SIDE + 3)  # still there on a busy machine
     run_all(commands, time.monotonic() + AMPLE, meanwhile)
     commands = [sh("sleep 60 & wait")]
     with pytest.raises(ZeroDivisionError):
