@@ -85,7 +85,9 @@ class Stop:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give them back."""
+        """Give them back; not after one: the summary is to be printed, and another may follow."""
+        if self.number:
+            return
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
