@@ -68,8 +68,8 @@ def last_value(typed: "Sequence[str]", option: str) -> str:
 
 
 def _prepare() -> None:
+    import _signal as signal  # type: ignore[import-not-found] # noqa: PLC0415  see process.py
     import gc  # noqa: PLC0415
-    import signal  # noqa: PLC0415
 
     # Until exit.py takes the signals: Ctrl-C ends us, without a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
