@@ -13,9 +13,10 @@ from halfopen.model import FLOOD, LATE, PORT_STATES, UNSTARTED, NmapRun, Observa
 from halfopen.scan import diagnosis
 from halfopen.targets.parse import canonical_ip
 
-# python-nmap 0.7.1 imports these to run nmap, not what we use it for: loading them takes 4 to 7%
-# and 5% of a check's CPU time (pairs of checks on Python 3.11).
-_UNUSED = [name for name in ("multiprocessing", "subprocess") if name not in sys.modules]
+# python-nmap 0.7.1 imports these for what we don't use: to run nmap, and to write tables. Loading
+# the first two takes 4 to 7% and 5% of a check's CPU time (pairs of checks on Python 3.11).
+_SLOW = ("multiprocessing", "subprocess", "csv", "shlex")
+_UNUSED = [name for name in _SLOW if name not in sys.modules]
 for _name in _UNUSED:
     sys.modules[_name] = types.SimpleNamespace(Process=None)  # type: ignore[assignment]
 import nmap  # noqa: E402
