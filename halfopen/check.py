@@ -4,18 +4,7 @@ The only place where a failure of the checker becomes UNKNOWN.
 """
 
 import time
-from typing import (
-    Callable,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-    Union,
-)
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from halfopen.errors import CheckError, HalfopenError, NoTimeError, UnnamedRefusalError
 from halfopen.model import (
@@ -32,7 +21,6 @@ from halfopen.model import (
     failure,
 )
 from halfopen.scan import attempts, command, process, runner
-from halfopen.scan.diagnosis import nmap_needs_telling
 from halfopen.targets import resolve
 
 Run = Callable[[Sequence[Sequence[str]], float, Optional[Callable[[], None]]], List[NmapRun]]
@@ -75,10 +63,14 @@ def check(  # noqa: PLR0913  what a check is made of: the last three have defaul
         # in the documentation then admits no more, and without the second port, it is one a run.
         limited = (expectation.warning, expectation.critical) != (None, None)
         most = 1 if limited or options.sudo or not options.plus_one else command.MAX_PORTS
-        how_to_call = program(options)
-        scanner = _Scanner(how_to_call, options, most, deadline, run, meanwhile, runs, progress)
-        addresses = _resolved(resolver or resolve.resolve, targets, deadline, outcomes)
-        _ask_all(scanner, addresses, outcomes)
+        scanner = _Scanner(program(options), options, deadline, run, meanwhile, runs)
+        # Leave time to ask: one dead name must not cost the others' verdicts.
+        left = deadline - time.monotonic()
+        found = (resolver or resolve.resolve)(targets, deadline - min(attempts.longest(), left / 2))
+        outcomes.update({t: error for t, error in found.items() if isinstance(error, CheckError)})
+        addresses = {t: address for t, address in found.items() if isinstance(address, Address)}
+        if addresses:
+            _ask_all(scanner, addresses, most, outcomes, progress)
     except CheckError as error:
         outcomes.update({t: error for t in targets if t not in outcomes or _is_silent(outcomes[t])})
     return Report(
@@ -104,20 +96,7 @@ def judge(target: Target, outcome: Outcome, expectation: Expectation, service: s
 
 def program(options: ScanOptions) -> List[str]:
     """Return how to call nmap; raise CheckError if it, or sudo, is not there."""
-    return [*options.prefix, *process.calling(options.nmap, options.sudo, nmap_needs_telling)]
-
-
-def _resolved(
-    resolver: Resolve, targets: Sequence[Target], deadline: float, outcomes: Dict[Target, Outcome]
-) -> Dict[Target, Address]:
-    """Return the targets that have an address; the others' errors go to `outcomes`.
-
-    Leaves time to ask: one dead name must not cost the others' verdicts.
-    """
-    left = deadline - time.monotonic()
-    found = resolver(targets, deadline - min(attempts.longest(), left / 2))
-    outcomes.update({t: error for t, error in found.items() if isinstance(error, CheckError)})
-    return {t: address for t, address in found.items() if isinstance(address, Address)}
+    return [*options.prefix, *process.calling(options.nmap, options.sudo)]
 
 
 def _is_silent(outcome: Outcome) -> bool:
@@ -127,17 +106,13 @@ def _is_silent(outcome: Outcome) -> bool:
 class _Scan(NamedTuple):
     """What one run of nmap is asked."""
 
-    ports: Tuple[int, ...]
-    version: int
     addresses: Tuple[str, ...]
+    ports: Tuple[int, ...]
 
 
 def _scans(addresses: Mapping[Target, Address], most: int) -> List[_Scan]:
     """Group the targets into runs of at most `most` ports of a host; of one, if those are fewer."""
-    scans = _grouped(addresses, most)
-    if all(len(scan.ports) == 1 for scan in scans):
-        return scans
-    return min(scans, _grouped(addresses, 1), key=len)
+    return min((_grouped(addresses, count) for count in (most, 1)), key=len)
 
 
 def _grouped(addresses: Mapping[Target, Address], most: int) -> List[_Scan]:
@@ -145,19 +120,19 @@ def _grouped(addresses: Mapping[Target, Address], most: int) -> List[_Scan]:
 
     nmap prints no zone. `most`: how many ports a run may ask about.
     """
-    asked: Dict[Tuple[int, str, str], Dict[int, None]] = {}
+    asked: Dict[Address, List[int]] = {}
     for target, address in addresses.items():
-        asked.setdefault((address.version, address.zone, address.text), {})[target.port] = None
+        asked.setdefault(address._replace(total=1), []).append(target.port)
     groups: Dict[Tuple[int, str, Tuple[int, ...]], List[str]] = {}
-    for (version, zone, text), of_host in asked.items():
-        ports = sorted(of_host)
+    for address, of_host in asked.items():
+        ports = sorted(set(of_host))
         for begin in range(0, len(ports), most):
-            key = (version, zone, tuple(ports[begin : begin + most]))
-            groups.setdefault(key, []).append(text)
+            key = (address.version, address.zone, tuple(ports[begin : begin + most]))
+            groups.setdefault(key, []).append(address.text)
     return [
-        _Scan(ports, version, tuple(group[begin : begin + command.max_hosts(ports)]))
-        for (version, _, ports), group in groups.items()
-        for begin in range(0, len(group), command.max_hosts(ports))
+        _Scan(tuple(group[begin : begin + command.max_hosts(shared)]), shared)
+        for (_, _, shared), group in groups.items()
+        for begin in range(0, len(group), command.max_hosts(shared))
     ]
 
 
@@ -166,33 +141,31 @@ class _Scanner(NamedTuple):
 
     program: Sequence[str]
     options: ScanOptions
-    most: int
-    """How many ports of a host one run may ask about."""
     deadline: float
     run: Run
     meanwhile: Callable[[], None]
     runs: List[NmapRun]
     """Filled with each run that was made."""
-    progress: Callable[[int], object]
 
 
 def _ask_all(
-    scanner: _Scanner, addresses: Mapping[Target, Address], outcomes: Dict[Target, Outcome]
+    scanner: _Scanner,
+    addresses: Mapping[Target, Address],
+    most: int,
+    outcomes: Dict[Target, Outcome],
+    progress: Callable[[int], object],
 ) -> None:
     """Ask about all targets, and about the silent again; then ask the kernel about those."""
-    if not addresses:
-        return
     began, source_port = process.reckoned(), None
-    scans = _scans(addresses, scanner.most)
+    scans = _scans(addresses, most)
     attempt = attempts.first(scanner.deadline - time.monotonic(), len(scans))
     outcomes.update(_ask(scanner, addresses, scans, attempt))
     silent = {t: a for t, a in addresses.items() if _is_silent(outcomes[t])}
     unclear = {t: a for t, a in addresses.items() if isinstance(outcomes[t], UnnamedRefusalError)}
-    scanner.progress(len(outcomes) - len(silent) - len(unclear))
+    progress(len(outcomes) - len(silent) - len(unclear))
     if attempt == attempts.QUICK and (silent or unclear):
-        scans = _scans(silent, scanner.most)
         # Each by itself: another's packets, which this machine refuses, say nothing of it.
-        scans += [_Scan((t.port,), a.version, (a.text,)) for t, a in unclear.items()]
+        scans = _scans(silent, most) + [_Scan((a.text,), (t.port,)) for t, a in unclear.items()]
         silent.update(unclear)
         attempt = attempts.last(scanner.deadline - time.monotonic(), len(scans))
         source_port = _source_port(scanner.options, len(scans))
@@ -240,16 +213,16 @@ def _ask(
     runs = [(scan, port) for scan in scans for port in ports]
     time_left = scanner.deadline - process.reckoned()
     commands = [
-        list(scanner.program)
-        + command.argv(
-            scan.addresses,
-            scan.ports,
-            version=scan.version,
-            rtt_timeout=attempt.rtt_timeout,
-            time_left=time_left,
-            plus_one=scanner.options.plus_one,
-            source_port=from_port,
-        )
+        [
+            *scanner.program,
+            *command.argv(
+                *scan,
+                time_left=time_left,
+                rtt_timeout=attempt.rtt_timeout,
+                plus_one=scanner.options.plus_one,
+                source_port=from_port,
+            ),
+        ]
         for scan, from_port in runs
     ]
     given = scanner.run(commands, scanner.deadline, scanner.meanwhile)
@@ -259,7 +232,7 @@ def _ask(
 
     seen: Dict[Tuple[str, int], List[Outcome]] = {}
     for (scan, _), nmap in zip(runs, given):
-        for asked, outcome in reader.read_ports(nmap, scan.addresses, scan.ports).items():
+        for asked, outcome in reader.read(nmap, *scan).items():
             seen.setdefault(asked, []).append(outcome)
     return {
         target: _conclusion(_most_telling(seen[address.text, target.port]), attempt, address)
@@ -276,8 +249,6 @@ def _conclusion(outcome: Outcome, attempt: attempts.Attempt, address: Address) -
     return outcome._replace(addresses=address.total)
 
 
-def _most_telling(outcomes: Iterable[Outcome]) -> Outcome:
+def _most_telling(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the answer if there was one; else a failure, for it may be why others are silent."""
-    return min(
-        outcomes, key=lambda o: 2 if _is_silent(o) else 1 if isinstance(o, CheckError) else 0
-    )
+    return min(outcomes, key=lambda o: (_is_silent(o), isinstance(o, CheckError)))

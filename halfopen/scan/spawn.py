@@ -30,12 +30,28 @@ class Process:
             to_close.append(os.open(os.devnull, os.O_RDONLY))
             to_close += os.pipe()
             to_close += os.pipe()
-            stdin, self.stdout, stdout, self.stderr, stderr = to_close
+            stdin, from_stdout, stdout, from_stderr, stderr = to_close
             self.pid = _spawn(argv, (stdin, stdout, stderr))
             to_close = [stdin, stdout, stderr]
+            self.printed = {from_stdout: b"", from_stderr: b""}
+            self.pipes = [from_stdout, from_stderr]
+            """Those that are still open."""
         finally:
             for descriptor in to_close:
                 os.close(descriptor)
+
+    def read(self, pipe: int) -> None:
+        """Take what a pipe has; at its end, close it."""
+        chunk = os.read(pipe, 65536)
+        self.printed[pipe] += chunk
+        if not chunk:
+            self.pipes.remove(pipe)
+            os.close(pipe)
+
+    def close(self) -> None:
+        """Close the pipes that are still open."""
+        while self.pipes:
+            os.close(self.pipes.pop())
 
     def has_exited(self) -> bool:
         """Return whether it has ended, and leave its zombie: its number can't be another's yet."""
@@ -102,19 +118,14 @@ def _for_sudo(argv: "Sequence[str]") -> "Dict[str, str]":
 def _fork(argv: "Sequence[str]", streams: "Sequence[int]") -> int:
     """Do what posix_spawn does where there is none: on Python 3.7."""
     reading, writing = os.pipe()
-    try:
-        pid = os.fork()
-        if pid == 0:
-            _become(argv, streams, writing)
-    except BaseException:
-        os.close(reading)
-        raise
-    finally:
-        os.close(writing)
-    try:
-        failed = os.read(reading, 10)
-    finally:
-        os.close(reading)
+    with open(reading, "rb") as failing:
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _become(argv, streams, writing)
+        finally:
+            os.close(writing)
+        failed = failing.read(10)
     if not failed:  # exec has closed the other end
         return pid
     os.waitpid(pid, 0)
@@ -132,9 +143,7 @@ def _become(argv: "Sequence[str]", streams: "Sequence[int]", failing: int) -> "N
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.environ.update(_for_sudo(argv))
         os.execv(argv[0], list(argv))  # noqa: S606  no shell is wanted
-    except OSError as error:
-        os.write(failing, b"%d" % (error.errno or errno.EINVAL))
-    except BaseException:  # noqa: BLE001  the child must not go on as a second halfopen
-        os.write(failing, b"%d" % errno.EINVAL)
+    except BaseException as error:  # noqa: BLE001  the child must not go on as a second halfopen
+        os.write(failing, b"%d" % (getattr(error, "errno", None) or errno.EINVAL))
     finally:
         os._exit(127)

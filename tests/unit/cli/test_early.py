@@ -154,8 +154,8 @@ def test_an_ordinary_users_nmap_starts_early_with_what_it_needs_to_be_told(
 ) -> None:
     nmap(tmp_path, monkeypatch, f'printf "%s\\n" "$1" >"{tmp_path}/first"; {recording(OPEN)}')
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    for module in ("halfopen.scan.diagnosis", "halfopen.check"):
-        monkeypatch.setattr(f"{module}.nmap_needs_telling", lambda _: privilege != "none")
+    needs = "halfopen.scan.diagnosis.nmap_needs_telling"
+    monkeypatch.setattr(needs, lambda _: privilege != "none")
     typed = [HOST, str(OPEN_PORT), "-t", "3"]
 
     parsed = fast_path.begin("check_tcp_half_open", typed)
@@ -339,8 +339,9 @@ def test_the_plain_form_starts_the_same_nmap_before_the_options_are_loaded(
 
     assert len(given) == 2 or not plain
     assert all(argv == given[0] for argv in given)
-    monkeypatch.setattr(process, "started_early", lambda: True)
-    fast_path.begin(program, typed)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "early", object())
+        fast_path.begin(program, typed)
     assert len(given) == 2 or not plain  # none is started twice
 
 

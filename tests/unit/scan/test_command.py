@@ -8,7 +8,7 @@ import pytest
 
 import halfopen
 from halfopen.scan import command, tables
-from halfopen.scan.command import QUICK_RTT_TIMEOUT, argv, ports, second_port
+from halfopen.scan.command import argv, ports, second_port
 
 DATA_FOLDER = os.path.join(os.path.dirname(os.path.abspath(halfopen.__file__)), "nmap_data")
 
@@ -20,7 +20,7 @@ def words(command: str) -> List[str]:
 
 def built(time_left: float = 10) -> List[str]:
     """Return the commonest command."""
-    return argv(["192.0.2.25"], [25], version=4, rtt_timeout=QUICK_RTT_TIMEOUT, time_left=time_left)
+    return argv(["192.0.2.25"], [25], time_left=time_left)
 
 
 def test_the_ipv4_command_is_exactly_this() -> None:
@@ -34,7 +34,7 @@ def test_the_ipv4_command_is_exactly_this() -> None:
 def test_the_ipv6_command_is_exactly_this() -> None:
     addresses = ["2001:db8::25", "fe80::25%eth0"]
 
-    assert argv(addresses, [65535], version=6, rtt_timeout=0.5, time_left=9.5604) == words(
+    assert argv(addresses, [65535], rtt_timeout=0.5, time_left=9.5604) == words(
         "-n -sS -6 -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate 40 "
         "--initial-rtt-timeout 500ms --min-rtt-timeout 500ms --max-rtt-timeout 500ms "
         "--host-timeout 8000ms -p 65535,65534 -oX - 2001:db8::25 fe80::25%eth0"
@@ -53,7 +53,7 @@ def test_the_ipv6_command_is_exactly_this() -> None:
 def test_the_command_of_many_ports_is_exactly_this(count: int, rate: str, added: str) -> None:
     asked = range(1000, 1000 + count)
 
-    command = argv(["192.0.2.25"], asked, version=4, rtt_timeout=QUICK_RTT_TIMEOUT, time_left=10)
+    command = argv(["192.0.2.25"], asked, time_left=10)
 
     assert command == words(
         f"-n -sS -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate {rate} "

@@ -7,7 +7,7 @@ from support.fake_run import HOST, PORT, RUN
 
 from halfopen.errors import CheckError
 from halfopen.model import FLOOD, LATE, UNSTARTED, NmapRun, Observation
-from halfopen.scan.reader import Recorded, read, read_ports, recorded
+from halfopen.scan.reader import Recorded, read, recorded
 
 SERVER = "192.0.2.25"
 NO_WARNING = b""
@@ -35,7 +35,7 @@ def ended(
 
 def error_of(run: NmapRun, address: str = SERVER) -> str:
     """Return why a run says nothing about an address."""
-    outcome = read(run, [address], 25)[address]
+    outcome = read(run, [address], [25])[address, 25]
     assert isinstance(outcome, CheckError), outcome
     return str(outcome)
 
@@ -53,7 +53,7 @@ def test_a_run_that_was_cut_is_not_believed_even_if_its_report_is_whole(
 ) -> None:
     run = ended(host(SERVER), host("192.0.2.26"), cut=cut)
 
-    outcomes = read(run, [SERVER, "192.0.2.26"], 25)
+    outcomes = read(run, [SERVER, "192.0.2.26"], [25])
 
     assert [str(outcome) for outcome in outcomes.values()] == [said] * 2
 
@@ -95,28 +95,30 @@ def test_a_complete_report_of_another_tool_is_told_from_a_broken_one(
 def test_a_warning_of_a_run_that_went_well_changes_nothing() -> None:
     run = ended(host(SERVER), stderr=b"Warning: Operation not permitted\n")
 
-    assert read(run, [SERVER], 25) == {SERVER: Observation("open", "syn-ack", SERVER, 0.000065)}
+    assert read(run, [SERVER], [25]) == {
+        (SERVER, 25): Observation("open", "syn-ack", SERVER, 0.000065)
+    }
 
 
 def test_what_a_run_says_of_one_address_is_not_said_of_another() -> None:
     run = ended(host(SERVER), host("2001:db8::26", "closed", "reset"), host("192.0.2.28", port=80))
     asked = [SERVER, "2001:db8::26", "192.0.2.27", "192.0.2.28"]
 
-    outcomes = read(run, asked, 25)
+    outcomes = read(run, asked, [25])
 
-    assert list(outcomes) == asked
-    assert outcomes[SERVER] == Observation("open", "syn-ack", SERVER, 0.000065)
-    assert outcomes["2001:db8::26"] == Observation("closed", "reset", "2001:db8::26", 0.000065)
-    assert str(outcomes["192.0.2.27"]) == (
+    assert list(outcomes) == [(address, 25) for address in asked]
+    assert outcomes[SERVER, 25] == Observation("open", "syn-ack", SERVER, 0.000065)
+    assert outcomes["2001:db8::26", 25] == Observation("closed", "reset", "2001:db8::26", 0.000065)
+    assert str(outcomes["192.0.2.27", 25]) == (
         "nmap said nothing about 192.0.2.27, but about another host; check that it is nmap"
     )
-    assert str(outcomes["192.0.2.28"]) == (
+    assert str(outcomes["192.0.2.28", 25]) == (
         "nmap said nothing about TCP port 25 of 192.0.2.28; check that it is nmap"
     )
 
 
 def test_an_address_with_a_zone_is_found_without_it_and_keeps_it() -> None:
-    outcome = read(ended(host("fe80::25")), ["fe80::25%eth0"], 25)["fe80::25%eth0"]
+    outcome = read(ended(host("fe80::25")), ["fe80::25%eth0"], [25])["fe80::25%eth0", 25]
 
     assert outcome == Observation("open", "syn-ack", "fe80::25%eth0", 0.000065)
 
@@ -224,19 +226,19 @@ def test_hosts_that_python_nmap_takes_for_one_are_not_mixed_up() -> None:
         )
     ]
 
-    outcomes = read(ended(*hosts), ["2001:db8::25", "2001:db8::26"], 25)
+    outcomes = read(ended(*hosts), ["2001:db8::25", "2001:db8::26"], [25])
 
-    assert str(outcomes["2001:db8::25"]) == (
+    assert str(outcomes["2001:db8::25", 25]) == (
         "nmap said nothing about TCP port 25 of 2001:db8::25; check that it is nmap"
     )
-    assert outcomes["2001:db8::26"] == Observation("closed", "reset", "2001:db8::26", 0.000065)
+    assert outcomes["2001:db8::26", 25] == Observation("closed", "reset", "2001:db8::26", 0.000065)
 
 
 def test_a_protocol_that_has_the_name_of_what_python_nmap_keeps_is_no_address() -> None:
     odd = PORT.format(port=25, state="open", reason="syn-ack").replace('"tcp"', '"addresses"')
     run = ended(host(SERVER, "closed", "reset").replace("<ports>", "<ports>" + odd))
 
-    assert read(run, [SERVER], 25)[SERVER] == Observation("closed", "reset", SERVER, 0.000065)
+    assert read(run, [SERVER], [25])[SERVER, 25] == Observation("closed", "reset", SERVER, 0.000065)
 
 
 def test_xml_that_python_nmap_stumbles_over_is_a_failed_check(
@@ -266,14 +268,14 @@ def test_xml_that_python_nmap_stumbles_over_is_a_failed_check(
     ],
 )
 def test_a_round_trip_is_a_time_that_can_have_passed(srtt: str, rtt: float) -> None:
-    outcome = read(ended(host(SERVER).replace('srtt="65"', f'srtt="{srtt}"')), [SERVER], 25)
+    outcome = read(ended(host(SERVER).replace('srtt="65"', f'srtt="{srtt}"')), [SERVER], [25])
 
-    assert outcome == {SERVER: Observation("open", "syn-ack", SERVER, rtt)}
+    assert outcome == {(SERVER, 25): Observation("open", "syn-ack", SERVER, rtt)}
 
 
 @pytest.mark.parametrize(("reason", "silent"), [("no-response", True), ("admin-prohibited", False)])
 def test_only_no_answer_at_all_is_silence(reason: str, silent: bool) -> None:
-    outcome = read(ended(host(SERVER, "filtered", reason)), [SERVER], 25)[SERVER]
+    outcome = read(ended(host(SERVER, "filtered", reason)), [SERVER], [25])[SERVER, 25]
 
     assert isinstance(outcome, Observation)
     assert outcome.silent is silent
@@ -380,7 +382,7 @@ def test_the_silence_of_a_port_whose_syn_could_not_be_sent_is_this_machines_doin
 ) -> None:
     stderr = refused_to_send(address, 80, packet=packet)
 
-    outcomes = read_ports(ended(silent(address, 80), stderr=stderr), [address], [25, 80])
+    outcomes = read(ended(silent(address, 80), stderr=stderr), [address], [25, 80])
 
     assert outcomes[address, 25] == Observation("filtered", "no-response", address)
     assert str(outcomes[address, 80]) == (
@@ -413,10 +415,10 @@ NO_MORE = b"Omitting future Sendto error messages now\n"
 def test_a_silence_is_the_servers_unless_its_syn_may_be_one_that_was_not_sent(
     stderr: bytes, cause: str
 ) -> None:
-    outcome = read(ended(silent(SERVER), stderr=stderr), [SERVER], 25)[SERVER]
+    outcome = read(ended(silent(SERVER), stderr=stderr), [SERVER], [25])[SERVER, 25]
 
     assert isinstance(outcome, CheckError) == bool(cause)
     assert cause in str(outcome)
-    assert read(ended(host(SERVER), stderr=stderr), [SERVER], 25)[SERVER] == Observation(
+    assert read(ended(host(SERVER), stderr=stderr), [SERVER], [25])[SERVER, 25] == Observation(
         "open", "syn-ack", SERVER, 0.000065
     )

@@ -102,7 +102,7 @@ def test_what_is_done_meanwhile_is_done_once_and_its_failure_leaves_no_run(folde
 @pytest.fixture
 def _interrupted() -> Iterator[None]:
     yield
-    process.be_uninterrupted()
+    process.interrupted = False
 
 
 @pytest.mark.usefixtures("_interrupted")

@@ -1,5 +1,6 @@
 """What the kernel's answers say of a silence. The messages are recorded, from Linux 6.18."""
 
+import socket
 import time
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
@@ -67,7 +68,7 @@ class Kernel:
         self.answers: Dict[int, Optional[bytes]] = {26: ROUTE, 30: None, 0x0101: None}
         self.asked: List[Tuple[int, bytes]] = []
         monkeypatch.setattr(netlink, "_ask", self._ask)
-        monkeypatch.setattr(silence, "_several_interfaces", lambda: False)
+        monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
 
     def _ask(self, _protocol: int, kind: int, body: bytes) -> Optional[bytes]:
         self.asked.append((kind, body))
@@ -136,7 +137,9 @@ def test_only_a_tracked_answer_is_one_that_nmap_did_not_see(
     said: str,
 ) -> None:
     kernel.answers[0x0101] = entry
-    monkeypatch.setattr(silence, "_several_interfaces", lambda: several)
+    if several:
+        interfaces = [(1, "lo"), (2, "eth0"), (3, "eth1")]
+        monkeypatch.setattr(socket, "if_nameindex", lambda: interfaces)
 
     outcome = of(V4)
 
