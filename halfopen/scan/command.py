@@ -116,22 +116,11 @@ def argv(  # noqa: PLR0913  one keyword for each thing that shapes the command
     our deadline. `source_port`: where the probes come from, if connection tracking is to find them
     (silence.py).
     """
-    return [
-        "-n",
-        "-sS",
-        *family_flag(addresses[0]),
-        *no_discovery(),
-        *data_folder(),
-        *timing(rtt_timeout, len(addresses) * max(2, len(asked))),
-        *host_timeout(time_left),
-        *several_ports(asked),
-        "-p",
-        ports(asked, plus_one),
-        *([] if source_port is None else ["-g", str(source_port)]),
-        "-oX",
-        "-",
-        *addresses,
-    ]
+    how = [*family_flag(addresses[0]), *no_discovery(), *data_folder()]
+    how += timing(rtt_timeout, len(addresses) * max(2, len(asked)))
+    how += [*host_timeout(time_left), *several_ports(asked), "-p", ports(asked, plus_one)]
+    how += [] if source_port is None else ["-g", str(source_port)]
+    return ["-n", "-sS", *how, "-oX", "-", *addresses]
 
 
 def host_timeout(time_left: float) -> "List[str]":

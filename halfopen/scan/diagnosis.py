@@ -62,17 +62,15 @@ def _any(words: Sequence[str], line: str) -> bool:
 
 
 def _what_broke(run: NmapRun, cause: str) -> str:
-    if run.exit_code < 0:
-        what = f"nmap was killed by signal {-run.exit_code}"
-    elif run.exit_code > 0:
-        what = f"nmap failed with exit code {run.exit_code}"
-    elif not run.stdout.strip():
-        what = "nmap printed nothing"
-    elif cause:
-        what = "nmap failed"
-    else:
-        what = "nmap printed no complete XML"
-    return f"{what} ({cause})" if cause else what
+    ways = (
+        (run.exit_code < 0, f"was killed by signal {-run.exit_code}"),
+        (run.exit_code > 0, f"failed with exit code {run.exit_code}"),
+        (not run.stdout.strip(), "printed nothing"),
+        (cause, "failed"),
+        (True, "printed no complete XML"),
+    )
+    what = next(way for so, way in ways if so)
+    return f"nmap {what} ({cause})" if cause else f"nmap {what}"
 
 
 # -- privileges ---------------------------------------------------------------------------------
@@ -116,6 +114,7 @@ def why_not(argv: Sequence[str], said: str) -> str:
     given = permitted & _NET_RAW
     as_root = root or os.path.basename(argv[0] if argv else "") == "sudo"
     has_it, barred = status["CapEff"] & _NET_RAW, status["NoNewPrivs"]
+    not_ambient = has_it and not status["CapAmb"] & _NET_RAW
     causes = (
         (not argv, f"run as root, or {SEE_README}"),
         (root and has_it, f"it is root and was refused ({said}); run it by hand to see why"),
@@ -126,10 +125,7 @@ def why_not(argv: Sequence[str], said: str) -> str:
             "no_new_privs hides its own: HAProxy's insecure-setuid-wanted, or an ambient one",
         ),
         (given, f"its own is ignored: is {program} on a nosuid mount?"),
-        (
-            has_it and not status["CapAmb"] & _NET_RAW,
-            "ours is not handed on: make it ambient (setpriv --ambient-caps)",
-        ),
+        (not_ambient, "ours is not handed on: make it ambient (setpriv --ambient-caps)"),
         (_is_script(program), "if the nmap behind this script has it, set NMAP_PRIVILEGED=1"),
         (barred, f"no_new_privs leaves an ambient one; {SEE_README}"),
         (True, f"{_setcap(program)}, or run as root"),

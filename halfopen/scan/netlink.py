@@ -1,10 +1,10 @@
 """Questions to the Linux kernel by netlink: routes, neighbours, tracked connections.
 
+Each raises OSError where the kernel can't be asked, or knows nothing.
 Each is about one entry and costs some 0.05 ms. To read the whole of /proc/net/nf_conntrack takes
 a second with 200,000 entries.
 """
 
-import errno
 import os
 import socket
 import struct
@@ -38,13 +38,11 @@ class Route(NamedTuple):
     source: str
 
 
-def route(address: str) -> Optional[Route]:
-    """Return the route to an address; None if there is none."""
+def route(address: str) -> Route:
+    """Return the route to an address."""
     family, packed = _packed(address)
     header = bytes([family, 8 * len(packed)]) + bytes(10)
     answer = _ask(_ROUTING, _GET_ROUTE, header + _attribute(_ROUTE_DESTINATION, packed))
-    if answer is None:
-        return None
     found = _attributes(answer[12:])
     gateway = found.get(_ROUTE_GATEWAY)
     return Route(
@@ -54,16 +52,11 @@ def route(address: str) -> Optional[Route]:
     )
 
 
-def neighbour(address: str, interface: int) -> Optional[Tuple[int, float]]:
-    """Return a neighbour's state, and how many seconds ago it last answered.
-
-    None if the kernel knows nothing of it. Linux 5.0 and later.
-    """
+def neighbour(address: str, interface: int) -> Tuple[int, float]:
+    """Return a neighbour's state, and how many seconds ago it last answered (from Linux 5.0 on)."""
     family, packed = _packed(address)
     header = struct.pack("=BxxxiHBB", family, interface, 0, 0, 0)
     answer = _ask(_ROUTING, _GET_NEIGHBOUR, header + _attribute(_NEIGHBOUR_ADDRESS, packed))
-    if answer is None:
-        return None
     (state,) = struct.unpack_from("=H", answer, 8)
     ticks = _attributes(answer[12:]).get(_NEIGHBOUR_CACHE_INFO, b"")[:4]
     return state, int.from_bytes(ticks, sys.byteorder) / os.sysconf("SC_CLK_TCK")
@@ -82,8 +75,10 @@ def answered(origin: Place, target: Place) -> Optional[Tuple[Place, Place]]:
     tcp += _attribute(2, struct.pack(">H", origin[1])) + _attribute(3, struct.pack(">H", target[1]))
     asked = _attribute(1 | _NESTED, ip) + _attribute(2 | _NESTED, tcp)
     body = struct.pack("=BBH", family, 0, 0) + _attribute(_ORIGINAL | _NESTED, asked)
-    answer = _ask(_NETFILTER, _GET_CONNECTION, body)
-    found = _attributes(answer[4:] if answer else b"")
+    try:
+        found = _attributes(_ask(_NETFILTER, _GET_CONNECTION, body)[4:])
+    except FileNotFoundError:
+        return None
     if not int.from_bytes(found.get(_STATUS, b""), "big") & _SEEN_REPLY:
         return None
     reply = _attributes(found[_REPLY])
@@ -95,20 +90,18 @@ def answered(origin: Place, target: Place) -> Optional[Tuple[Place, Place]]:
     return place(source, 2), place(destination, 3)
 
 
-def _ask(protocol: int, kind: int, body: bytes) -> Optional[bytes]:
-    """Return the payload of the answer; None if there is no such thing. Raises OSError."""
+def _ask(protocol: int, kind: int, body: bytes) -> bytes:
+    """Return the payload of the answer; raise the kernel's OSError, as for what there is not."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sock:
         sock.settimeout(_PATIENCE)
         sock.bind((0, 0))
         sock.send(struct.pack("=IHHII", 16 + len(body), kind, _REQUEST, 1, 0) + body)
         answer = sock.recv(1 << 16)
     (kind_of_answer,) = struct.unpack_from("=H", answer, 4)
-    if kind_of_answer != _ERROR:
-        return answer[16:]
-    (number,) = struct.unpack_from("=i", answer, 16)
-    if -number in (errno.ENOENT, errno.ENETUNREACH, errno.EHOSTUNREACH):
-        return None
-    raise OSError(-number, os.strerror(-number))
+    if kind_of_answer == _ERROR:
+        (number,) = struct.unpack_from("=i", answer, 16)
+        raise OSError(-number, os.strerror(-number))
+    return answer[16:]
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

@@ -18,15 +18,9 @@ if TYPE_CHECKING:
 USUAL_FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where Debian, Red Hat, Alpine and a local build put programs: some monitors empty PATH."""
 
-ENDING_SIGNALS = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGALRM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGXCPU,
+ENDING_SIGNALS = tuple(
+    signal.Signals[f"SIG{name}"]
+    for name in ("TERM", "INT", "HUP", "QUIT", "ALRM", "USR1", "USR2", "XCPU")
 )
 """What ends us, and nmap with us."""
 
@@ -182,12 +176,10 @@ def _kill_group(process: Process) -> None:
 
     By SIGKILL, for nmap has nothing to tidy up, and a SIGTERM can be ignored.
     """
-    try:
+    try:  # noqa: SIM105  contextlib takes longer to load
         os.killpg(process.pid, signal.SIGKILL)
-    except PermissionError:
-        pass  # sudo made it root's; nmap's own --host-timeout ends it
-    except ProcessLookupError:
-        pass  # all have ended
+    except (PermissionError, ProcessLookupError):
+        pass  # sudo made it root's: nmap's own --host-timeout ends it; or all have ended
 
 
 def interrupt() -> None:

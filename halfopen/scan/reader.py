@@ -45,13 +45,6 @@ which is the target's silence."""
 _OPTIONS_WITH_ADDRESS = ("-S", "-D", "-sI", "--dns-servers", "--exclude", "--proxies")
 
 
-class _Reader(nmap.PortScanner):  # type: ignore[misc]  # python-nmap has no types
-    """python-nmap's XML reader; its own __init__ looks for nmap and runs it."""
-
-    def __init__(self) -> None:  # pylint: disable=super-init-not-called
-        pass
-
-
 def library_version() -> str:
     """Return python-nmap's version."""
     return str(nmap.__version__)
@@ -108,9 +101,13 @@ def recorded(run: NmapRun) -> Recorded:
 class _Scan:
     """One well-formed and completed scan."""
 
-    def __init__(self, root: ET.Element, parsed: Dict[str, Any], stderr: str, took: float) -> None:
+    def __init__(self, root: ET.Element, run: NmapRun) -> None:
         self.root = root
-        self.seconds = took or _MAX_ROUND_TRIP  # a recording has none
+        self.stderr = run.stderr.decode("utf-8", "replace").strip()
+        self.seconds = run.seconds or _MAX_ROUND_TRIP  # a recording has none
+        # Its own __init__ looks for nmap and runs it.
+        library = object.__new__(nmap.PortScanner)
+        parsed: Dict[str, Any] = library.analyse_nmap_xml_scan(run.stdout.decode("utf-8"))
         # python-nmap's key is the IPv4 address, or else whichever address came first.
         self.tcp: Dict[str, Dict[int, Dict[str, str]]] = {
             address: host.get("tcp", {})
@@ -118,7 +115,6 @@ class _Scan:
             for address in host["addresses"].values()
             if isinstance(address, str)  # a protocol of that name puts ports there
         }
-        self.stderr = stderr
         self.elements: Dict[str, ET.Element] = {}
         # python-nmap takes the last of several hosts or ports, and the first of several states.
         self.count: Dict[Tuple[str, Optional[int]], int] = Counter()
@@ -223,8 +219,7 @@ def _scan(run: NmapRun) -> _Scan:
     if run.exit_code != 0 or not whole:
         raise diagnosis.failure(run, "\n".join(end.get("errormsg", "") for end in ends))
     try:
-        parsed = _Reader().analyse_nmap_xml_scan(run.stdout.decode("utf-8"))
-        return _Scan(root, parsed, run.stderr.decode("utf-8", "replace").strip(), run.seconds)
+        return _Scan(root, run)
     except Exception as error:  # whatever python-nmap meets in odd XML: it checks nothing
         raise CheckError(
             f"cannot make sense of nmap's XML ({type(error).__name__}); run nmap by hand to see it"
@@ -254,12 +249,8 @@ def _number(port: ET.Element) -> int:
 
 
 def _address(host: ET.Element) -> str:
-    addresses = [
-        address.get("addr", "")
-        for address in host.findall("address")
-        if address.get("addrtype") in ("ipv4", "ipv6")
-    ]
-    return addresses[0] if len(addresses) == 1 else ""
+    found = [each for each in host.findall("address") if each.get("addrtype") in ("ipv4", "ipv6")]
+    return found[0].get("addr", "") if len(found) == 1 else ""
 
 
 def _round_trip(host: ET.Element, longest: float) -> Optional[float]:

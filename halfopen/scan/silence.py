@@ -44,12 +44,10 @@ def explained(
     asked = Target(address.text.partition("%")[0], port)
     try:
         route = netlink.route(asked.host)
-        if route is None:
-            return silent
         error = source_port and _unseen_answer(asked, (route.source, source_port))
         return error or _who_is_silent(silent, asked.host, began, route)
     except (OSError, LookupError, ValueError):
-        return silent  # the kernel can't be asked, or its answer is odd: nothing more is known
+        return silent  # nothing more is known
 
 
 def _unseen_answer(asked: Target, origin: netlink.Place) -> Optional[CheckError]:
@@ -78,10 +76,7 @@ def _who_is_silent(
     silent: Observation, host: str, began: float, route: netlink.Route
 ) -> Observation:
     """Name the silent one, from what the kernel found out since this check began."""
-    known = netlink.neighbour(route.gateway or host, route.interface)
-    if known is None:
-        return silent
-    state, confirmed = known
+    state, confirmed = netlink.neighbour(route.gateway or host, route.interface)
     protocol = "neighbour discovery" if ":" in host else "ARP"
     at, who = ("gateway", f"gateway {route.gateway}") if route.gateway else ("host", "host")
     if state in (netlink.INCOMPLETE, netlink.FAILED):

@@ -61,10 +61,8 @@ class Process:
         """Wait for its end until then (`time.monotonic` seconds), and no longer."""
         while self.exit_code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid and os.WIFSIGNALED(status):
-                self.exit_code = -os.WTERMSIG(status)
-            elif pid:
-                self.exit_code = os.WEXITSTATUS(status)
+            if pid:  # a program that ended by itself has the signal 0
+                self.exit_code = -os.WTERMSIG(status) or os.WEXITSTATUS(status)
             elif time.monotonic() >= until:
                 # It is in an uninterruptible system call, or root's by sudo.
                 self.exit_code = -signal.SIGKILL
@@ -89,30 +87,27 @@ def _keep_descriptors() -> None:
 def _spawn(argv: "Sequence[str]", streams: "Sequence[int]") -> int:
     """Start a program with these descriptors as 0, 1 and 2; return its pid."""
     if hasattr(os, "posix_spawn"):
+        dup2 = os.POSIX_SPAWN_DUP2  # novm
         try:
             return os.posix_spawn(  # novm
                 argv[0],
                 list(argv),
                 {**os.environ, **_for_sudo(argv)},
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, stream, number)  # novm
-                    for number, stream in enumerate(streams)
-                ],
+                file_actions=[(dup2, stream, number) for number, stream in enumerate(streams)],
                 setsid=True,
                 setsigmask=[],
                 setsigdef=_IGNORED_BY_PYTHON,
             )
-        except NotImplementedError:
-            pass  # a Python built with a C library older than glibc 2.26 has no setsid in it
-        except ValueError:
-            pass  # it does not take an environment that has a variable without a name
+        except (NotImplementedError, ValueError):
+            # A Python built with a C library older than glibc 2.26 has no setsid in it; and none
+            # takes an environment that has a variable without a name.
+            pass
     return _fork(argv, streams)
 
 
 def _for_sudo(argv: "Sequence[str]") -> "Dict[str, str]":
     """Return what sudo has to find in its environment: diagnosis.py reads what it says."""
-    by_sudo = any(os.path.basename(word) == "sudo" for word in argv)
-    return {"LC_ALL": "C"} if by_sudo else {}
+    return {"LC_ALL": "C"} if any(os.path.basename(word) == "sudo" for word in argv) else {}
 
 
 def _fork(argv: "Sequence[str]", streams: "Sequence[int]") -> int:

@@ -70,9 +70,12 @@ class Kernel:
         monkeypatch.setattr(netlink, "_ask", self._ask)
         monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
 
-    def _ask(self, _protocol: int, kind: int, body: bytes) -> Optional[bytes]:
+    def _ask(self, _protocol: int, kind: int, body: bytes) -> bytes:
         self.asked.append((kind, body))
-        return self.answers[kind]
+        answer = self.answers[kind]
+        if answer is None:
+            raise FileNotFoundError
+        return answer
 
 
 @pytest.fixture
