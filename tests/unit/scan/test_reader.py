@@ -117,12 +117,6 @@ def test_what_a_run_says_of_one_address_is_not_said_of_another() -> None:
     )
 
 
-def test_an_address_with_a_zone_is_found_without_it_and_keeps_it() -> None:
-    outcome = read(ended(host("fe80::25")), ["fe80::25%eth0"], [25])["fe80::25%eth0", 25]
-
-    assert outcome == Observation("open", "syn-ack", "fe80::25%eth0", 0.000065)
-
-
 NO_ANSWER = (
     "nmap's host discovery had no answer from 192.0.2.25, so the port was never asked; "
     "scan with -Pn"
@@ -255,31 +249,12 @@ def test_xml_that_python_nmap_stumbles_over_is_a_failed_check(
 
 
 @pytest.mark.parametrize(
-    ("srtt", "rtt"),
-    [
-        ("65", 0.000065),
-        ("1", 1e-6),
-        ("0", None),
-        ("-1", None),
-        ("nan", None),
-        ("99999", 0.099999),
-        ("100000", None),  # as long as the whole run
-        ("3.6e9", None),
-    ],
-)
+    ("srtt", "rtt"), [("1", 1e-6), ("99999", 0.099999), ("100000", None)]
+)  # the last as long as the whole run
 def test_a_round_trip_is_a_time_that_can_have_passed(srtt: str, rtt: float) -> None:
     outcome = read(ended(host(SERVER).replace('srtt="65"', f'srtt="{srtt}"')), [SERVER], [25])
 
     assert outcome == {(SERVER, 25): Observation("open", "syn-ack", SERVER, rtt)}
-
-
-@pytest.mark.parametrize(("reason", "silent"), [("no-response", True), ("admin-prohibited", False)])
-def test_only_no_answer_at_all_is_silence(reason: str, silent: bool) -> None:
-    outcome = read(ended(host(SERVER, "filtered", reason)), [SERVER], [25])[SERVER, 25]
-
-    assert isinstance(outcome, Observation)
-    assert outcome.silent is silent
-    assert outcome.rtt is None
 
 
 @pytest.mark.parametrize(
