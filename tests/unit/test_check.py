@@ -388,12 +388,16 @@ def test_unknown_is_worse_than_warning_and_critical_worse_than_unknown() -> None
     assert sorted(Status) == [Status.OK, Status.WARNING, Status.UNKNOWN, Status.CRITICAL]
 
 
-def test_a_name_that_hangs_leaves_time_to_ask_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_databases_that_hang_leave_time_to_ask_the_others_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    dead = Target("dead.example", 25)
+    monkeypatch.setattr(socket, "getservbyport", hang)
+    dead, nmap = Target("dead.example", 25), FakeNmap({SERVER: ["silent"]})
 
-    report = checked(FakeNmap({SERVER: ["silent"]}), dead, MAIL, seconds=1.6)
+    report = checked(nmap, dead, MAIL, seconds=4)
 
+    assert [len(attempt) for attempt in nmap.looks] == [1, 3]
     assert states(report) == ["error", "filtered"]
     assert str(report.verdicts[0].error) == "no time left for resolving names; raise --timeout"
 
@@ -408,15 +412,3 @@ def test_a_report_says_when_the_check_began_and_how_long_it_took(
 
     assert report.began == 1700000000.25
     assert 0 < report.seconds <= time.monotonic() - begin
-
-
-def test_a_services_database_that_hangs_costs_the_name_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(socket, "getservbyport", hang)
-    begin = time.monotonic()
-
-    (verdict,) = checked(FakeNmap(), MAIL).verdicts
-
-    assert (verdict.state, verdict.service) == ("open", "")
-    assert time.monotonic() - begin < 25

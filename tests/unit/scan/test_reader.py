@@ -1,6 +1,6 @@
 """What no recording shows: runs that were cut, odd reports, packets not sent, odd replays."""
 
-from typing import Dict, List, Sequence
+from typing import List, Sequence
 
 import pytest
 from support.fake_run import HOST, PORT, RUN
@@ -122,32 +122,24 @@ NO_ANSWER = (
     "scan with -Pn"
 )
 INCOMPLETE = "nmap printed no complete XML; run it by hand to see why"
+FAILED = "nmap failed (Too tired); run it by hand to see why"
 NO_REASON = "nmap does not say why port 25 is open; use 7.70 or later"
+ODD_STATE = "nmap called port 25 'unfiltered', not open, closed or filtered"
+ODD_REASON = (
+    "nmap called port 25 open for 'reset'; only a SYN/ACK means open, and only a RST closed"
+)
 OPEN = 'state="open" reason="syn-ack"'
 
 
 @pytest.mark.parametrize(
     ("printed", "other", "said"),
     [
-        (
-            'exit="success"',
-            'exit="error" errormsg="Too tired"',
-            "nmap failed (Too tired); run it by hand to see why",
-        ),
+        ('exit="success"', 'exit="error" errormsg="Too tired"', FAILED),
         ('exit="success"', 'exit="error"', INCOMPLETE),
         ('<hosts up="1" down="0" total="1"/>', "", INCOMPLETE),
         ('<status state="up"', '<status state="down"', NO_ANSWER),
-        (
-            OPEN,
-            'state="unfiltered" reason="reset"',
-            "nmap called port 25 'unfiltered', not open, closed or filtered",
-        ),
-        (
-            OPEN,
-            'state="open" reason="reset"',
-            "nmap called port 25 open for 'reset'; only a SYN/ACK means open, and only a RST "
-            "closed",
-        ),
+        (OPEN, 'state="unfiltered" reason="reset"', ODD_STATE),
+        (OPEN, 'state="open" reason="reset"', ODD_REASON),
         (OPEN, 'state="open" reason=""', NO_REASON),
         (OPEN, 'state="open" reason="syn-ack&#10;OK - all fine"', NO_REASON),
     ],
@@ -156,11 +148,10 @@ def test_a_report_that_says_nothing_certain_is_an_error_that_says_why(
     printed: str, other: str, said: str
 ) -> None:
     run = ended(host(SERVER))
-    assert printed.encode() in run.stdout
+    changed = run.stdout.replace(printed.encode(), other.encode())
 
-    assert (
-        error_of(run._replace(stdout=run.stdout.replace(printed.encode(), other.encode()))) == said
-    )
+    assert changed != run.stdout
+    assert error_of(run._replace(stdout=changed)) == said
 
 
 @pytest.mark.parametrize(
@@ -212,15 +203,10 @@ def test_a_port_number_that_nmap_does_not_write_so_is_not_believed(number: str) 
 def test_hosts_that_python_nmap_takes_for_one_are_not_mixed_up() -> None:
     # Its key for a host without an IPv4 address is the address that comes first.
     mac = '<address addr="02:00:00:00:00:01" addrtype="mac"/>\n<address'
-    hosts = [
-        host(address, state, reason).replace("<address", mac, 1)
-        for address, state, reason in (
-            ("2001:db8::25", "open", "syn-ack"),
-            ("2001:db8::26", "closed", "reset"),
-        )
-    ]
+    is_open, is_closed = host("2001:db8::25"), host("2001:db8::26", "closed", "reset")
+    run = ended(*(each.replace("<address", mac, 1) for each in (is_open, is_closed)))
 
-    outcomes = read(ended(*hosts), ["2001:db8::25", "2001:db8::26"], [25])
+    outcomes = read(run, ["2001:db8::25", "2001:db8::26"], [25])
 
     assert str(outcomes["2001:db8::25", 25]) == (
         "nmap said nothing about TCP port 25 of 2001:db8::25; check that it is nmap"
@@ -235,19 +221,6 @@ def test_a_protocol_that_has_the_name_of_what_python_nmap_keeps_is_no_address() 
     assert read(run, [SERVER], [25])[SERVER, 25] == Observation("closed", "reset", SERVER, 0.000065)
 
 
-def test_xml_that_python_nmap_stumbles_over_is_a_failed_check(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def stumble(*_: object) -> Dict[str, object]:
-        raise KeyError("hosts")
-
-    monkeypatch.setattr("nmap.PortScanner.analyse_nmap_xml_scan", stumble)
-
-    assert error_of(ended(host(SERVER))) == (
-        "cannot make sense of nmap's XML (KeyError); run nmap by hand to see it"
-    )
-
-
 @pytest.mark.parametrize(
     ("srtt", "rtt"), [("1", 1e-6), ("99999", 0.099999), ("100000", None)]
 )  # the last as long as the whole run
@@ -260,23 +233,21 @@ def test_a_round_trip_is_a_time_that_can_have_passed(srtt: str, rtt: float) -> N
 @pytest.mark.parametrize(
     ("command", "addresses", "port"),
     [
-        pytest.param("nmap -p 25-26 192.0.2.25", [SERVER], 25, id="range"),
-        pytest.param("nmap -p 65535,65534 192.0.2.25", [SERVER], 65535, id="first-named-counts"),
-        pytest.param("nmap -p25 192.0.2.25", [SERVER], 25, id="glued"),
-        pytest.param("nmap -p 1 192.0.2.25", [SERVER], 1, id="smallest-port"),
-        pytest.param("nmap -p 0 192.0.2.25", [SERVER], None, id="port-0"),
-        pytest.param("nmap -p 65536 192.0.2.25", [SERVER], None, id="port-too-large"),
-        pytest.param("nmap -p T:25,U:53 192.0.2.25", [SERVER], 25, id="with-protocol"),
-        pytest.param("nmap -sS 192.0.2.25", [SERVER], None, id="no-port"),
-        pytest.param("nmap -p - 192.0.2.25", [SERVER], None, id="all-ports"),
-        pytest.param("nmap -p 250000 192.0.2.25", [SERVER], None, id="no-port-number"),
-        pytest.param("nmap --top-ports 25 192.0.2.25", [SERVER], None, id="another-option"),
-        pytest.param(
-            "nmap -p 25 192.0.2.25 2001:DB8::26", [SERVER, "2001:db8::26"], 25, id="both-families"
-        ),
-        pytest.param("nmap -p 25 192.0.2.25 192.0.2.25", [SERVER], 25, id="twice"),
-        pytest.param("nmap -S 192.0.2.1 -p 25 192.0.2.25", [SERVER], 25, id="source-address"),
-        pytest.param("nmap --exclude 192.0.2.9 -p 25 192.0.2.25", [SERVER], 25, id="excluded"),
+        ("nmap -p 25-26 192.0.2.25", [SERVER], 25),
+        ("nmap -p 65535,65534 192.0.2.25", [SERVER], 65535),
+        ("nmap -p25 192.0.2.25", [SERVER], 25),
+        ("nmap -p 1 192.0.2.25", [SERVER], 1),
+        ("nmap -p 0 192.0.2.25", [SERVER], None),
+        ("nmap -p 65536 192.0.2.25", [SERVER], None),
+        ("nmap -p T:25,U:53 192.0.2.25", [SERVER], 25),
+        ("nmap -sS 192.0.2.25", [SERVER], None),
+        ("nmap -p - 192.0.2.25", [SERVER], None),
+        ("nmap -p 250000 192.0.2.25", [SERVER], None),
+        ("nmap --top-ports 25 192.0.2.25", [SERVER], None),
+        ("nmap -p 25 192.0.2.25 2001:DB8::26", [SERVER, "2001:db8::26"], 25),
+        ("nmap -p 25 192.0.2.25 192.0.2.25", [SERVER], 25),
+        ("nmap -S 192.0.2.1 -p 25 192.0.2.25", [SERVER], 25),
+        ("nmap --exclude 192.0.2.9 -p 25 192.0.2.25", [SERVER], 25),
     ],
 )
 def test_a_recordings_command_line_says_what_was_asked(
