@@ -3,19 +3,9 @@
 The only place where a failure of the checker becomes UNKNOWN.
 """
 
+import functools
 import time
-from typing import (
-    Callable,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-    Union,
-)
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from halfopen.errors import CheckError, HalfopenError, NoTimeError, UnnamedRefusalError
 from halfopen.model import (
@@ -32,7 +22,6 @@ from halfopen.model import (
     failure,
 )
 from halfopen.scan import attempts, command, process, runner
-from halfopen.scan.diagnosis import nmap_needs_telling
 from halfopen.targets import resolve
 
 Run = Callable[[Sequence[Sequence[str]], float, Optional[Callable[[], None]]], List[NmapRun]]
@@ -75,19 +64,20 @@ def check(  # noqa: PLR0913  what a check is made of: the last three have defaul
         # in the documentation then admits no more, and without the second port, it is one a run.
         limited = (expectation.warning, expectation.critical) != (None, None)
         most = 1 if limited or options.sudo or not options.plus_one else command.MAX_PORTS
-        how_to_call = program(options)
-        scanner = _Scanner(how_to_call, options, most, deadline, run, meanwhile, runs, progress)
-        addresses = _resolved(resolver or resolve.resolve, targets, deadline, outcomes)
-        _ask_all(scanner, addresses, outcomes)
+        scanner = _Scanner(
+            program(options), options, most, deadline, run, meanwhile, runs, outcomes
+        )
+        # Leave time to ask: one dead name must not cost the others' verdicts.
+        left = deadline - time.monotonic()
+        found = (resolver or resolve.resolve)(targets, deadline - min(attempts.longest(), left / 2))
+        outcomes.update({t: error for t, error in found.items() if isinstance(error, CheckError)})
+        addresses = {t: address for t, address in found.items() if isinstance(address, Address)}
+        if addresses:
+            _ask_all(scanner, addresses, progress)
     except CheckError as error:
         outcomes.update({t: error for t in targets if t not in outcomes or _is_silent(outcomes[t])})
-    return Report(
-        tuple(judge(t, outcomes[t], expectation, services.get(t.port, "")) for t in targets),
-        expectation,
-        tuple(runs),
-        began,
-        time.monotonic() - start,
-    )
+    verdicts = [judge(t, outcomes[t], expectation, services.get(t.port, "")) for t in targets]
+    return Report(tuple(verdicts), expectation, tuple(runs), began, time.monotonic() - start)
 
 
 def judge(target: Target, outcome: Outcome, expectation: Expectation, service: str = "") -> Verdict:
@@ -104,20 +94,7 @@ def judge(target: Target, outcome: Outcome, expectation: Expectation, service: s
 
 def program(options: ScanOptions) -> List[str]:
     """Return how to call nmap; raise CheckError if it, or sudo, is not there."""
-    return [*options.prefix, *process.calling(options.nmap, options.sudo, nmap_needs_telling)]
-
-
-def _resolved(
-    resolver: Resolve, targets: Sequence[Target], deadline: float, outcomes: Dict[Target, Outcome]
-) -> Dict[Target, Address]:
-    """Return the targets that have an address; the others' errors go to `outcomes`.
-
-    Leaves time to ask: one dead name must not cost the others' verdicts.
-    """
-    left = deadline - time.monotonic()
-    found = resolver(targets, deadline - min(attempts.longest(), left / 2))
-    outcomes.update({t: error for t, error in found.items() if isinstance(error, CheckError)})
-    return {t: address for t, address in found.items() if isinstance(address, Address)}
+    return [*options.prefix, *process.calling(options.nmap, options.sudo)]
 
 
 def _is_silent(outcome: Outcome) -> bool:
@@ -127,17 +104,13 @@ def _is_silent(outcome: Outcome) -> bool:
 class _Scan(NamedTuple):
     """What one run of nmap is asked."""
 
-    ports: Tuple[int, ...]
-    version: int
     addresses: Tuple[str, ...]
+    ports: Tuple[int, ...]
 
 
 def _scans(addresses: Mapping[Target, Address], most: int) -> List[_Scan]:
     """Group the targets into runs of at most `most` ports of a host; of one, if those are fewer."""
-    scans = _grouped(addresses, most)
-    if all(len(scan.ports) == 1 for scan in scans):
-        return scans
-    return min(scans, _grouped(addresses, 1), key=len)
+    return min((_grouped(addresses, count) for count in (most, 1)), key=len)
 
 
 def _grouped(addresses: Mapping[Target, Address], most: int) -> List[_Scan]:
@@ -145,19 +118,19 @@ def _grouped(addresses: Mapping[Target, Address], most: int) -> List[_Scan]:
 
     nmap prints no zone. `most`: how many ports a run may ask about.
     """
-    asked: Dict[Tuple[int, str, str], Dict[int, None]] = {}
+    asked: Dict[Address, List[int]] = {}
     for target, address in addresses.items():
-        asked.setdefault((address.version, address.zone, address.text), {})[target.port] = None
+        asked.setdefault(address._replace(total=1), []).append(target.port)
     groups: Dict[Tuple[int, str, Tuple[int, ...]], List[str]] = {}
-    for (version, zone, text), of_host in asked.items():
-        ports = sorted(of_host)
+    for address, of_host in asked.items():
+        ports = sorted(set(of_host))
         for begin in range(0, len(ports), most):
-            key = (version, zone, tuple(ports[begin : begin + most]))
-            groups.setdefault(key, []).append(text)
+            key = (address.version, address.zone, tuple(ports[begin : begin + most]))
+            groups.setdefault(key, []).append(address.text)
     return [
-        _Scan(ports, version, tuple(group[begin : begin + command.max_hosts(ports)]))
-        for (version, _, ports), group in groups.items()
-        for begin in range(0, len(group), command.max_hosts(ports))
+        _Scan(tuple(group[begin : begin + command.max_hosts(shared)]), shared)
+        for (_, _, shared), group in groups.items()
+        for begin in range(0, len(group), command.max_hosts(shared))
     ]
 
 
@@ -173,54 +146,43 @@ class _Scanner(NamedTuple):
     meanwhile: Callable[[], None]
     runs: List[NmapRun]
     """Filled with each run that was made."""
-    progress: Callable[[int], object]
+    outcomes: Dict[Target, Outcome]
+    """Filled with what was seen of each target."""
 
 
 def _ask_all(
-    scanner: _Scanner, addresses: Mapping[Target, Address], outcomes: Dict[Target, Outcome]
+    scanner: _Scanner, addresses: Mapping[Target, Address], progress: Callable[[int], object]
 ) -> None:
     """Ask about all targets, and about the silent again; then ask the kernel about those."""
-    if not addresses:
-        return
-    began, source_port = process.reckoned(), None
+    outcomes, began, source_port = scanner.outcomes, process.reckoned(), None
     scans = _scans(addresses, scanner.most)
     attempt = attempts.first(scanner.deadline - time.monotonic(), len(scans))
     outcomes.update(_ask(scanner, addresses, scans, attempt))
     silent = {t: a for t, a in addresses.items() if _is_silent(outcomes[t])}
     unclear = {t: a for t, a in addresses.items() if isinstance(outcomes[t], UnnamedRefusalError)}
-    scanner.progress(len(outcomes) - len(silent) - len(unclear))
-    if attempt == attempts.QUICK and (silent or unclear):
-        scans = _scans(silent, scanner.most)
-        # Each by itself: another's packets, which this machine refuses, say nothing of it.
-        scans += [_Scan((t.port,), a.version, (a.text,)) for t, a in unclear.items()]
-        silent.update(unclear)
-        attempt = attempts.last(scanner.deadline - time.monotonic(), len(scans))
-        source_port = _source_port(scanner.options, len(scans))
-        outcomes.update(_ask(scanner, silent, scans, attempt, source_port))
-    if not silent or scanner.options.prefix:
-        # With a prefix nmap runs in another network namespace, of which our kernel knows nothing.
+    progress(len(outcomes) - len(silent) - len(unclear))
+    if not silent and not unclear:
         return
     from halfopen.scan import silence  # noqa: PLC0415  what only the silent need
 
+    options = scanner.options
+    if attempt == attempts.QUICK:
+        scans = _scans(silent, scanner.most)
+        # Each by itself: another's packets, which this machine refuses, say nothing of it.
+        scans += [_Scan((a.text,), (t.port,)) for t, a in unclear.items()]
+        silent.update(unclear)
+        attempt = attempts.last(scanner.deadline - time.monotonic(), len(scans))
+        # One more run asks from a port that the kernel knows them by. sudo's line in the
+        # documentation does not admit it, and for very many it would take too long.
+        few = len(scans) * (attempts.PATIENT.runs + 1) <= attempts.SIDE_BY_SIDE
+        if few and not options.prefix and not options.sudo:
+            source_port = silence.source_port()
+        outcomes.update(_ask(scanner, silent, scans, attempt, source_port))
     for target, address in silent.items():
-        outcome = outcomes[target]
-        if isinstance(outcome, Observation) and outcome.silent:
-            if time.monotonic() >= scanner.deadline:
-                break
+        outcome, in_time = outcomes[target], time.monotonic() < scanner.deadline
+        # With a prefix nmap runs in another network namespace, of which our kernel knows nothing.
+        if isinstance(outcome, Observation) and outcome.silent and in_time and not options.prefix:
             outcomes[target] = silence.explained(outcome, address, target.port, began, source_port)
-
-
-def _source_port(options: ScanOptions, scans: int) -> Optional[int]:
-    """Return the port from which one more run is to ask the silent; None for no such run.
-
-    sudo's line in the documentation does not admit it, and for very many it would take too long.
-    """
-    too_many = scans * (attempts.PATIENT.runs + 1) > attempts.SIDE_BY_SIDE
-    if options.prefix or options.sudo or too_many:
-        return None
-    from halfopen.scan import silence  # noqa: PLC0415  what only the silent need
-
-    return silence.source_port()
 
 
 def _ask(
@@ -238,20 +200,13 @@ def _ask(
     """
     ports = [None] * attempt.runs + [source_port] * (source_port is not None)
     runs = [(scan, port) for scan in scans for port in ports]
-    time_left = scanner.deadline - process.reckoned()
-    commands = [
-        list(scanner.program)
-        + command.argv(
-            scan.addresses,
-            scan.ports,
-            version=scan.version,
-            rtt_timeout=attempt.rtt_timeout,
-            time_left=time_left,
-            plus_one=scanner.options.plus_one,
-            source_port=from_port,
-        )
-        for scan, from_port in runs
-    ]
+    argv = functools.partial(
+        command.argv,
+        time_left=scanner.deadline - process.reckoned(),
+        rtt_timeout=attempt.rtt_timeout,
+        plus_one=scanner.options.plus_one,
+    )
+    commands = [[*scanner.program, *argv(*scan, source_port=port)] for scan, port in runs]
     given = scanner.run(commands, scanner.deadline, scanner.meanwhile)
     scanner.runs.extend(given)
 
@@ -259,25 +214,24 @@ def _ask(
 
     seen: Dict[Tuple[str, int], List[Outcome]] = {}
     for (scan, _), nmap in zip(runs, given):
-        for asked, outcome in reader.read_ports(nmap, scan.addresses, scan.ports).items():
+        for asked, outcome in reader.read(nmap, *scan).items():
             seen.setdefault(asked, []).append(outcome)
     return {
-        target: _conclusion(_most_telling(seen[address.text, target.port]), attempt, address)
+        target: _conclusion(seen[address.text, target.port], attempt, address)
         for target, address in addresses.items()
     }
 
 
-def _conclusion(outcome: Outcome, attempt: attempts.Attempt, address: Address) -> Outcome:
-    """Return the outcome, but no verdict from a silence that was too short to mean anything."""
+def _conclusion(
+    outcomes: Sequence[Outcome], attempt: attempts.Attempt, address: Address
+) -> Outcome:
+    """Return the answer if there was one; else a failure, for it may be why others are silent.
+
+    But no verdict comes from a silence that was too short to mean anything.
+    """
+    outcome = min(outcomes, key=lambda o: (_is_silent(o), isinstance(o, CheckError)))
     if isinstance(outcome, CheckError):
         return outcome
     if outcome.silent and not attempt.conclusive:
         return NoTimeError("no answer yet, and no time left to wait for one; raise --timeout")
     return outcome._replace(addresses=address.total)
-
-
-def _most_telling(outcomes: Iterable[Outcome]) -> Outcome:
-    """Return the answer if there was one; else a failure, for it may be why others are silent."""
-    return min(
-        outcomes, key=lambda o: 2 if _is_silent(o) else 1 if isinstance(o, CheckError) else 0
-    )

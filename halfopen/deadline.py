@@ -42,21 +42,17 @@ class Calls:
         """Make the call as soon as a thread is free; raise CheckError if the system gives none."""
         call = Call(function)
         with self._changed:
+            if self._threads < MAX_THREADS:
+                # Not threading.Thread: its start() waits for a sign of life, and forever where the
+                # thread dies of too little memory first.
+                try:
+                    _thread.start_new_thread(self._work, ())
+                except RuntimeError as error:
+                    raise CheckError(
+                        f"no thread for {self._doing} ({error}); raise the limits (ulimit -u, -v)"
+                    ) from error
+                self._threads += 1
             self._waiting.append(call)
-            if self._threads == MAX_THREADS:
-                return call
-            self._threads += 1
-        try:
-            # Not threading.Thread: its start() waits for a sign of life, and forever where the
-            # thread dies of too little memory first.
-            _thread.start_new_thread(self._work, ())
-        except RuntimeError as error:
-            with self._changed:
-                self._threads -= 1
-                self._waiting.remove(call)
-            raise CheckError(
-                f"no thread for {self._doing} ({error}); raise the limits (ulimit -u, -v)"
-            ) from error
         return call
 
     def wait(self, calls: Sequence[Call[Any]], until: float) -> None:

@@ -50,8 +50,8 @@ def _verdicts(
     if not addresses:
         raise CheckError(asked.why_none)
     service = resolve.service_names([judged], deadline).get(judged, "")
-    outcomes = reader.read(run, addresses, judged)
+    outcomes = reader.read(run, addresses, [judged])
     return [
-        judge(model.Target(address, judged), outcomes[address], expectation, service)
+        judge(model.Target(address, judged), outcomes[address, judged], expectation, service)
         for address in addresses
     ]

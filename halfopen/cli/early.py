@@ -40,10 +40,10 @@ def start_plain(program: str, typed: "Sequence[str]") -> bool:
     now = time.monotonic()
     time_left = head_start.began + head_start.TIMEOUT - now
     try:
-        caller = process.calling(os.environ.get("HALFOPEN_NMAP") or "nmap", False, _needs_telling)
+        caller = process.calling(os.environ.get("HALFOPEN_NMAP") or "nmap", False)
     except HalfopenError:
         return False  # the check comes upon it again, and says so
-    process.start_early([*caller, *_arguments(host, port, 4, time_left, True)], now)
+    process.start_early([*caller, *nmap.argv([host], [int(port)], time_left=time_left)], now)
     return True
 
 
@@ -66,23 +66,11 @@ def argv(command: "Command", values: "Values", began: float, now: float) -> "Lis
     address, version = _address(host)
     if not version or not _is_number(port, 1, 65535) or values["family"] not in (None, version):
         return []
+    time_left, plus_one = began + timeout - now, values["plus_one"]
     return [
-        *process.calling(values["nmap"] or "nmap", values["sudo"], _needs_telling),
-        *_arguments(address, port, version, began + timeout - now, values["plus_one"]),
+        *process.calling(values["nmap"] or "nmap", values["sudo"]),
+        *nmap.argv([address], [int(port)], time_left=time_left, plus_one=plus_one),
     ]
-
-
-def _arguments(
-    address: str, port: str, version: int, time_left: float, plus_one: bool
-) -> "List[str]":
-    return nmap.argv(
-        [address],
-        [int(port)],
-        version=version,
-        rtt_timeout=nmap.QUICK_RTT_TIMEOUT,
-        time_left=time_left,
-        plus_one=plus_one,
-    )
 
 
 def _asked(
@@ -105,14 +93,6 @@ def _asked(
         host, _, port = arguments[0].rpartition(":")
         return (host, port) if host[:1] == "[" or ":" not in host else None
     return arguments if len(arguments) == 2 and arguments[0][:1] != "[" else None
-
-
-def _needs_telling(path: str) -> bool:
-    if os.geteuid() == 0:
-        return False
-    from halfopen.scan.diagnosis import nmap_needs_telling  # noqa: PLC0415  root needs none of it
-
-    return nmap_needs_telling(path)
 
 
 def _address(host: str) -> "Tuple[str, int]":

@@ -68,7 +68,7 @@ def _bug(error: BaseException) -> str:
 
 def _take_signals(format_name: str) -> None:
     if FORMATS[format_name].code_on_signal:
-        process.exit_on_signals(FORMATS[format_name].codes[Status.UNKNOWN])
+        process.code_on_signal = FORMATS[format_name].codes[Status.UNKNOWN]
     for number in process.ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's choice stands
             signal.signal(number, process.end_by_signal)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def begin(program: str, typed: "Sequence[str]") -> "Optional[Parsed]":
     """Parse the command line; start nmap if it is a check of one address, good in all its parts."""
     parsed = parse(program, typed)
-    if parsed is not None and parsed[0].checks and not process.started_early():
+    if parsed is not None and parsed[0].checks and process.early is None:
         try:
             now = time.monotonic()
             argv = early.argv(parsed[0], values.read(*parsed), head_start.began, now)

@@ -73,7 +73,7 @@ class Stop:
 
     def __enter__(self) -> "Stop":
         """Take the signals."""
-        process.be_uninterrupted()
+        process.interrupted = False
         # After a handler that outlasts a get()'s timeout, as that of Ctrl-Z does, Python's get()
         # waits for ever (seen with 3.11).
         self._before[signal.SIGCONT] = signal.signal(

@@ -61,9 +61,9 @@ def several_ports(asked: "Sequence[int]") -> "List[str]":
     return ["--max-retries", "1", "--max-scan-delay", "0", *(["-v5"] if len(asked) > 25 else [])]
 
 
-def family_flag(version: int) -> "List[str]":
+def family_flag(address: str) -> "List[str]":
     """Return -6 for IPv6: without it nmap skips an IPv6 address, and exits 0."""
-    return ["-6"] if version == 6 else []
+    return ["-6"] if ":" in address else []
 
 
 def no_discovery() -> "List[str]":
@@ -82,16 +82,8 @@ def timing(rtt_timeout: float, probes: int) -> "List[str]":
     rate of 10 packets a second for each of the `probes` sends them all within 0.1 s.
     """
     rtt = _milliseconds(rtt_timeout)
-    return [
-        "--min-rate",
-        str(10 * probes),
-        "--initial-rtt-timeout",
-        rtt,
-        "--min-rtt-timeout",
-        rtt,
-        "--max-rtt-timeout",
-        rtt,
-    ]
+    limits = f"--initial-rtt-timeout {rtt} --min-rtt-timeout {rtt} --max-rtt-timeout {rtt}"
+    return f"--min-rate {10 * probes} {limits}".split()
 
 
 def data_folder() -> "List[str]":
@@ -112,35 +104,23 @@ def argv(  # noqa: PLR0913  one keyword for each thing that shapes the command
     addresses: "Sequence[str]",
     asked: "Sequence[int]",
     *,
-    version: int,
-    rtt_timeout: float,
     time_left: float,
+    rtt_timeout: float = QUICK_RTT_TIMEOUT,
     plus_one: bool = True,
     source_port: "Optional[int]" = None,
 ) -> "List[str]":
     """Return nmap's arguments, without the program itself.
 
-    `addresses`: canonical IP addresses of one `version` (4 or 6). `asked`: at most MAX_PORTS ports.
+    `addresses`: canonical IP addresses of one family. `asked`: at most MAX_PORTS ports.
     `rtt_timeout`: seconds that nmap waits for each of its two probes. `time_left`: seconds until
     our deadline. `source_port`: where the probes come from, if connection tracking is to find them
     (silence.py).
     """
-    return [
-        "-n",
-        "-sS",
-        *family_flag(version),
-        *no_discovery(),
-        *data_folder(),
-        *timing(rtt_timeout, len(addresses) * max(2, len(asked))),
-        *host_timeout(time_left),
-        *several_ports(asked),
-        "-p",
-        ports(asked, plus_one),
-        *([] if source_port is None else ["-g", str(source_port)]),
-        "-oX",
-        "-",
-        *addresses,
-    ]
+    how = [*family_flag(addresses[0]), *no_discovery(), *data_folder()]
+    how += timing(rtt_timeout, len(addresses) * max(2, len(asked)))
+    how += [*host_timeout(time_left), *several_ports(asked), "-p", ports(asked, plus_one)]
+    how += [] if source_port is None else ["-g", str(source_port)]
+    return ["-n", "-sS", *how, "-oX", "-", *addresses]
 
 
 def host_timeout(time_left: float) -> "List[str]":

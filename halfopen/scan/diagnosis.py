@@ -2,7 +2,7 @@
 
 import os
 import struct
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, Sequence, Tuple
 
 from halfopen.errors import CheckError, NotAllowedError
 from halfopen.model import NmapRun
@@ -18,60 +18,59 @@ _REFUSALS = (
 )
 """What nmap 7.70 to 7.991 says on stderr or as errormsg when it may not scan."""
 
-_SUDO_CAUSES = (
-    (("no new privileges",), f"sudo is barred by no_new_privs; run as root, or {SEE_README}"),
-    (
-        ("password", "tty", "askpass"),
-        f"sudo wants a password; allow nmap with NOPASSWD, {SEE_README}",
-    ),
-    (("not allowed",), f"sudo does not allow this nmap; {SEE_README}"),
-)
-"""What sudo 1.9 says with LC_ALL=C, under which spawn.py runs it, and what helps."""
-
 _FIRST_HAND = ("pcap_", "route_dst_netlink")
 """How a line begins in which pcap or netlink names the cause. After it, nmap lists every cause
 that it knows of, on every system."""
 
+_SUDO = ("sudo: ", "is not allowed to execute")
+"""What is in each line of sudo 1.9 with LC_ALL=C, under which spawn.py runs it."""
+
 _NO_SUCH_SOCKET = ("Address family not supported", "PF_PACKET sockets not supported")
 """The kernel's own words, and what pcap says in their place from Debian 13 (1.10.5) on."""
+
+_BARRED = f"sudo is barred by no_new_privs; run as root, or {SEE_README}"
+_PASSWORD = f"sudo wants a password; allow nmap with NOPASSWD, {SEE_README}"
+_NOT_THIS = f"sudo does not allow this nmap; {SEE_README}"
+_FAMILIES = "{}; allow AF_PACKET and AF_NETLINK (RestrictAddressFamilies=)"
+_CAUSES = (
+    (_SUDO, ("no new privileges",), NotAllowedError, _BARRED),
+    (_SUDO, ("password", "tty", "askpass"), NotAllowedError, _PASSWORD),
+    (_SUDO, ("not allowed",), NotAllowedError, _NOT_THIS),
+    (_FIRST_HAND, _NO_SUCH_SOCKET, NotAllowedError, _FAMILIES),
+    (_FIRST_HAND, ("not up",), CheckError, "{}; see ip link"),
+)
+"""Whose line it is, what else is in it, and what helps then; {} is what broke."""
 
 
 def failure(run: NmapRun, errormsg: str) -> CheckError:
     """Return why a run failed that printed no complete report, or one that ends in `errormsg`."""
-    said = _lines(run.stderr.decode("utf-8", "replace")) + _lines(errormsg)
-    refusals = [line for line in said if any(words in line for words in _REFUSALS)]
+    printed = run.stderr.decode("utf-8", "replace")
+    said = [line.strip() for line in f"{errormsg}\n{printed}".splitlines() if line.strip()]
+    refusals = [line for line in said if _any(_REFUSALS, line)]
     if refusals:
         return NotAllowedError(why_not(run.argv, refusals[0]))
-    sudos = [s for s in said if "sudo: " in s or "is not allowed to execute" in s]
-    for words, advice in _SUDO_CAUSES:
-        if any(word in line for line in sudos for word in words):
-            return NotAllowedError(advice)
     first_hand = [line for line in said if line.startswith(_FIRST_HAND)]
-    cause = (first_hand or _lines(errormsg) or said or [""])[0][:200]
-    what = _what_broke(run, cause)
-    if first_hand and any(words in cause for words in _NO_SUCH_SOCKET):
-        return NotAllowedError(f"{what}; allow AF_PACKET and AF_NETLINK (RestrictAddressFamilies=)")
-    if first_hand and "not up" in cause:
-        return CheckError(f"{what}; see ip link")
+    what = _what_broke(run, [*first_hand, *said, ""][0][:200])
+    for whose, words, kind, advice in _CAUSES:
+        if any(_any(whose, line) and _any(words, line) for line in said):
+            return kind(advice.format(what))
     return CheckError(f"{what}; {'run it by hand to see why' if run.argv else 'record it again'}")
 
 
-def _lines(text: str) -> List[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
+def _any(words: Sequence[str], line: str) -> bool:
+    return any(word in line for word in words)
 
 
 def _what_broke(run: NmapRun, cause: str) -> str:
-    if run.exit_code < 0:
-        what = f"nmap was killed by signal {-run.exit_code}"
-    elif run.exit_code > 0:
-        what = f"nmap failed with exit code {run.exit_code}"
-    elif not run.stdout.strip():
-        what = "nmap printed nothing"
-    elif cause:
-        what = "nmap failed"
-    else:
-        what = "nmap printed no complete XML"
-    return f"{what} ({cause})" if cause else what
+    ways = (
+        (run.exit_code < 0, f"was killed by signal {-run.exit_code}"),
+        (run.exit_code > 0, f"failed with exit code {run.exit_code}"),
+        (not run.stdout.strip(), "printed nothing"),
+        (cause, "failed"),
+        (True, "printed no complete XML"),
+    )
+    what = next(way for so, way in ways if so)
+    return f"nmap {what} ({cause})" if cause else f"nmap {what}"
 
 
 # -- privileges ---------------------------------------------------------------------------------
@@ -87,17 +86,16 @@ _CAPABILITIES = (  # noqa: SIM905  as a list of quoted words it is a page long
 
 _NET_RAW = 1 << _CAPABILITIES.index("NET_RAW")
 _EFFECTIVE = 1  # VFS_CAP_FLAGS_EFFECTIVE
+_STATUS = ("CapAmb", "CapBnd", "CapEff", "NoNewPrivs")
 
 
 def nmap_needs_telling(nmap: str) -> bool:
     """Return whether nmap at this path may open raw sockets but would not believe it.
 
     nmap looks at the user id alone, and ignores capabilities unless told by --privileged.
-    True when we are not root and either CAP_NET_RAW is ambient (as systemd's
+    For whoever is not root. True when either CAP_NET_RAW is ambient (as systemd's
     AmbientCapabilities sets it), or the file has it and the kernel will honour that.
     """
-    if os.geteuid() == 0:
-        return False
     status = _process_status()
     permitted, effective = _on_file(nmap)
     # Under no_new_privs the kernel ignores a file's capabilities: HAProxy's default.
@@ -116,6 +114,7 @@ def why_not(argv: Sequence[str], said: str) -> str:
     given = permitted & _NET_RAW
     as_root = root or os.path.basename(argv[0] if argv else "") == "sudo"
     has_it, barred = status["CapEff"] & _NET_RAW, status["NoNewPrivs"]
+    not_ambient = has_it and not status["CapAmb"] & _NET_RAW
     causes = (
         (not argv, f"run as root, or {SEE_README}"),
         (root and has_it, f"it is root and was refused ({said}); run it by hand to see why"),
@@ -126,10 +125,7 @@ def why_not(argv: Sequence[str], said: str) -> str:
             "no_new_privs hides its own: HAProxy's insecure-setuid-wanted, or an ambient one",
         ),
         (given, f"its own is ignored: is {program} on a nosuid mount?"),
-        (
-            has_it and not status["CapAmb"] & _NET_RAW,
-            "ours is not handed on: make it ambient (setpriv --ambient-caps)",
-        ),
+        (not_ambient, "ours is not handed on: make it ambient (setpriv --ambient-caps)"),
         (_is_script(program), "if the nmap behind this script has it, set NMAP_PRIVILEGED=1"),
         (barred, f"no_new_privs leaves an ambient one; {SEE_README}"),
         (True, f"{_setcap(program)}, or run as root"),
@@ -166,16 +162,13 @@ def _is_script(path: str) -> bool:
 
 
 def _process_status() -> Dict[str, int]:
-    fields = dict.fromkeys(("CapAmb", "CapBnd", "CapEff", "NoNewPrivs"), 0)
+    found: Dict[str, str] = {}
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
-            for line in lines:
-                name, _, value = line.partition(":")
-                if name in fields:
-                    fields[name] = int(value, 16)
+            found.update(line.partition(":")[::2] for line in lines)
     except OSError:
         pass
-    return fields
+    return {name: int(found.get(name, "0"), 16) for name in _STATUS}
 
 
 def _on_file(path: str) -> Tuple[int, bool]:

@@ -1,17 +1,15 @@
 """Questions to the Linux kernel by netlink: routes, neighbours, tracked connections.
 
+Each raises OSError where the kernel can't be asked, or knows nothing.
 Each is about one entry and costs some 0.05 ms. To read the whole of /proc/net/nf_conntrack takes
 a second with 200,000 entries.
 """
 
-import errno
 import os
 import socket
 import struct
 import sys
 from typing import Dict, NamedTuple, Optional, Tuple
-
-from halfopen.model import Address
 
 # linux/netlink.h, rtnetlink.h, neighbour.h, nfnetlink_conntrack.h, nf_conntrack_common.h
 _ROUTING, _NETFILTER = 0, 12
@@ -25,8 +23,11 @@ _SEEN_REPLY = 1 << 1
 _PATIENCE = 0.02
 """Seconds for one answer; the kernel gives it at once."""
 
-INCOMPLETE, REACHABLE, STALE, DELAY, PROBE, FAILED = 1, 2, 4, 8, 16, 32
+INCOMPLETE, REACHABLE, FAILED = 1, 2, 32
 """What the kernel thinks of a neighbour (NUD_...)."""
+
+Place = Tuple[str, int]
+"""An address and a port."""
 
 
 class Route(NamedTuple):
@@ -37,31 +38,11 @@ class Route(NamedTuple):
     source: str
 
 
-class Neighbour(NamedTuple):
-    """What the kernel knows of a host on the link."""
-
-    state: int
-    confirmed: float
-    """Seconds since it last answered."""
-
-
-class Connection(NamedTuple):
-    """A tracked TCP connection that this machine began."""
-
-    answered: bool
-    answers_from: Tuple[str, int]
-    """Who answers it: another address and port where this machine translates the target's."""
-    answers_to: Tuple[str, int]
-    """Where the answers go: not where it began where this machine translates its own."""
-
-
-def route(address: Address) -> Optional[Route]:
-    """Return the route to an address; None if there is none, or the kernel does not say."""
+def route(address: str) -> Route:
+    """Return the route to an address."""
     family, packed = _packed(address)
     header = bytes([family, 8 * len(packed)]) + bytes(10)
     answer = _ask(_ROUTING, _GET_ROUTE, header + _attribute(_ROUTE_DESTINATION, packed))
-    if answer is None:
-        return None
     found = _attributes(answer[12:])
     gateway = found.get(_ROUTE_GATEWAY)
     return Route(
@@ -71,61 +52,56 @@ def route(address: Address) -> Optional[Route]:
     )
 
 
-def neighbour(address: Address, interface: int) -> Optional[Neighbour]:
-    """Return what the kernel knows of a neighbour; None for nothing. Linux 5.0 and later."""
+def neighbour(address: str, interface: int) -> Tuple[int, float]:
+    """Return a neighbour's state, and how many seconds ago it last answered (from Linux 5.0 on)."""
     family, packed = _packed(address)
     header = struct.pack("=BxxxiHBB", family, interface, 0, 0, 0)
     answer = _ask(_ROUTING, _GET_NEIGHBOUR, header + _attribute(_NEIGHBOUR_ADDRESS, packed))
-    if answer is None:
-        return None
     (state,) = struct.unpack_from("=H", answer, 8)
     ticks = _attributes(answer[12:]).get(_NEIGHBOUR_CACHE_INFO, b"")[:4]
-    return Neighbour(state, int.from_bytes(ticks, sys.byteorder) / os.sysconf("SC_CLK_TCK"))
+    return state, int.from_bytes(ticks, sys.byteorder) / os.sysconf("SC_CLK_TCK")
 
 
-def connection(address: Address, port: int, source: str, source_port: int) -> Optional[Connection]:
-    """Return the tracked connection between two ports; None if the kernel tracks none.
+def answered(origin: Place, target: Place) -> Optional[Tuple[Place, Place]]:
+    """Return from where and to where a tracked TCP connection was answered; None if it was not.
 
-    Raises PermissionError without CAP_NET_ADMIN, OSError where the kernel can't be asked.
+    From another place than the target where this machine translates that, and to another than the
+    origin where it translates its own. Raises PermissionError without CAP_NET_ADMIN.
     """
-    family, packed = _packed(address)
-    here, there = (1, 2) if family == socket.AF_INET else (3, 4)  # CTA_IP_V4_SRC ... CTA_IP_V6_DST
-    ip = _attribute(here, socket.inet_pton(family, source)) + _attribute(there, packed)
+    family, there = _packed(target[0])
+    source, destination = (1, 2) if family == socket.AF_INET else (3, 4)  # CTA_IP_V4_SRC and on
+    ip = _attribute(source, _packed(origin[0])[1]) + _attribute(destination, there)
     tcp = _attribute(1, bytes([socket.IPPROTO_TCP]))
-    tcp += _attribute(2, struct.pack(">H", source_port)) + _attribute(3, struct.pack(">H", port))
+    tcp += _attribute(2, struct.pack(">H", origin[1])) + _attribute(3, struct.pack(">H", target[1]))
     asked = _attribute(1 | _NESTED, ip) + _attribute(2 | _NESTED, tcp)
     body = struct.pack("=BBH", family, 0, 0) + _attribute(_ORIGINAL | _NESTED, asked)
-    answer = _ask(_NETFILTER, _GET_CONNECTION, body)
-    if answer is None:
-        return None
-    found = _attributes(answer[4:])
-    status = int.from_bytes(found.get(_STATUS, b""), "big")
-    reply = _attributes(found.get(_REPLY, b""))
-    addresses, ports = _attributes(reply.get(1, b"")), _attributes(reply.get(2, b""))
     try:
-        ends = [
-            (socket.inet_ntop(family, addresses[end]), int.from_bytes(ports[number], "big"))
-            for end, number in ((here, 2), (there, 3))
-        ]
-    except (KeyError, ValueError):
+        found = _attributes(_ask(_NETFILTER, _GET_CONNECTION, body)[4:])
+    except FileNotFoundError:
         return None
-    return Connection(bool(status & _SEEN_REPLY), *ends)
+    if not int.from_bytes(found.get(_STATUS, b""), "big") & _SEEN_REPLY:
+        return None
+    reply = _attributes(found[_REPLY])
+    addresses, ports = _attributes(reply[1]), _attributes(reply[2])
+
+    def place(end: int, port: int) -> Place:
+        return socket.inet_ntop(family, addresses[end]), int.from_bytes(ports[port], "big")
+
+    return place(source, 2), place(destination, 3)
 
 
-def _ask(protocol: int, kind: int, body: bytes) -> Optional[bytes]:
-    """Return the payload of the answer; None if there is no such thing. Raises OSError."""
+def _ask(protocol: int, kind: int, body: bytes) -> bytes:
+    """Return the payload of the answer; raise the kernel's OSError, as for what there is not."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sock:
         sock.settimeout(_PATIENCE)
         sock.bind((0, 0))
         sock.send(struct.pack("=IHHII", 16 + len(body), kind, _REQUEST, 1, 0) + body)
         answer = sock.recv(1 << 16)
     (kind_of_answer,) = struct.unpack_from("=H", answer, 4)
-    if kind_of_answer != _ERROR:
-        return answer[16:]
-    (number,) = struct.unpack_from("=i", answer, 16)
-    if -number in (errno.ENOENT, errno.ENETUNREACH, errno.EHOSTUNREACH):
-        return None
-    raise OSError(-number, os.strerror(-number))
+    if kind_of_answer == _ERROR:
+        (number,) = struct.unpack_from("=i", answer, 16)
+        raise OSError(-number, os.strerror(-number))
+    return answer[16:]
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
@@ -144,6 +120,6 @@ def _attributes(data: bytes) -> Dict[int, bytes]:
     return found
 
 
-def _packed(address: Address) -> Tuple[int, bytes]:
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    return family, socket.inet_pton(family, address.text.partition("%")[0])
+def _packed(address: str) -> Tuple[int, bytes]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return family, socket.inet_pton(family, address.partition("%")[0])

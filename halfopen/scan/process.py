@@ -14,20 +14,14 @@ from halfopen.scan.spawn import Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Sequence, Set
+    from typing import List, Optional, Sequence, Set
 
 USUAL_FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where Debian, Red Hat, Alpine and a local build put programs: some monitors empty PATH."""
 
-ENDING_SIGNALS = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGALRM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGXCPU,
+ENDING_SIGNALS = tuple(
+    signal.Signals[f"SIG{name}"]
+    for name in ("TERM", "INT", "HUP", "QUIT", "ALRM", "USR1", "USR2", "XCPU")
 )
 """What ends us, and nmap with us."""
 
@@ -51,24 +45,33 @@ def find_program(name: str, advice: str = "install nmap, or name it with --nmap"
     raise HopelessError(f"{name} not found on PATH, nor in {usual}; {advice}")
 
 
-def calling(nmap: str, sudo: bool, needs_telling: "Callable[[str], bool]") -> "List[str]":
-    """Return how to call nmap; raise HopelessError if it, or sudo, is not there.
-
-    needs_telling: diagnosis.nmap_needs_telling, which root need not load.
-    """
+def calling(nmap: str, sudo: bool) -> "List[str]":
+    """Return how to call nmap; raise HopelessError if it, or sudo, is not there."""
     path = find_program(nmap)
     if sudo:
         return [find_program("sudo", "install sudo, or leave out --sudo"), "-n", path]
-    return [path, *(["--privileged"] if needs_telling(path) else [])]
+    if os.geteuid() != 0:
+        from halfopen.scan.diagnosis import nmap_needs_telling  # noqa: PLC0415  not for root
 
+        if nmap_needs_telling(path):
+            return [path, "--privileged"]
+    return [path]
+
+
+early: "Optional[Process]" = None
+"""What start_early() started, until take() has it."""
+
+interrupted = False
+"""Whether interrupt() was called; whoever runs more nmap sets it back."""
+
+code_on_signal: "Optional[int]" = None
+"""The exit code with which end_by_signal() is to end us, for a caller that runs us in a shell: the
+shell makes 128 + N of a death by signal."""
 
 _alive: "Set[Process]" = set()
-_early: "Optional[Process]" = None
 _mask: "List[Set[int]]" = []
 _starting = False
 _signal_while_starting = 0
-_code_on_signal: "Optional[int]" = None
-_interrupted = False
 
 
 def start(argv: "Sequence[str]") -> Process:
@@ -117,18 +120,13 @@ def start_early(argv: "Sequence[str]", reckoned: float) -> None:
     Signals wait until let_signals_in(). An nmap that cannot be started is not mentioned: whoever
     calls start() then is told.
     """
-    global _early
+    global early
     _mask.append(signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS))
     try:
-        _early = start(argv)
-        _early.started = reckoned
+        early = start(argv)
+        early.started = reckoned
     except Exception:  # noqa: BLE001, S110  see above
         pass
-
-
-def started_early() -> bool:
-    """Return whether an early nmap waits to be taken."""
-    return _early is not None
 
 
 def reckoned() -> float:
@@ -136,7 +134,7 @@ def reckoned() -> float:
 
     The limit is exact below 4 s, and take() wants the same arguments.
     """
-    return _early.started if _early else time.monotonic()
+    return early.started if early else time.monotonic()
 
 
 def let_signals_in() -> None:
@@ -147,19 +145,18 @@ def let_signals_in() -> None:
 
 def take(argv: "Sequence[str]") -> "Optional[Process]":
     """Return the nmap that start_early() started, once; kill it if its arguments are others."""
-    global _early
-    early, _early = _early, None
-    if early is not None and list(early.argv) != list(argv):
-        os.close(early.stdout)
-        os.close(early.stderr)
-        kill(early)
+    global early
+    taken, early = early, None
+    if taken is not None and list(taken.argv) != list(argv):
+        kill(taken)
         return None
-    return early
+    return taken
 
 
 def kill(*processes: Process) -> None:
-    """Kill programs with their groups, and wait a moment for their ends."""
+    """Kill programs with their groups, hear no more of them, and wait a moment for their ends."""
     for process in processes:
+        process.close()
         if process.exit_code is None:
             # Before the wait, which frees the number for others.
             _kill_group(process)
@@ -180,31 +177,18 @@ def _kill_group(process: Process) -> None:
 
     By SIGKILL, for nmap has nothing to tidy up, and a SIGTERM can be ignored.
     """
-    try:
+    try:  # noqa: SIM105  contextlib takes longer to load
         os.killpg(process.pid, signal.SIGKILL)
-    except PermissionError:
-        pass  # sudo made it root's; nmap's own --host-timeout ends it
-    except ProcessLookupError:
-        pass  # all have ended
+    except (PermissionError, ProcessLookupError):
+        pass  # sudo made it root's: nmap's own --host-timeout ends it; or all have ended
 
 
 def interrupt() -> None:
     """Kill, from a signal's handler, what runs, and let run_all() start nothing more."""
-    global _interrupted
-    _interrupted = True
+    global interrupted
+    interrupted = True
     for process in tuple(_alive):
         _kill_group(process)
-
-
-def interrupted() -> bool:
-    """Return whether interrupt() was called."""
-    return _interrupted
-
-
-def be_uninterrupted() -> None:
-    """Forget an interrupt(): what runs from now on runs to its end."""
-    global _interrupted
-    _interrupted = False
 
 
 def end_by_signal(number: int, _frame: object = None) -> None:
@@ -218,17 +202,8 @@ def end_by_signal(number: int, _frame: object = None) -> None:
         return
     _signal_while_starting = 0
     kill_all()
-    if _code_on_signal is not None:
-        os._exit(_code_on_signal)
+    if code_on_signal is not None:
+        os._exit(code_on_signal)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     os._exit(128 + number)  # reached only if the signal is blocked
-
-
-def exit_on_signals(code: int) -> None:
-    """Let end_by_signal() end us with an exit code instead.
-
-    For a caller that runs us in a shell: the shell makes 128 + N of a death by signal.
-    """
-    global _code_on_signal
-    _code_on_signal = code

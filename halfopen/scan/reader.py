@@ -29,14 +29,21 @@ _ANSWERS = {"syn-ack": "open", "reset": "closed", "conn-refused": "closed"}
 
 _MAX_ROUND_TRIP = 3600.0  # seconds; a larger number is no round trip
 
+_NO_DISCOVERY = (
+    "nmap's host discovery had no answer from {}, so the port was never asked; scan with -Pn"
+)
+
+_NOT_SENT = re.compile(
+    r"^sendto .*, (\S+), \d+\) => (?!No route to host$)(.*)"
+    r"(?:\nOffending packet: TCP .*? > \[?(\S+?)\]?:(\d+) )?",
+    re.MULTILINE,
+)
+"""What nmap says of a packet that the kernel did not take: where it was to go, why not, and, in a
+second line, the address and port once more; 7.991 has IPv6 in brackets. Every packet to an address
+counts, except where nmap names another port. No route to host: the kernel had no answer to ARP,
+which is the target's silence."""
+
 _OPTIONS_WITH_ADDRESS = ("-S", "-D", "-sI", "--dns-servers", "--exclude", "--proxies")
-
-
-class _Reader(nmap.PortScanner):  # type: ignore[misc]  # python-nmap has no types
-    """python-nmap's XML reader; its own __init__ looks for nmap and runs it."""
-
-    def __init__(self) -> None:  # pylint: disable=super-init-not-called
-        pass
 
 
 def library_version() -> str:
@@ -44,16 +51,10 @@ def library_version() -> str:
     return str(nmap.__version__)
 
 
-def read(run: NmapRun, addresses: Sequence[str], port: int) -> Dict[str, Outcome]:
-    """Return what the run says about `port` of each address; a CheckError where it says nothing."""
-    outcomes = read_ports(run, addresses, [port])
-    return {address: outcomes[address, port] for address in addresses}
-
-
-def read_ports(
+def read(
     run: NmapRun, addresses: Sequence[str], ports: Sequence[int]
 ) -> Dict[Tuple[str, int], Outcome]:
-    """Return the same for several ports of each address."""
+    """Return what the run says of the ports of each address; a CheckError where it says nothing."""
     asked = list(itertools.product(addresses, ports))
     try:
         scan = _scan(run)
@@ -101,18 +102,20 @@ def recorded(run: NmapRun) -> Recorded:
 class _Scan:
     """One well-formed and completed scan."""
 
-    def __init__(self, root: ET.Element, parsed: Dict[str, Any], stderr: str, took: float) -> None:
+    def __init__(self, root: ET.Element, run: NmapRun) -> None:
         self.root = root
-        self.seconds = took or _MAX_ROUND_TRIP  # a recording has none
-        self.hosts = parsed["scan"]
+        self.stderr = run.stderr.decode("utf-8", "replace").strip()
+        self.seconds = run.seconds or _MAX_ROUND_TRIP  # a recording has none
+        # Its own __init__ looks for nmap and runs it.
+        library = object.__new__(nmap.PortScanner)
+        parsed: Dict[str, Any] = library.analyse_nmap_xml_scan(run.stdout.decode("utf-8"))
         # python-nmap's key is the IPv4 address, or else whichever address came first.
         self.tcp: Dict[str, Dict[int, Dict[str, str]]] = {
             address: host.get("tcp", {})
-            for host in self.hosts.values()
+            for host in parsed["scan"].values()
             for address in host["addresses"].values()
             if isinstance(address, str)  # a protocol of that name puts ports there
         }
-        self.stderr = stderr
         self.elements: Dict[str, ET.Element] = {}
         # python-nmap takes the last of several hosts or ports, and the first of several states.
         self.count: Dict[Tuple[str, Optional[int]], int] = Counter()
@@ -133,7 +136,7 @@ class _Scan:
         if element is None or _address(element) != bare:
             raise CheckError(self.why_no_host(address))
         if {status.get("state") for status in element.findall("status")} != {"up"}:
-            raise CheckError(self._discovery(address))
+            raise CheckError(_NO_DISCOVERY.format(address))
         if element.get("timedout") == "true" or not element.findall("ports"):
             # 7.93 says timedout; 7.70 and 7.80 leave out the ports without a word.
             raise NoTimeError(
@@ -152,15 +155,19 @@ class _Scan:
 
     def _check_that_it_was_asked(self, address: str, port: int) -> None:
         """Raise CheckError if nmap could not send its SYN: it says so on stderr, and goes on."""
-        # No route to host: the kernel had no answer to ARP, which is the target's silence.
-        named, others = _not_sent(self.stderr, address, port)
-        for kind, causes in ((RefusedError, named), (UnnamedRefusalError, others)):
-            refusals = [cause for cause in causes if cause != "No route to host"]
-            if refusals:
-                raise kind(
-                    f"this machine refused to send to {address} ({refusals[0]}); look at its own "
-                    "firewall (nft list ruleset)"
-                )
+        own: List[str] = []
+        others: List[str] = []
+        for to, cause, named, number in _NOT_SENT.findall(self.stderr):
+            of_another_port = named == address and number != str(port)
+            (own if to == address and not of_another_port else others).append(cause)
+        # After the tenth message nmap omits them, whichever host they are about.
+        omitted = re.search("^Omitting future", self.stderr, re.M)
+        kind, causes = (RefusedError, own) if own else (UnnamedRefusalError, others)
+        if own or (others and omitted):
+            raise kind(
+                f"this machine refused to send to {address} ({causes[0]}); look at its own "
+                "firewall (nft list ruleset)"
+            )
 
     def why_no_host(self, address: str) -> str:
         """Return why the scan says nothing about an address."""
@@ -169,45 +176,14 @@ class _Scan:
             return f"nmap skipped {address}: an IPv6 address needs -6"
         if address in skipped:
             return f"no route to {address}; see ip route get {address}"
-        totals = self.root.find("runstats/hosts")
-        if totals is not None and totals.get("down", "0") != "0" and not self.hosts:
-            return self._discovery(address)
-        if self.hosts:
+        if self.tcp:
             return (
                 f"nmap said nothing about {address}, but about another host; check that it is nmap"
             )
+        if any(total.get("down", "0") != "0" for total in self.root.findall("runstats/hosts")):
+            return _NO_DISCOVERY.format(address)
         said = self.stderr.partition("\n")[0][:200]
         return f"nmap scanned no host; {said}" if said else "nmap scanned no host"
-
-    @staticmethod
-    def _discovery(address: str) -> str:
-        return (
-            f"nmap's host discovery had no answer from {address}, so the port was never asked; "
-            "scan with -Pn"
-        )
-
-
-def _not_sent(stderr: str, address: str, port: int) -> Tuple[List[str], List[str]]:
-    """Return why nmap could not send to a port, by messages about it and by those that may be.
-
-    Two lines a packet: "sendto in FUNCTION: sendto(..., ADDRESS, 16) => CAUSE" and "Offending
-    packet: TCP ...". Every packet to the address counts, except where nmap names another port.
-    After the tenth nmap omits them, whichever host it was about.
-    """
-    about_it, all_causes = [], []
-    lines = stderr.split("\n")
-    for line, following in zip(lines, [*lines[1:], ""]):
-        refused = re.match(r"sendto .*, (\S+), \d+\) => (.*)", line)
-        if refused:
-            to, cause = refused.groups()
-            all_causes.append(cause)
-            # 7.991 has IPv6 in brackets.
-            named = re.match(r"Offending packet: TCP .*? > \[?(\S+?)\]?:(\d+) ", following)
-            other = named and named.group(1) == address and named.group(2) != str(port)
-            if to == address and not other:
-                about_it.append(cause)
-    omitted = any(line.startswith("Omitting future") for line in lines)
-    return about_it, all_causes if omitted else []
 
 
 def _believed(seen: Dict[str, str], port: int) -> Tuple[str, str]:
@@ -234,39 +210,35 @@ def _scan(run: NmapRun) -> _Scan:
     if run.cut == FLOOD:
         raise CheckError("nmap printed without end, and was killed; check that it is nmap")
     root = _parsed(run.stdout)
-    if root is not None and run.exit_code == 0:
-        _check_that_it_is_nmaps(root)
-    ends = [] if root is None else root.findall("runstats/finished")
-    failed = run.exit_code != 0 or {end.get("exit") for end in ends} != {"success"}
-    if failed or root is None or root.find("runstats/hosts") is None:
+    scanner = root.get("scanner", "nmap") if root.tag == "nmaprun" else root.tag
+    if run.exit_code == 0 and scanner != "nmap":  # masscan's report has nmap's elements
+        raise CheckError(
+            f"the XML is complete, but not nmap's ({scanner[:40]}); give what nmap -oX prints"
+        )
+    ends = root.findall("runstats/finished")
+    whole = {end.get("exit") for end in ends} == {"success"} and root.findall("runstats/hosts")
+    if run.exit_code != 0 or not whole:
         raise diagnosis.failure(run, "\n".join(end.get("errormsg", "") for end in ends))
     try:
-        parsed = _Reader().analyse_nmap_xml_scan(run.stdout.decode("utf-8"))
-        return _Scan(root, parsed, run.stderr.decode("utf-8", "replace").strip(), run.seconds)
+        return _Scan(root, run)
     except Exception as error:  # whatever python-nmap meets in odd XML: it checks nothing
         raise CheckError(
             f"cannot make sense of nmap's XML ({type(error).__name__}); run nmap by hand to see it"
         ) from error
 
 
-def _parsed(xml: bytes) -> Optional[ET.Element]:
-    # nmap declares nothing but this. Declarations of others can eat memory, name files, and put
-    # attributes where there are none.
-    if re.search(rb"<!(?!--|DOCTYPE nmaprun>)", xml):
-        return None
+def _parsed(xml: bytes) -> ET.Element:
+    """Return the report; an empty one for what is no XML, or not nmap's alone.
+
+    nmap declares nothing but its DOCTYPE. Declarations of others can eat memory, name files, and
+    put attributes where there are none.
+    """
     try:
-        return ET.fromstring(xml.decode("utf-8"))  # noqa: S314  no entities: see above
+        if not re.search(rb"<!(?!--|DOCTYPE nmaprun>)", xml):
+            return ET.fromstring(xml.decode("utf-8"))  # noqa: S314  no entities: see above
     except (ET.ParseError, ValueError):  # ValueError: not UTF-8, or an encoding unknown
-        return None
-
-
-def _check_that_it_is_nmaps(root: ET.Element) -> None:
-    """Raise CheckError for the report of another scanner: masscan's has nmap's elements."""
-    scanner = root.get("scanner", "nmap") if root.tag == "nmaprun" else root.tag
-    if scanner != "nmap":
-        raise CheckError(
-            f"the XML is complete, but not nmap's ({scanner[:40]}); give what nmap -oX prints"
-        )
+        pass
+    return ET.Element("nmaprun")
 
 
 def _number(port: ET.Element) -> int:
@@ -278,12 +250,8 @@ def _number(port: ET.Element) -> int:
 
 
 def _address(host: ET.Element) -> str:
-    addresses = [
-        address.get("addr", "")
-        for address in host.findall("address")
-        if address.get("addrtype") in ("ipv4", "ipv6")
-    ]
-    return addresses[0] if len(addresses) == 1 else ""
+    found = [each for each in host.findall("address") if each.get("addrtype") in ("ipv4", "ipv6")]
+    return found[0].get("addr", "") if len(found) == 1 else ""
 
 
 def _round_trip(host: ET.Element, longest: float) -> Optional[float]:

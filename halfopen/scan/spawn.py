@@ -31,12 +31,28 @@ class Process:
             to_close.append(os.open(os.devnull, os.O_RDONLY))
             to_close += os.pipe()
             to_close += os.pipe()
-            stdin, self.stdout, stdout, self.stderr, stderr = to_close
+            stdin, from_stdout, stdout, from_stderr, stderr = to_close
             self.pid = _spawn(argv, (stdin, stdout, stderr))
             to_close = [stdin, stdout, stderr]
+            self.printed = {from_stdout: b"", from_stderr: b""}
+            self.pipes = [from_stdout, from_stderr]
+            """Those that are still open."""
         finally:
             for descriptor in to_close:
                 os.close(descriptor)
+
+    def read(self, pipe: int) -> None:
+        """Take what a pipe has; at its end, close it."""
+        chunk = os.read(pipe, 65536)
+        self.printed[pipe] += chunk
+        if not chunk:
+            self.pipes.remove(pipe)
+            os.close(pipe)
+
+    def close(self) -> None:
+        """Close the pipes that are still open."""
+        while self.pipes:
+            os.close(self.pipes.pop())
 
     def has_exited(self) -> bool:
         """Return whether it has ended, and leave its zombie: its number can't be another's yet."""
@@ -46,10 +62,8 @@ class Process:
         """Wait for its end until then (`time.monotonic` seconds), and no longer."""
         while self.exit_code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid and os.WIFSIGNALED(status):
-                self.exit_code = -os.WTERMSIG(status)
-            elif pid:
-                self.exit_code = os.WEXITSTATUS(status)
+            if pid:  # a program that ended by itself has the signal 0
+                self.exit_code = -os.WTERMSIG(status) or os.WEXITSTATUS(status)
             elif time.monotonic() >= until:
                 # It is in an uninterruptible system call, or root's by sudo.
                 self.exit_code = -signal.SIGKILL
@@ -74,48 +88,40 @@ def _keep_descriptors() -> None:
 def _spawn(argv: "Sequence[str]", streams: "Sequence[int]") -> int:
     """Start a program with these descriptors as 0, 1 and 2; return its pid."""
     if hasattr(os, "posix_spawn"):
+        dup2 = os.POSIX_SPAWN_DUP2  # novm
         try:
             return os.posix_spawn(  # novm
                 argv[0],
                 list(argv),
                 {**os.environ, **_for_sudo(argv)},
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, stream, number)  # novm
-                    for number, stream in enumerate(streams)
-                ],
+                file_actions=[(dup2, stream, number) for number, stream in enumerate(streams)],
                 setsid=True,
                 setsigmask=[],
                 setsigdef=_IGNORED_BY_PYTHON,
             )
-        except NotImplementedError:
-            pass  # a Python built with a C library older than glibc 2.26 has no setsid in it
-        except ValueError:
-            pass  # it does not take an environment that has a variable without a name
+        except (NotImplementedError, ValueError):
+            # A Python built with a C library older than glibc 2.26 has no setsid in it; and none
+            # takes an environment that has a variable without a name.
+            pass
     return _fork(argv, streams)
 
 
 def _for_sudo(argv: "Sequence[str]") -> "Dict[str, str]":
     """Return what sudo has to find in its environment: diagnosis.py reads what it says."""
-    by_sudo = any(os.path.basename(word) == "sudo" for word in argv)
-    return {"LC_ALL": "C"} if by_sudo else {}
+    return {"LC_ALL": "C"} if any(os.path.basename(word) == "sudo" for word in argv) else {}
 
 
 def _fork(argv: "Sequence[str]", streams: "Sequence[int]") -> int:
     """Do what posix_spawn does where there is none: on Python 3.7."""
     reading, writing = os.pipe()
-    try:
-        pid = os.fork()
-        if pid == 0:
-            _become(argv, streams, writing)
-    except BaseException:
-        os.close(reading)
-        raise
-    finally:
-        os.close(writing)
-    try:
-        failed = os.read(reading, 10)
-    finally:
-        os.close(reading)
+    with open(reading, "rb") as failing:
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _become(argv, streams, writing)
+        finally:
+            os.close(writing)
+        failed = failing.read(10)
     if not failed:  # exec has closed the other end
         return pid
     os.waitpid(pid, 0)
@@ -133,9 +139,7 @@ def _become(argv: "Sequence[str]", streams: "Sequence[int]", failing: int) -> "N
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.environ.update(_for_sudo(argv))
         os.execv(argv[0], list(argv))  # noqa: S606  no shell is wanted
-    except OSError as error:
-        os.write(failing, b"%d" % (error.errno or errno.EINVAL))
-    except BaseException:  # noqa: BLE001  the child must not go on as a second halfopen
-        os.write(failing, b"%d" % errno.EINVAL)
+    except BaseException as error:  # noqa: BLE001  the child must not go on as a second halfopen
+        os.write(failing, b"%d" % (getattr(error, "errno", None) or errno.EINVAL))
     finally:
         os._exit(127)

@@ -53,7 +53,7 @@ class Trial(NamedTuple):
     def right(self) -> bool:
         """Whether halfopen reads that state from it."""
         address = self.run.argv[-1]
-        seen = reader.read(self.run, [address], self.port)[address]
+        seen = reader.read(self.run, [address], [self.port])[address, self.port]
         return isinstance(seen, Observation) and seen.state == self.state
 
 

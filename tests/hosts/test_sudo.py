@@ -113,10 +113,10 @@ def built(datadir: str) -> list[list[str]]:
     """Return command lines of each kind that halfopen can build, all lengths of numbers in them."""
     v4 = [f"192.0.2.{n}" for n in range(1, 65)]
     v6 = [f"2001:db8::{n:x}" for n in range(1, 65)]
-    groups = [(4, ["127.0.0.1", "127.0.0.2"]), (4, ["1.2.3.4"]), (4, ["223.255.255.255"]), (4, v4)]
-    groups += [(6, ["::1"]), (6, ["2001:db8:1:2:3:4:5:6"]), (6, ["64:ff9b::192.0.2.1"]), (6, v6)]
-    groups += [(6, [f"fe80::25%{zone}"]) for zone in ("eth0", "0", "br-0_a.100", "enp0s31f6.4094x")]
-    groups += [(6, [f"fe80:1:2:3:aaaa:bbbb:cccc:{n:x}%enp0s31f6.4094x" for n in range(64)])]
+    groups = [["127.0.0.1", "127.0.0.2"], ["1.2.3.4"], ["223.255.255.255"], v4]
+    groups += [["::1"], ["2001:db8:1:2:3:4:5:6"], ["64:ff9b::192.0.2.1"], v6]
+    groups += [[f"fe80::25%{zone}"] for zone in ("eth0", "0", "br-0_a.100", "enp0s31f6.4094x")]
+    groups += [[f"fe80:1:2:3:aaaa:bbbb:cccc:{n:x}%enp0s31f6.4094x" for n in range(64)]]
     budgets = [0.001, 0.05, 0.4, 0.9, 1.7, 2.0, 3.9, 4.0, 10.0, 3600.0]
     ways = [
         ask(left, count)
@@ -132,10 +132,8 @@ def built(datadir: str) -> list[list[str]]:
     for port in (1, 9, 99, 65534, 65535):
         shapes += [(groups[0], port, rtts[0], 9.9, plus_one) for plus_one in (True, False)]
     lines = [
-        command.argv(
-            group, [port], version=version, rtt_timeout=rtt, time_left=seconds, plus_one=plus_one
-        )
-        for (version, group), port, rtt, seconds, plus_one in shapes
+        command.argv(group, [port], rtt_timeout=rtt, time_left=seconds, plus_one=plus_one)
+        for group, port, rtt, seconds, plus_one in shapes
     ]
     (ours,) = {line[line.index("--datadir") + 1] for line in lines}
     return [[datadir if word == ours else word for word in line] for line in lines]

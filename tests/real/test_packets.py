@@ -52,17 +52,29 @@ def flags(packets: Capture, source: str) -> list[str]:
 
 
 @BOTH_FAMILIES
+@pytest.mark.parametrize(
+    ("options", "ports", "answers"),
+    [
+        # The second port's answer tells us that the capture was complete.
+        ([], {PORT, PORT + 1}, {"SA", "RA"}),
+        (["--no-plus-one"], {PORT}, {"SA"}),
+    ],
+    ids=["plus-one", "alone"],
+)
 def test_check_sends_syn_and_rst_and_never_an_ack(
-    lab: Lab, server: socket.socket, version: int
+    lab: Lab,
+    server: socket.socket,
+    version: int,
+    options: list[str],
+    ports: set[int],
+    answers: set[str],
 ) -> None:
     with lab.capture() as packets:
-        done = lab.run(plugin(TARGET[version], PORT))
+        done = lab.run(plugin(*options, "-H", TARGET[version], "-p", PORT))
     assert done.returncode == 0
     assert set(flags(packets, SCANNER[version])) == {"S", "R"}
-    # The second port's answer tells us that the capture was complete.
-    assert set(flags(packets, TARGET[version])) == {"SA", "RA"}
-    asked = {packet.dport for packet in packets if packet.src == SCANNER[version]}
-    assert asked == {PORT, PORT + 1}
+    assert set(flags(packets, TARGET[version])) == answers
+    assert {packet.dport for packet in packets if packet.src == SCANNER[version]} == ports
     assert not was_connected(server)
 
 
@@ -74,12 +86,3 @@ def test_full_connect_is_seen_as_one_by_the_same_means(
         connect(lab, version)
     assert flags(packets, SCANNER[version])[:2] == ["S", "A"]
     assert was_connected(server)
-
-
-@BOTH_FAMILIES
-def test_no_plus_one_asks_one_port_alone(lab: Lab, server: socket.socket, version: int) -> None:
-    with lab.capture() as packets:
-        lab.run(plugin("--no-plus-one", "-H", TARGET[version], "-p", PORT))
-    asked = {packet.dport for packet in packets if packet.src == SCANNER[version]}
-    assert asked == {PORT}
-    assert not was_connected(server)

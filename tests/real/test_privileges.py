@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import Iterator
 
 import pytest
 from lab import NMAP, TARGET, TOOL_PATH, Lab
@@ -46,70 +46,44 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
-class Case(NamedTuple):
-    """How a check runs, the capabilities of its nmap's file if it has any, and what is said."""
-
-    about: str
-    how: list[str]
-    capabilities: str
-    says: str
-    """`{}` is the nmap."""
-
-
 TOLD = "TCP HALF-OPEN UNKNOWN - nmap needs root or CAP_NET_RAW; "
 REFUSED = "TCP HALF-OPEN UNKNOWN - cannot start {}: Operation not permitted; allow "
-CASES = (
-    Case("nobody", as_nobody(), "", TOLD),
-    Case("nobody-called-privileged", ["env", "NMAP_PRIVILEGED=1", *as_nobody()], "", TOLD),
-    Case("nmap-with-it", as_nobody(), "cap_net_raw+ep", OK),
-    Case("ambient", as_nobody(keep="net_raw"), "", OK),
-    Case("ambient-no-new-privs", as_nobody("--no-new-privs", keep="net_raw"), "", OK),
-    Case(
-        "no-new-privs-hides-nmaps",
-        as_nobody("--no-new-privs"),
-        "cap_net_raw+ep",
-        TOLD + "no_new_privs hides its own: HAProxy's insecure-setuid-wanted",
-    ),
-    Case(
-        "not-effective",
-        as_nobody(),
-        "cap_net_raw+p",
-        TOLD + "its own is not effective: sudo setcap cap_net_raw+ep {}\n",
-    ),
-    Case(
-        "beyond-the-bounding-set",
-        as_nobody("--bounding-set=-net_raw"),
-        "cap_net_raw+ep",
-        REFUSED + "CAP_NET_RAW here, which its file asks",
-    ),
-    Case(
-        "one-of-two-beyond-the-bounding-set",
-        as_nobody("--bounding-set=-net_admin"),
-        "cap_net_raw,cap_net_admin+eip",
-        REFUSED + "CAP_NET_ADMIN here, which its file asks for (containers: --cap-add NET_ADMIN), "
-        "or sudo setcap cap_net_raw+ep {}\n",
-    ),
-    Case(
-        "root-without-it",
-        ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"],
-        "",
-        TOLD + "root has lost it here; containers drop it",
-    ),
+HIDDEN = TOLD + "no_new_privs hides its own: HAProxy's insecure-setuid-wanted"
+NOT_EFFECTIVE = TOLD + "its own is not effective: sudo setcap cap_net_raw+ep {}\n"
+BEYOND = REFUSED + "CAP_NET_RAW here, which its file asks"
+ONE_BEYOND = (
+    REFUSED + "CAP_NET_ADMIN here, which its file asks for (containers: --cap-add NET_ADMIN), "
+    "or sudo setcap cap_net_raw+ep {}\n"
 )
+LOST = TOLD + "root has lost it here; containers drop it"
+ROOT_WITHOUT = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"]
+BOTH = "cap_net_raw,cap_net_admin+eip"
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
+@pytest.mark.parametrize(
+    ("how", "capabilities", "says"),
+    [
+        pytest.param(as_nobody(), "", TOLD, id="nobody"),
+        pytest.param(["env", "NMAP_PRIVILEGED=1", *as_nobody()], "", TOLD, id="called-privileged"),
+        pytest.param(as_nobody(), "cap_net_raw+ep", OK, id="nmap-with-it"),
+        pytest.param(as_nobody(keep="net_raw"), "", OK, id="ambient"),
+        pytest.param(as_nobody("--no-new-privs", keep="net_raw"), "", OK, id="ambient-no-new"),
+        pytest.param(as_nobody("--no-new-privs"), "cap_net_raw+ep", HIDDEN, id="hidden"),
+        pytest.param(as_nobody(), "cap_net_raw+p", NOT_EFFECTIVE, id="not-effective"),
+        pytest.param(as_nobody("--bounding-set=-net_raw"), "cap_net_raw+ep", BEYOND, id="beyond"),
+        pytest.param(as_nobody("--bounding-set=-net_admin"), BOTH, ONE_BEYOND, id="one-beyond"),
+        pytest.param(ROOT_WITHOUT, "", LOST, id="root-without-it"),
+    ],
+)
 def test_what_is_lacking_is_named_and_the_capability_is_enough(
-    lab: Lab, folder: Path, case: Case
+    lab: Lab, folder: Path, how: list[str], capabilities: str, says: str
 ) -> None:
-    words, nmap = plugin(TARGET[4], 25), Path(NMAP)
-    if case.capabilities:
-        nmap = copy_of_nmap(folder, case.about, case.capabilities)
-        words = plugin("--nmap", nmap, "-H", TARGET[4], "-p", 25)
-    done = lab.run([*case.how, *words])
+    """`capabilities`: those of nmap's file; `{}` in what is said is the nmap."""
+    nmap = copy_of_nmap(folder, "copy", capabilities) if capabilities else Path(NMAP)
+    done = lab.run([*how, *plugin("--nmap", nmap, "-H", TARGET[4], "-p", 25)])
 
-    assert done.stdout.startswith(case.says.replace("{}", str(nmap))), done
-    code = 0 if case.says == OK else 3
+    assert done.stdout.startswith(says.replace("{}", str(nmap))), done
+    code = 0 if says == OK else 3
     assert (done.stdout.count("\n"), done.stderr, done.returncode) == (1, "", code)
 
 

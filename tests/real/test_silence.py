@@ -53,13 +53,6 @@ PROTOCOLS = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture
-def _tracking(lab: Lab) -> Iterator[None]:
-    """Let the scanner's kernel track connections; forget those of other tests."""
-    with lab.rules(TRACKING):
-        yield
-
-
 def asked(lab: Lab, host: str, port: int, *options: str) -> tuple[int, str]:
     done = lab.run(plugin("-H", host, "-p", port, *options))
     assert done.stderr == ""
@@ -75,8 +68,13 @@ ANOTHER_WAY = (
 
 
 @FAMILIES
-def test_own_nat_that_changes_ports_is_unknown(lab: Lab, version: int) -> None:
-    with lab.rules(RANDOM_PORTS):
+@pytest.mark.parametrize("cause", ["own-nat", "another-interface"])
+def test_an_answer_that_comes_by_another_way_is_unknown(lab: Lab, version: int, cause: str) -> None:
+    """This machine's own NAT changes ports, or the answer comes in by another interface."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(lab.rules(RANDOM_PORTS if cause == "own-nat" else TRACKING))
+        if cause == "another-interface":
+            stack.enter_context(second_wire(lab))
         seen = asked(lab, TARGET[version], 25)
 
     assert seen == (3, f"TCP HALF-OPEN UNKNOWN - {name(TARGET[version], 25)} {ANOTHER_WAY}")
@@ -85,23 +83,13 @@ def test_own_nat_that_changes_ports_is_unknown(lab: Lab, version: int) -> None:
 @FAMILIES
 def test_an_address_that_this_machine_translates_is_unknown(lab: Lab, version: int) -> None:
     with lab.rules(TRANSLATED):
-        code, line = asked(lab, SERVICE_ADDRESS[version], 80)
+        seen = asked(lab, SERVICE_ADDRESS[version], 80)
 
-    assert (code, line) == (
-        3,
-        f"TCP HALF-OPEN UNKNOWN - {name(SERVICE_ADDRESS[version], 80)} answered, but nmap could "
-        f"not see it: this machine translates it to {name(TARGET[version], 8090)}; check that "
-        "address",
+    line = (
+        f"{name(SERVICE_ADDRESS[version], 80)} answered, but nmap could not see it: this machine "
+        f"translates it to {name(TARGET[version], 8090)}; check that address"
     )
-
-
-@FAMILIES
-@pytest.mark.usefixtures("_tracking")
-def test_an_answer_by_another_interface_is_unknown(lab: Lab, version: int) -> None:
-    with second_wire(lab):
-        seen = asked(lab, TARGET[version], 25)
-
-    assert seen == (3, f"TCP HALF-OPEN UNKNOWN - {name(TARGET[version], 25)} {ANOTHER_WAY}")
+    assert seen == (3, f"TCP HALF-OPEN UNKNOWN - {line}")
 
 
 @FAMILIES
@@ -136,25 +124,24 @@ def second_wire(lab: Lab) -> Iterator[None]:
 
 
 @FAMILIES
-@pytest.mark.usefixtures("_tracking")
 def test_a_dropped_port_is_filtered_with_connection_tracking_too(lab: Lab, version: int) -> None:
-    code, line = asked(lab, TARGET[version], 80)
+    with lab.rules(TRACKING):
+        code, line = asked(lab, TARGET[version], 80)
 
     assert code == 2
     assert f"{name(TARGET[version], 80)} filtered (no-response)" in line
 
 
-@pytest.mark.usefixtures("_tracking")
 def test_a_server_that_dies_is_filtered_in_spite_of_a_good_check_and_a_connection(
     lab: Lab,
 ) -> None:
-    assert asked(lab, TARGET[4], 8090)[0] == 0
-
     def connect() -> socket.socket:
         return socket.create_connection((TARGET[4], 8090), 5)
 
-    with lab.within("scanner", connect), lab.rules(DEAD, "target"):
-        code, line = asked(lab, TARGET[4], 8090)
+    with lab.rules(TRACKING):
+        assert asked(lab, TARGET[4], 8090)[0] == 0
+        with lab.within("scanner", connect), lab.rules(DEAD, "target"):
+            code, line = asked(lab, TARGET[4], 8090)
 
     assert (code, "filtered (no-response)" in line) == (2, True)
 
@@ -172,14 +159,6 @@ def silent_at(lab: Lab, host: str, port: int) -> tuple[str, str | None]:
 
 
 @PROTOCOLS
-def test_a_host_that_is_not_there_is_what_is_silent(lab: Lab, version: int, protocol: str) -> None:
-    line, where = silent_at(lab, NOBODY[version], 25)
-
-    assert line.endswith(f"filtered  no-response  host does not answer {protocol}  smtp")
-    assert where == "host"
-
-
-@PROTOCOLS
 def test_a_host_that_answers_arp_has_a_firewall(lab: Lab, version: int, protocol: str) -> None:
     lab.ip("scanner", "neigh flush all")  # so that the kernel knows no neighbour
     code, line = asked(lab, TARGET[version], 80)
@@ -189,19 +168,20 @@ def test_a_host_that_answers_arp_has_a_firewall(lab: Lab, version: int, protocol
 
 
 @PROTOCOLS
-def test_a_gateway_that_is_not_there_is_what_is_silent(
-    lab: Lab, version: int, protocol: str
+@pytest.mark.parametrize("who", ["host", "gateway"])
+def test_a_host_or_a_gateway_that_is_not_there_is_what_is_silent(
+    lab: Lab, version: int, protocol: str, who: str
 ) -> None:
-    network = {4: "203.0.113.0/24", 6: "2001:db8:ffff::/64"}[version]
-    host = {4: "203.0.113.9", 6: "2001:db8:ffff::9"}[version]
-    lab.ip("scanner", f"route add {network} via {NOBODY[version]}")
+    beyond = {4: "203.0.113.9", 6: "2001:db8:ffff::9"}[version]
+    lab.ip("scanner", f"route add {beyond} via {NOBODY[version]}")
     try:
-        line, where = silent_at(lab, host, 25)
+        line, where = silent_at(lab, NOBODY[version] if who == "host" else beyond, 25)
     finally:
-        lab.ip("scanner", f"route del {network}")
+        lab.ip("scanner", f"route del {beyond}")
 
-    assert f"no-response  gateway {NOBODY[version]} does not answer {protocol}" in line
-    assert where == "gateway"
+    named = "host" if who == "host" else f"gateway {NOBODY[version]}"
+    assert line.endswith(f"filtered  no-response  {named} does not answer {protocol}  smtp")
+    assert where == who
 
 
 def test_of_a_host_that_was_known_before_nothing_is_said(lab: Lab) -> None:

@@ -80,20 +80,6 @@ def test_link_local_address_with_its_zone_is_asked_on_that_interface(lab: Lab) -
     assert (is_open.returncode, is_closed.returncode) == (0, 2)
 
 
-def test_ipv4_mapped_address_is_asked_over_ipv4(lab: Lab) -> None:
-    is_open = lab.run(plugin("::ffff:192.0.2.25", 25))
-    is_closed = lab.run(plugin("::ffff:192.0.2.25", 123))
-    assert masked(is_open.stdout) == OPEN.format("192.0.2.25:25", " smtp")
-    assert is_closed.stdout == DOWN.format("192.0.2.25:123", "closed (reset)")
-
-
-@BOTH_FAMILIES
-def test_load_balancers_four_words_ask_the_last_two(lab: Lab, version: int) -> None:
-    done = lab.run(plugin(NOBODY[version], 80, TARGET[version], 25))
-    assert masked(done.stdout) == OPEN.format(name(TARGET[version], 25), " smtp")
-    assert done.returncode == 0
-
-
 def test_a_name_is_resolved_to_the_family_asked_for_or_told_with_the_address_asked() -> None:
     words = ["-H", "openldap.example.test", "-p", 25]
     with Lab() as lab:

@@ -291,11 +291,10 @@ def check_xml(xml: bytes, path: str) -> List[str]:
     states = [verdict.state for verdict in report.verdicts]
     _check_printed(states, path)
     run = NmapRun(("nmap",), 0, xml, b"", 0.0)
-    for port in (25, 80):
-        outcomes = read(run, ASKED, port)
-        assert list(outcomes) == list(ASKED)
-        for address, outcome in outcomes.items():
-            _check_outcome(xml, address, port, outcome)
+    outcomes = read(run, ASKED, (25, 80))
+    assert list(outcomes) == [(address, port) for address in ASKED for port in (25, 80)]
+    for (address, port), outcome in outcomes.items():
+        _check_outcome(xml, address, port, outcome)
     return states
 
 

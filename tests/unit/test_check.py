@@ -6,14 +6,7 @@ from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple
 
 import pytest
-from support.fake_run import (
-    NAMES,
-    FakeNmap,
-    addresses_of,
-    hang,
-    ports_of,
-    value_of,
-)
+from support.fake_run import NAMES, FakeNmap, addresses_of, hang, ports_of, value_of
 
 from halfopen.check import check, judge
 from halfopen.errors import CheckError, UsageError
@@ -27,7 +20,6 @@ from halfopen.model import (
     Status,
     Target,
     Verdict,
-    failure,
 )
 
 NMAP = "/opt/nmap"
@@ -56,7 +48,7 @@ def _system(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(socket, "getservbyport", getservbyport)
-    monkeypatch.setattr("halfopen.check.nmap_needs_telling", lambda _: False)
+    monkeypatch.setattr("halfopen.scan.diagnosis.nmap_needs_telling", lambda _: False)
 
 
 def checked(
@@ -119,18 +111,6 @@ def test_only_a_silence_is_asked_again_as_far_as_there_is_time(
     assert len(set(nmap.deadlines)) == 1
 
 
-def test_a_silent_port_is_asked_again_three_times_side_by_side_and_patiently() -> None:
-    nmap = FakeNmap({SERVER: ["silent"]})
-
-    (verdict,) = checked(nmap, MAIL).verdicts
-
-    assert (verdict.state, verdict.status) == ("filtered", Status.CRITICAL)
-    (quick,), patient = nmap.looks
-    assert value_of(quick, "--max-rtt-timeout") == "150ms"
-    assert [value_of(command, "--max-rtt-timeout") for command in patient] == ["500ms"] * 3
-    assert [addresses_of(command) for command in patient] == [[SERVER]] * 3
-
-
 @pytest.mark.parametrize(
     ("patient", "state"),
     [
@@ -159,16 +139,16 @@ def test_only_the_silent_ones_of_many_are_asked_again() -> None:
     report = checked(nmap, *targets)
 
     assert states(report) == ["open", "filtered", "closed", "filtered", "filtered", "error"]
-    assert [addresses_of(c) for c in nmap.looks[1]] == [["192.0.2.2", "192.0.2.4"]] * 3
+    (quick,), patient = nmap.looks
+    assert value_of(quick, "--max-rtt-timeout") == "150ms"
+    assert [value_of(command, "--max-rtt-timeout") for command in patient] == ["500ms"] * 3
+    assert [addresses_of(command) for command in patient] == [["192.0.2.2", "192.0.2.4"]] * 3
 
 
-@pytest.fixture
-def _two_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosts_that_are_asked_about_the_same_ports_share_a_run_of_their_family_and_zone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("socket.if_nametoindex", {"eth0": 2, "eth1": 3}.__getitem__)
-
-
-@pytest.mark.usefixtures("_two_interfaces")
-def test_hosts_that_are_asked_about_the_same_ports_share_a_run_of_their_family_and_zone() -> None:
     nmap = FakeNmap()
     hosts = ["192.0.2.25", "192.0.2.26", "2001:db8::25", "fe80::25%eth0", "fe80::25%eth1"]
 
@@ -180,25 +160,8 @@ def test_hosts_that_are_asked_about_the_same_ports_share_a_run_of_their_family_a
         (":" in group[0], "25,80", group)
         for group in (hosts[:2], hosts[2:3], hosts[3:4], hosts[4:])
     ]
-    seen = [verdict.observation.address for verdict in report.verdicts if verdict.observation]
-    assert seen == [host for host in hosts for _ in range(2)]
-
-
-@pytest.mark.usefixtures("_two_interfaces")
-def test_zones_answers_do_not_mix() -> None:
-    one, two = Target("fe80::25%eth0", 25), Target("fe80::25%eth1", 25)
-    nmap = FakeNmap({"fe80::25": ["open"]})
-    nmap_of_two = FakeNmap({"fe80::25": ["closed"]})
-
-    def run(commands: Sequence[Sequence[str]], *_: object) -> List[NmapRun]:
-        return [
-            (nmap if addresses_of(command) == [one.host] else nmap_of_two)([command], 0)[0]
-            for command in commands
-        ]
-
-    report = check([one, two], time.monotonic() + 10, ScanOptions(NMAP), run=run)
-
-    assert states(report) == ["open", "closed"]
+    found = [verdict.observation.address for verdict in report.verdicts if verdict.observation]
+    assert found == [host for host in hosts for _ in range(2)]
 
 
 @pytest.mark.parametrize(
@@ -238,43 +201,38 @@ def test_what_is_given_twice_or_by_two_names_is_asked_once_at_its_first_address(
 
     report = checked(nmap, Target("mail.example", 25), Target("alias.example", 25), MAIL, MAIL)
 
-    seen = [v.observation for v in report.verdicts if v.observation]
-    assert [(one.state, one.address) for one in seen] == [("open", SERVER)] * 4
-    assert [one.addresses for one in seen] == [len(NAMES["mail.example"]), 1, 1, 1]
+    found = [v.observation for v in report.verdicts if v.observation]
+    assert [(one.state, one.address) for one in found] == [("open", SERVER)] * 4
+    assert [one.addresses for one in found] == [len(NAMES["mail.example"]), 1, 1, 1]
     assert [addresses_of(command) for command in nmap.commands] == [[SERVER]]
 
 
 @pytest.mark.parametrize(
-    ("options", "asked"),
+    ("options", "expectation", "asked"),
     [
-        (ScanOptions(NMAP), ["25,26"]),
-        (ScanOptions(NMAP, plus_one=False), ["25", "26"]),
-        (ScanOptions(NMAP, sudo=True), ["25,26", "26,27"]),
+        (ScanOptions(NMAP), Expectation(), ["25,26"]),
+        (ScanOptions(NMAP, plus_one=False), Expectation(), ["25", "26"]),
+        (ScanOptions(NMAP, sudo=True), Expectation(), ["25,26", "26,27"]),
+        # Of a run nmap tells one round-trip time.
+        (ScanOptions(NMAP), Expectation(warning=1.0), ["25,26", "26,27"]),
+        (ScanOptions(NMAP), Expectation(critical=1.0), ["25,26", "26,27"]),
     ],
-    ids=["together", "no-plus-one", "sudo"],
+    ids=["together", "no-plus-one", "sudo", "warning", "critical"],
 )
 def test_a_port_has_a_run_of_its_own_where_it_is_to_be_scanned_alone_or_by_sudo(
-    monkeypatch: pytest.MonkeyPatch, options: ScanOptions, asked: List[str]
+    monkeypatch: pytest.MonkeyPatch,
+    options: ScanOptions,
+    expectation: Expectation,
+    asked: List[str],
 ) -> None:
     monkeypatch.setattr("halfopen.scan.process.find_program", lambda name, *_: name)
     nmap = FakeNmap({f"{SERVER}:26": ["rejected"]})
 
-    report = checked(nmap, MAIL, Target(SERVER, 26), options=options)
+    report = checked(nmap, MAIL, Target(SERVER, 26), options=options, expectation=expectation)
 
     assert states(report) == ["open", "filtered"]
     assert [value_of(command, "-p") for command in nmap.commands] == asked
     assert all((command[:2] == ["sudo", "-n"]) is options.sudo for command in nmap.commands)
-
-
-@pytest.mark.parametrize("limit", [Expectation(warning=1.0), Expectation(critical=1.0)])
-def test_a_port_with_a_limit_on_its_round_trip_time_has_a_run_of_its_own(
-    limit: Expectation,
-) -> None:
-    nmap = FakeNmap()
-
-    checked(nmap, MAIL, Target(SERVER, 26), expectation=limit)
-
-    assert [value_of(command, "-p") for command in nmap.commands] == ["25,26", "26,27"]
 
 
 def test_a_silent_port_is_asked_by_itself_where_nmap_names_no_more_what_was_refused() -> None:
@@ -327,29 +285,16 @@ def test_a_host_without_an_address_to_ask_is_that_targets_failure_alone(
     assert states(report) == ["error", "open"]
     assert said in str(report.verdicts[0].error)
     assert [addresses_of(command) for command in nmap.commands] == [[SERVER]]
-
-
-def test_where_no_name_resolves_nmap_does_not_start() -> None:
-    nmap = FakeNmap()
-
-    assert states(checked(nmap, Target("nosuch.example", 25))) == ["error"]
-    assert nmap.looks == []
+    assert states(checked(FakeNmap({}), Target(host, 25))) == ["error"]
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (ScanOptions(), "nmap not found on PATH, nor in ; install nmap, or name it with --nmap"),
-        (
-            ScanOptions("nmap7"),
-            "nmap7 not found on PATH, nor in ; install nmap, or name it with --nmap",
-        ),
-        (
-            ScanOptions(NMAP, sudo=True),
-            "sudo not found on PATH, nor in ; install sudo, or leave out --sudo",
-        ),
+        (ScanOptions("nmap7"), "nmap7 not found on {}; install nmap, or name it with --nmap"),
+        (ScanOptions(NMAP, sudo=True), "sudo not found on {}; install sudo, or leave out --sudo"),
     ],
-    ids=["nmap", "another", "sudo"],
+    ids=["nmap", "sudo"],
 )
 def test_a_missing_program_is_every_targets_unknown_and_advised_with_options_that_exist(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: ScanOptions, said: str
@@ -361,34 +306,27 @@ def test_a_missing_program_is_every_targets_unknown_and_advised_with_options_tha
     report = checked(nmap, MAIL, Target("192.0.2.26", 80), options=options)
 
     assert [verdict.status for verdict in report.verdicts] == [Status.UNKNOWN] * 2
-    assert [str(verdict.error) for verdict in report.verdicts] == [said] * 2
+    assert [str(v.error) for v in report.verdicts] == [said.format("PATH, nor in ")] * 2
     assert nmap.looks == []
 
 
-def test_an_nmap_that_cannot_start_is_every_targets_unknown() -> None:
-    def run(*_: object) -> List[NmapRun]:
-        raise CheckError("cannot start /opt/nmap: Exec format error")
-
-    report = check(
-        [MAIL, Target("192.0.2.26", 80)], time.monotonic() + 10, ScanOptions(NMAP), run=run
-    )
-
-    assert [verdict.status for verdict in report.verdicts] == [Status.UNKNOWN] * 2
-    assert all("cannot start" in str(verdict.error) for verdict in report.verdicts)
-
-
-def test_answers_stay_when_nmap_cannot_start_again_and_silence_becomes_unknown() -> None:
+@pytest.mark.parametrize(("times", "told"), [(0, ["error"] * 3), (1, ["open", "error", "closed"])])
+def test_an_nmap_that_cannot_start_is_the_unknown_of_all_that_have_not_answered(
+    times: int, told: List[str]
+) -> None:
     nmap = FakeNmap({"192.0.2.26": ["silent"], "192.0.2.27": ["closed"]})
 
     def run(commands: Sequence[Sequence[str]], *_: object) -> List[NmapRun]:
-        if nmap.looks:
+        if len(nmap.looks) == times:
             raise CheckError("cannot start /opt/nmap: too many processes")
         return nmap(commands, 0)
 
     targets = [MAIL, Target("192.0.2.26", 25), Target("192.0.2.27", 25)]
     report = check(targets, time.monotonic() + 10, ScanOptions(NMAP), run=run)
 
-    assert states(report) == ["open", "error", "closed"]
+    assert states(report) == told
+    errors = [str(verdict.error) for verdict in report.verdicts if verdict.error]
+    assert errors == ["cannot start /opt/nmap: too many processes"] * told.count("error")
 
 
 def test_what_is_no_failure_of_the_check_is_not_hidden() -> None:
@@ -404,40 +342,38 @@ def test_service_names_are_looked_up_while_nmap_runs() -> None:
         def __call__(self, commands: Sequence[Sequence[str]], *_: object) -> List[NmapRun]:
             return super().__call__(commands, 0)
 
-    services = [
-        [verdict.service for verdict in checked(nmap, MAIL, Target(SERVER, 26)).verdicts]
-        for nmap in (FakeNmap(), Deaf())
-    ]
+    services = [checked(nmap, MAIL).verdicts[0].service for nmap in (FakeNmap(), Deaf())]
 
-    assert services == [["smtp", ""], ["", ""]]
+    assert services == ["smtp", ""]
 
 
-def answer(state: str, reason: str, rtt: Optional[float] = None) -> Observation:
+def seen(state: str, rtt: Optional[float] = None) -> Observation:
+    reason = {"open": "syn-ack", "closed": "reset", "filtered": "no-response"}[state]
     return Observation(state, reason, SERVER, rtt)
 
 
 @pytest.mark.parametrize(
     ("outcome", "expected", "status"),
     [
-        (answer("open", "syn-ack"), Expectation(), Status.OK),
-        (answer("closed", "reset"), Expectation(), Status.CRITICAL),
-        (answer("filtered", "no-response"), Expectation(), Status.CRITICAL),
+        (seen("open"), Expectation(), Status.OK),
+        (seen("closed"), Expectation(), Status.CRITICAL),
+        (seen("filtered"), Expectation(), Status.CRITICAL),
         (CheckError("no"), Expectation(), Status.UNKNOWN),
         (UsageError("no"), Expectation(), Status.UNKNOWN),
-        (answer("closed", "reset"), Expectation("closed"), Status.OK),
-        (answer("open", "syn-ack"), Expectation("closed"), Status.CRITICAL),
-        (answer("filtered", "no-response"), Expectation("filtered"), Status.OK),
+        (seen("closed"), Expectation("closed"), Status.OK),
+        (seen("open"), Expectation("closed"), Status.CRITICAL),
+        (seen("filtered"), Expectation("filtered"), Status.OK),
         (CheckError("no"), Expectation("closed"), Status.UNKNOWN),
-        (answer("open", "syn-ack", 0.05), Expectation("open", 0.1, 0.5), Status.OK),
-        (answer("open", "syn-ack", 0.3), Expectation("open", 0.1, 0.5), Status.WARNING),
-        (answer("open", "syn-ack", 0.8), Expectation("open", 0.1, 0.5), Status.CRITICAL),
-        (answer("open", "syn-ack", 0.3), Expectation("open", 0.3, 0.5), Status.OK),
-        (answer("open", "syn-ack", 0.8), Expectation("open", None, 0.8), Status.OK),
-        (answer("open", "syn-ack", 0.3), Expectation("open", None, 0.2), Status.CRITICAL),
-        (answer("open", "syn-ack", 0.3), Expectation("open", 0.2), Status.WARNING),
-        (answer("open", "syn-ack"), Expectation("open", 0.1, 0.5), Status.OK),
-        (answer("closed", "reset", 0.8), Expectation("closed", 0.1), Status.WARNING),
-        (answer("closed", "reset", 0.05), Expectation("open", 0.1, 0.5), Status.CRITICAL),
+        (seen("open", 0.05), Expectation("open", 0.1, 0.5), Status.OK),
+        (seen("open", 0.3), Expectation("open", 0.1, 0.5), Status.WARNING),
+        (seen("open", 0.8), Expectation("open", 0.1, 0.5), Status.CRITICAL),
+        (seen("open", 0.3), Expectation("open", 0.3, 0.5), Status.OK),
+        (seen("open", 0.8), Expectation("open", None, 0.8), Status.OK),
+        (seen("open", 0.3), Expectation("open", None, 0.2), Status.CRITICAL),
+        (seen("open", 0.3), Expectation("open", 0.2), Status.WARNING),
+        (seen("open"), Expectation("open", 0.1, 0.5), Status.OK),
+        (seen("closed", 0.8), Expectation("closed", 0.1), Status.WARNING),
+        (seen("closed", 0.05), Expectation("open", 0.1, 0.5), Status.CRITICAL),
     ],
     ids=str,
 )
@@ -452,19 +388,16 @@ def test_unknown_is_worse_than_warning_and_critical_worse_than_unknown() -> None
     assert sorted(Status) == [Status.OK, Status.WARNING, Status.UNKNOWN, Status.CRITICAL]
 
 
-def test_a_failure_is_unknown_with_the_state_error() -> None:
-    error = UsageError("bad word")
-
-    assert failure(error) == Verdict(Status.UNKNOWN, None, None, error)
-    assert failure(error, MAIL).state == "error"
-
-
-def test_a_name_that_hangs_leaves_time_to_ask_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_databases_that_hang_leave_time_to_ask_the_others_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    dead = Target("dead.example", 25)
+    monkeypatch.setattr(socket, "getservbyport", hang)
+    dead, nmap = Target("dead.example", 25), FakeNmap({SERVER: ["silent"]})
 
-    report = checked(FakeNmap({SERVER: ["silent"]}), dead, MAIL, seconds=1.6)
+    report = checked(nmap, dead, MAIL, seconds=4)
 
+    assert [len(attempt) for attempt in nmap.looks] == [1, 3]
     assert states(report) == ["error", "filtered"]
     assert str(report.verdicts[0].error) == "no time left for resolving names; raise --timeout"
 
@@ -479,15 +412,3 @@ def test_a_report_says_when_the_check_began_and_how_long_it_took(
 
     assert report.began == 1700000000.25
     assert 0 < report.seconds <= time.monotonic() - begin
-
-
-def test_a_services_database_that_hangs_costs_the_name_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(socket, "getservbyport", hang)
-    begin = time.monotonic()
-
-    (verdict,) = checked(FakeNmap(), MAIL).verdicts
-
-    assert (verdict.state, verdict.service) == ("open", "")
-    assert time.monotonic() - begin < 25

@@ -19,7 +19,7 @@ from halfopen.scan import attempts, head_start, process
 
 TARGET = Target(HOST, OPEN_PORT)
 PLUGIN, CHECK = ["check_tcp_half_open"], ["halfopen", "check"]
-SLOW = {"typing", "re", "subprocess", "socket", "threading", "selectors"}
+SLOW = {"typing", "re", "subprocess", "socket", "threading", "select", "selectors"}
 
 
 @pytest.fixture(autouse=True)
@@ -32,12 +32,17 @@ def _left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def nmap(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
-    """Put a fake nmap where the commands find it; it notes each start in `started`."""
-    path = folder / "fake-nmap"
-    path.write_text(f"#!/bin/sh\necho $$ >>'{folder}/started'\n{script}\n")
-    path.chmod(0o755)
+    """Put a fake nmap where the commands find it."""
+    monkeypatch.setenv(fakes.FOLDER, str(folder))
+    path = fakes.fake(folder, script)
     monkeypatch.setenv("HALFOPEN_NMAP", str(path))
     return path
+
+
+def started(folder: Path) -> List[int]:
+    """Return the numbers of the fakes that have started, once there is one."""
+    fakes.until(lambda: fakes.started(folder), 5)
+    return fakes.started(folder)
 
 
 def start(*typed: object) -> None:
@@ -51,33 +56,11 @@ def assert_no_child() -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
-def started(folder: Path) -> List[int]:
-    """Return the numbers of the fakes that have started."""
-    file = folder / "started"
-    # The shell makes the file before it writes to it.
-    fakes.until(lambda: file.exists() and file.read_text().endswith("\n"), 5)
-    return [int(pid) for pid in file.read_text().split()]
-
-
 @pytest.fixture(autouse=True, params=["posix_spawn", "fork"])
 def way_to_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test see both ways to start nmap where Python has both, else 3.7's alone."""
     if request.param == "fork":
         fakes.without_posix_spawn(monkeypatch)
-
-
-def test_the_check_takes_the_run_that_is_under_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = nmap(tmp_path, monkeypatch, recording(OPEN))
-
-    start(HOST, OPEN_PORT)
-    early = started(tmp_path)
-    report = check([TARGET], head_start.began + head_start.TIMEOUT, ScanOptions(str(path)))
-
-    assert [verdict.state for verdict in report.verdicts] == ["open"]
-    assert len(early) == 1
-    assert started(tmp_path) == early
 
 
 def test_a_run_of_other_words_is_killed_and_another_started(
@@ -154,8 +137,8 @@ def test_an_ordinary_users_nmap_starts_early_with_what_it_needs_to_be_told(
 ) -> None:
     nmap(tmp_path, monkeypatch, f'printf "%s\\n" "$1" >"{tmp_path}/first"; {recording(OPEN)}')
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    for module in ("halfopen.scan.diagnosis", "halfopen.check"):
-        monkeypatch.setattr(f"{module}.nmap_needs_telling", lambda _: privilege != "none")
+    needs = "halfopen.scan.diagnosis.nmap_needs_telling"
+    monkeypatch.setattr(needs, lambda _: privilege != "none")
     typed = [HOST, str(OPEN_PORT), "-t", "3"]
 
     parsed = fast_path.begin("check_tcp_half_open", typed)
@@ -225,15 +208,17 @@ def test_what_nmap_is_asked_first_is_certain_with_the_least_timeout_for_an_early
         assert attempts.first(early.LEAST_TIMEOUT - slow) == attempts.QUICK
 
 
-@pytest.mark.parametrize("there", [False, True], ids=["missing", "of-another-machine"])
+@pytest.mark.parametrize("kind", ["missing", "of-another-machine", "nowhere"])
 def test_an_nmap_that_cannot_be_started_is_left_for_the_check_to_meet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     path = tmp_path / "nmap"
-    if there:
+    if kind == "of-another-machine":
         path.write_bytes(b"\x7fELF of another machine")
         path.chmod(0o755)
-    monkeypatch.setenv("HALFOPEN_NMAP", str(path))
+    monkeypatch.setenv("HALFOPEN_NMAP", "" if kind == "nowhere" else str(path))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(process, "USUAL_FOLDERS", ())
     descriptors = len(os.listdir("/proc/self/fd"))
 
     start(HOST, OPEN_PORT)
@@ -339,16 +324,7 @@ def test_the_plain_form_starts_the_same_nmap_before_the_options_are_loaded(
 
     assert len(given) == 2 or not plain
     assert all(argv == given[0] for argv in given)
-    monkeypatch.setattr(process, "started_early", lambda: True)
-    fast_path.begin(program, typed)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "early", object())
+        fast_path.begin(program, typed)
     assert len(given) == 2 or not plain  # none is started twice
-
-
-def test_the_plain_form_without_an_nmap_is_left_to_the_check(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("HALFOPEN_NMAP", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(process, "USUAL_FOLDERS", ())
-
-    assert not early.start_plain("check_tcp_half_open", [HOST, str(OPEN_PORT)])

@@ -8,7 +8,7 @@ import pytest
 
 import halfopen
 from halfopen.scan import command, tables
-from halfopen.scan.command import QUICK_RTT_TIMEOUT, argv, ports, second_port
+from halfopen.scan.command import argv, ports, second_port
 
 DATA_FOLDER = os.path.join(os.path.dirname(os.path.abspath(halfopen.__file__)), "nmap_data")
 
@@ -20,7 +20,7 @@ def words(command: str) -> List[str]:
 
 def built(time_left: float = 10) -> List[str]:
     """Return the commonest command."""
-    return argv(["192.0.2.25"], [25], version=4, rtt_timeout=QUICK_RTT_TIMEOUT, time_left=time_left)
+    return argv(["192.0.2.25"], [25], time_left=time_left)
 
 
 def test_the_ipv4_command_is_exactly_this() -> None:
@@ -34,7 +34,7 @@ def test_the_ipv4_command_is_exactly_this() -> None:
 def test_the_ipv6_command_is_exactly_this() -> None:
     addresses = ["2001:db8::25", "fe80::25%eth0"]
 
-    assert argv(addresses, [65535], version=6, rtt_timeout=0.5, time_left=9.5604) == words(
+    assert argv(addresses, [65535], rtt_timeout=0.5, time_left=9.5604) == words(
         "-n -sS -6 -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate 40 "
         "--initial-rtt-timeout 500ms --min-rtt-timeout 500ms --max-rtt-timeout 500ms "
         "--host-timeout 8000ms -p 65535,65534 -oX - 2001:db8::25 fe80::25%eth0"
@@ -53,7 +53,7 @@ def test_the_ipv6_command_is_exactly_this() -> None:
 def test_the_command_of_many_ports_is_exactly_this(count: int, rate: str, added: str) -> None:
     asked = range(1000, 1000 + count)
 
-    command = argv(["192.0.2.25"], asked, version=4, rtt_timeout=QUICK_RTT_TIMEOUT, time_left=10)
+    command = argv(["192.0.2.25"], asked, time_left=10)
 
     assert command == words(
         f"-n -sS -Pn --disable-arp-ping --send-ip --datadir DATA --min-rate {rate} "
@@ -76,41 +76,23 @@ def test_the_data_folder_has_the_tables_that_nmap_reads_at_its_start() -> None:
     assert {"nmap-services", "nmap-mac-prefixes"} <= set(os.listdir(DATA_FOLDER))
 
 
-@pytest.mark.parametrize("time_left", [0.0004, 0.0, -3.0])
-def test_nmap_is_never_given_a_host_timeout_of_zero_which_means_none(time_left: float) -> None:
-    command = built(time_left=time_left)
-
-    assert command[command.index("--host-timeout") + 1] == "1ms"
-
-
-@pytest.mark.parametrize(
-    ("port", "second", "both"),
-    [
-        (1, 2, "1,2"),
-        (25, 26, "25,26"),
-        (65534, 65535, "65534,65535"),
-        (65535, 65534, "65535,65534"),
-    ],
-)
+@pytest.mark.parametrize(("port", "second"), [(1, 2), (25, 26), (65534, 65535), (65535, 65534)])
 def test_the_asked_port_is_named_first_and_the_second_is_a_real_port(
-    port: int, second: int, both: str
+    port: int, second: int
 ) -> None:
     assert second_port(port) == second
-    assert ports([port], plus_one=True) == both
-
-
-@pytest.mark.parametrize("time_left", [0.3, 0.9, 1.05, 1.2, 1.49, 1.7, 2.2, 2.9])
-def test_a_short_host_timeout_takes_nothing_from_the_wait(time_left: float) -> None:
-    command = built(time_left=time_left)
-    limit = command[command.index("--host-timeout") + 1]
-
-    assert limit == f"{int(time_left * 1000)}ms"
+    assert ports([port], plus_one=True) == f"{port},{second}"
 
 
 @pytest.mark.parametrize(
-    ("time_left", "limit"), [(4.5, "4000ms"), (5.99, "4000ms"), (6, "6000ms"), (9.9, "8000ms")]
+    ("time_left", "limit"),
+    [
+        *((seconds, "1ms") for seconds in (-3.0, 0.0, 0.0004)),  # 0 would mean none
+        *((seconds, f"{int(seconds * 1000)}ms") for seconds in (0.3, 1.05, 1.49, 2.2, 2.9)),
+        *((4.5, "4000ms"), (5.99, "4000ms"), (6, "6000ms"), (9.9, "8000ms")),
+    ],
 )
-def test_a_long_host_timeout_has_the_same_arguments_for_two_seconds(
+def test_a_host_timeout_takes_nothing_from_a_short_wait_and_a_long_one_is_the_same_for_two_seconds(
     time_left: float, limit: str
 ) -> None:
     command = built(time_left=time_left)

@@ -11,7 +11,7 @@ import pytest
 from halfopen.errors import CheckError, HopelessError, NotAllowedError
 from halfopen.model import NmapRun
 from halfopen.scan import diagnosis, process
-from halfopen.scan.diagnosis import failure, nmap_needs_telling
+from halfopen.scan.diagnosis import failure
 
 NET_RAW, NET_ADMIN, NET_BIND, BPF, EFFECTIVE = 1 << 13, 1 << 12, 1 << 10, 1 << 39, 1
 
@@ -31,13 +31,12 @@ def machine(
     user: int = 1000,
     status: Optional[str],
     on_file: Optional[bytes] = None,
-    head: bytes = b"\x7fELF",
 ) -> None:
     """Put a user, a /proc/self/status and an nmap in the place of the real ones."""
 
     def open_file(path: str, *_: str, **__: str) -> IO[Any]:
         if path != "/proc/self/status":
-            return io.BytesIO(head)
+            return io.BytesIO(b"#!/bin/sh" if "wrapper" in path else b"\x7fELF")
         if status is None:
             raise FileNotFoundError(path)
         return io.StringIO(status)
@@ -67,33 +66,29 @@ def proc_status(
 @pytest.mark.parametrize(
     ("status", "on_file", "needs"),
     [
-        pytest.param(proc_status(), None, False, id="nothing-gives-it-the-right"),
-        pytest.param(proc_status(ambient=NET_RAW), None, True, id="ambient"),
-        pytest.param(proc_status(ambient=NET_RAW | NET_BIND), None, True, id="ambient-of-several"),
-        pytest.param(proc_status(ambient=NET_BIND), None, False, id="another-ambient"),
-        pytest.param(proc_status(), SETCAP, True, id="setcap"),
-        pytest.param(proc_status(), file_capability(NET_BIND), False, id="another-setcap"),
-        pytest.param(proc_status(), file_capability(NET_RAW, 0), False, id="setcap-not-effective"),
-        pytest.param(proc_status(), SETCAP[:6], False, id="setcap-too-short"),
-        pytest.param(proc_status(0, 1), SETCAP, False, id="setcap-under-no-new-privileges"),
-        pytest.param(proc_status(NET_RAW, 1), None, True, id="ambient-under-no-new-privileges"),
-        pytest.param(None, SETCAP, True, id="setcap-without-proc"),
-        pytest.param(None, None, False, id="nothing-without-proc"),
-        pytest.param("Name:\tpython3\n", None, False, id="old-kernel-without-ambient"),
+        (proc_status(), None, False),
+        (proc_status(ambient=NET_RAW), None, True),
+        (proc_status(ambient=NET_RAW | NET_BIND), None, True),
+        (proc_status(ambient=NET_BIND), None, False),
+        (proc_status(), SETCAP, True),
+        (proc_status(), file_capability(NET_BIND), False),
+        (proc_status(), file_capability(NET_RAW, 0), False),  # not effective
+        (proc_status(), SETCAP[:6], False),
+        (proc_status(no_new_privileges=1), SETCAP, False),
+        (proc_status(NET_RAW, no_new_privileges=1), None, True),
+        (None, SETCAP, True),  # /proc is not mounted
+        (None, None, False),
+        ("Name:\tpython3\n", None, False),  # a kernel without ambient capabilities
     ],
 )
-def test_nmap_is_told_what_it_would_not_believe(
+def test_nmap_is_told_what_it_would_not_believe_except_to_root(
     monkeypatch: pytest.MonkeyPatch, status: Optional[str], on_file: Optional[bytes], needs: bool
 ) -> None:
     machine(monkeypatch, status=status, on_file=on_file)
+    assert process.calling("/opt/nmap", sudo=False)[1:] == ["--privileged"] * needs
 
-    assert nmap_needs_telling("/opt/nmap") is needs
-
-
-def test_root_needs_no_telling(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(monkeypatch, user=0, status=proc_status(ambient=NET_RAW), on_file=SETCAP)
-
-    assert nmap_needs_telling("/opt/nmap") is False
+    machine(monkeypatch, user=0, status=status, on_file=on_file)
+    assert process.calling("/opt/nmap", sudo=False)[1:] == []
 
 
 REFUSED = "dnet: Failed to open device eth9"
@@ -125,6 +120,7 @@ IGNORED = "its own is ignored: is /opt/nmap on a nosuid mount?"
 NOT_HANDED_ON = "ours is not handed on: make it ambient (setpriv --ambient-caps)"
 BARRED = f"no_new_privs leaves an ambient one; {SEE}"
 LOST = "root has lost it here; containers drop it: --cap-add NET_RAW"
+WRAPPED = "if the nmap behind this script has it, set NMAP_PRIVILEGED=1"
 ROOTS = f"it is root and was refused ({REFUSED}); run it by hand to see why"
 
 
@@ -140,6 +136,7 @@ ROOTS = f"it is root and was refused ({REFUSED}); run it by hand to see why"
         (1000, "/opt/nmap", proc_status(effective=NET_RAW), None, NOT_HANDED_ON),
         (1000, "/opt/nmap", proc_status(NET_RAW, effective=NET_RAW), None, SETCAP_LINE),
         (1000, "/opt/nmap", proc_status(no_new_privileges=1), None, BARRED),
+        (1000, "/opt/wrapper", proc_status(), None, WRAPPED),
         (0, "/opt/nmap", proc_status(), None, LOST),
         (0, "/opt/nmap", proc_status(effective=NET_RAW), None, ROOTS),
         (1000, "/usr/bin/sudo", proc_status(), None, LOST),
@@ -160,41 +157,21 @@ def test_who_may_not_scan_is_told_what_keeps_nmap_from_it(
     assert why(REFUSED, argv=argv, kind=NotAllowedError) == f"{NEEDS}; {said}"
 
 
-def test_a_wrapper_script_is_told_how_to_say_that_its_nmap_may(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    machine(monkeypatch, status=proc_status(), head=b"#!/bin/sh")
-
-    said = "if the nmap behind this script has it, set NMAP_PRIVILEGED=1"
-
-    assert why(REFUSED, kind=NotAllowedError) == f"{NEEDS}; {said}"
+NEEDS_2 = "allow CAP_NET_ADMIN and CAP_NET_RAW here, which its file asks for (containers: "
+NEEDS_1 = "allow CAP_{0} here, which its file asks for (containers: --cap-add {0})"
+OR_SETCAP = ", or sudo setcap cap_net_raw+ep /opt/nmap"
+BY_HAND = "check that nmap runs by hand"
 
 
 @pytest.mark.parametrize(
     ("asked", "bounding", "said"),
     [
-        (
-            NET_RAW | NET_ADMIN,
-            NET_RAW,
-            "allow CAP_NET_ADMIN here, which its file asks for (containers: --cap-add NET_ADMIN), "
-            "or sudo setcap cap_net_raw+ep {}",
-        ),
-        (
-            NET_RAW | NET_ADMIN,
-            NET_BIND,
-            "allow CAP_NET_ADMIN and CAP_NET_RAW here, which its file asks for (containers: "
-            "--cap-add NET_ADMIN --cap-add NET_RAW)",
-        ),
-        (
-            NET_RAW | BPF,
-            2**39 - 1,
-            "allow CAP_BPF here, which its file asks for (containers: --cap-add BPF), "
-            "or sudo setcap cap_net_raw+ep {}",
-        ),
-        (NET_RAW, NET_RAW, "check that nmap runs by hand"),
-        (None, NET_RAW, "check that nmap runs by hand"),
+        (NET_RAW | NET_ADMIN, NET_RAW, NEEDS_1.format("NET_ADMIN") + OR_SETCAP),
+        (NET_RAW | NET_ADMIN, NET_BIND, NEEDS_2 + "--cap-add NET_ADMIN --cap-add NET_RAW)"),
+        (NET_RAW | BPF, 2**39 - 1, NEEDS_1.format("BPF") + OR_SETCAP),  # above number 31
+        (NET_RAW, NET_RAW, BY_HAND),
+        (None, NET_RAW, BY_HAND),
     ],
-    ids=["one", "both", "above-31", "allowed", "none-on-file"],
 )
 def test_an_exec_that_the_kernel_refuses_is_told_by_what_is_not_allowed_here(
     monkeypatch: pytest.MonkeyPatch, asked: Optional[int], bounding: int, said: str
@@ -209,9 +186,7 @@ def test_an_exec_that_the_kernel_refuses_is_told_by_what_is_not_allowed_here(
     with pytest.raises(HopelessError) as raised:
         process.start(["/opt/nmap"])
 
-    assert str(raised.value) == "cannot start /opt/nmap: Operation not permitted; " + said.format(
-        "/opt/nmap"
-    )
+    assert str(raised.value) == f"cannot start /opt/nmap: Operation not permitted; {said}"
 
 
 @pytest.mark.parametrize(
@@ -234,20 +209,24 @@ def test_an_nmap_that_is_not_allowed_is_told_so_on_stderr_and_in_the_report(
     assert why("odd", said, kind=NotAllowedError) == f"{NEEDS}; {SETCAP_LINE}"
 
 
-BY_SUDO = {
-    'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.': (
-        f"sudo is barred by no_new_privs; run as root, or {SEE}"
-    ),
-    "sudo: a password is required": f"sudo wants a password; allow nmap with NOPASSWD, {SEE}",
-    "sudo: sorry, you must have a tty": f"sudo wants a password; allow nmap with NOPASSWD, {SEE}",
-    "sudo: www-data is not allowed to run sudo.": f"sudo does not allow this nmap; {SEE}",
-    "Sorry, user www-data is not allowed to execute '/usr/bin/nmap' as root on lb1.": (
-        f"sudo does not allow this nmap; {SEE}"
-    ),
-}
+PASSWORD = f"sudo wants a password; allow nmap with NOPASSWD, {SEE}"
+NOT_ALLOWED = f"sudo does not allow this nmap; {SEE}"
+NO_NEW_PRIVS = (
+    'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.'
+)
+EXECUTE = "Sorry, user www-data is not allowed to execute '/usr/bin/nmap' as root on lb1."
 
 
-@pytest.mark.parametrize(("stderr", "said"), BY_SUDO.items())
+@pytest.mark.parametrize(
+    ("stderr", "said"),
+    [
+        (NO_NEW_PRIVS, f"sudo is barred by no_new_privs; run as root, or {SEE}"),
+        ("sudo: a password is required", PASSWORD),
+        ("sudo: sorry, you must have a tty", PASSWORD),
+        ("sudo: www-data is not allowed to run sudo.", NOT_ALLOWED),
+        (EXECUTE, NOT_ALLOWED),
+    ],
+)
 def test_what_sudo_says_becomes_advice(stderr: str, said: str) -> None:
     assert why(stderr, kind=NotAllowedError) == said
 
@@ -288,7 +267,6 @@ def test_the_line_that_names_the_cause_goes_before_nmaps_list_of_causes(
     ("stderr", "said"),
     [
         pytest.param("\n  Illegal argument  \nQUITTING!", "1 (Illegal argument)", id="anything"),
-        pytest.param("", "1", id="nothing"),
         pytest.param(f"odd: {NO_FAMILY}", f"1 (odd: {NO_FAMILY})", id="another-family"),
         pytest.param("x" * 999, "1 (" + "x" * 200 + ")", id="very-long-line"),
         pytest.param("sudo: " * 100000, "1 (" + ("sudo: " * 34)[:200] + ")", id="without-end"),

@@ -1,5 +1,6 @@
 """What the kernel's answers say of a silence. The messages are recorded, from Linux 6.18."""
 
+import socket
 import time
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
@@ -12,8 +13,7 @@ from halfopen.scan import netlink, silence
 from halfopen.scan.silence import explained
 
 V4, V6 = Address("192.0.2.25", 4), Address("2001:db8::25", 6)
-SERVICE, SERVICE_V6 = Address("192.0.2.200", 4), Address("2001:db8::200", 6)
-BEHIND = Address("198.51.100.5", 4)
+SERVICE, BEHIND = Address("192.0.2.200", 4), Address("198.51.100.5", 4)
 SOURCE_PORT = 61234
 
 ROUTE = bytes.fromhex(
@@ -31,14 +31,6 @@ TRANSLATED = bytes.fromhex(
     "0200000034000180 1400018008000100c000020108000200c00002c8 "
     "1c000280050001000600000006000200ef320000"
     "0600030000500000 34000280 1400018008000100c000021908000200c0000201"
-    "1c0002800500010006000000060002001f9a000006000300ef320000 08000300000001aa"
-)
-TRANSLATED_V6 = bytes.fromhex(
-    "0a0000004c000180 2c0001801400030020010db8000000000000000000000001"
-    "1400040020010db8000000000000000000000200 "
-    "1c000280050001000600000006000200ef3200000600030000500000"
-    "4c000280 2c0001801400030020010db8000000000000000000000025"
-    "1400040020010db8000000000000000000000001"
     "1c0002800500010006000000060002001f9a000006000300ef320000 08000300000001aa"
 )
 UNANSWERED = bytes.fromhex(
@@ -67,11 +59,14 @@ class Kernel:
         self.answers: Dict[int, Optional[bytes]] = {26: ROUTE, 30: None, 0x0101: None}
         self.asked: List[Tuple[int, bytes]] = []
         monkeypatch.setattr(netlink, "_ask", self._ask)
-        monkeypatch.setattr(silence, "_several_interfaces", lambda: False)
+        monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
 
-    def _ask(self, _protocol: int, kind: int, body: bytes) -> Optional[bytes]:
+    def _ask(self, _protocol: int, kind: int, body: bytes) -> bytes:
         self.asked.append((kind, body))
-        return self.answers[kind]
+        answer = self.answers[kind]
+        if answer is None:
+            raise FileNotFoundError
+        return answer
 
 
 @pytest.fixture
@@ -96,22 +91,12 @@ def what(outcome: Outcome) -> Tuple[Optional[str], str]:
 # -- an answer that nmap did not see ------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("address", "route", "entry", "named", "to"),
-    [
-        (SERVICE, ROUTE, TRANSLATED, "192.0.2.200:80", "192.0.2.25:8090"),
-        (SERVICE_V6, ROUTE_V6, TRANSLATED_V6, "[2001:db8::200]:80", "[2001:db8::25]:8090"),
-    ],
-    ids=["IPv4", "IPv6"],
-)
-def test_a_translated_target_that_answered_is_named_with_its_real_address(
-    kernel: Kernel, address: Address, route: bytes, entry: bytes, named: str, to: str
-) -> None:
-    kernel.answers.update({26: route, 0x0101: entry})
+def test_a_translated_target_that_answered_is_named_with_its_real_address(kernel: Kernel) -> None:
+    kernel.answers[0x0101] = TRANSLATED
 
-    assert str(of(address)) == (
-        f"{named} answered, but nmap could not see it: this machine translates it to {to}; check "
-        "that address"
+    assert str(of(SERVICE)) == (
+        "192.0.2.200:80 answered, but nmap could not see it: this machine translates it to "
+        "192.0.2.25:8090; check that address"
     )
 
 
@@ -136,7 +121,9 @@ def test_only_a_tracked_answer_is_one_that_nmap_did_not_see(
     said: str,
 ) -> None:
     kernel.answers[0x0101] = entry
-    monkeypatch.setattr(silence, "_several_interfaces", lambda: several)
+    if several:
+        interfaces = [(1, "lo"), (2, "eth0"), (3, "eth1")]
+        monkeypatch.setattr(socket, "if_nameindex", lambda: interfaces)
 
     outcome = of(V4)
 
@@ -206,10 +193,9 @@ def test_who_is_silent_is_told_by_what_the_kernel_has_found_out(
         ("0\n", True, False),
         ("12\n", True, True),
         ("", True, False),
-        (None, True, False),
+        (None, True, False),  # the kernel tracks no connections
         ("12\n", False, False),
     ],
-    ids=["none-tracked", "some-tracked", "odd", "no-tracking", "without-the-right"],
 )
 def test_a_source_port_is_given_where_the_kernel_tracks_connections_and_may_be_asked(
     monkeypatch: pytest.MonkeyPatch,
@@ -219,13 +205,12 @@ def test_a_source_port_is_given_where_the_kernel_tracks_connections_and_may_be_a
     given: bool,
 ) -> None:
     file = tmp_path / "nf_conntrack_count"
+    monkeypatch.setattr(silence, "_TRACKED", str(file))
     if count is not None:
         file.write_text(count)
-    monkeypatch.setattr(silence, "_TRACKED", str(file))
     if allowed:
         Kernel(monkeypatch)
 
     port = silence.source_port()
 
-    assert (port is not None) is given
-    assert port is None or 61000 < port < 65536
+    assert given is (port is not None and 61000 < port < 65536)
