@@ -14,7 +14,7 @@ def replay(
     paths: Sequence[str],
     deadline: float,
     host: Optional[str] = None,
-    port: Optional[int] = None,
+    port: Optional[str] = None,
     expectation: Expectation = Expectation(),
 ) -> Report:
     """Return the verdicts on recorded runs, `-` being standard input.
@@ -25,11 +25,12 @@ def replay(
     """
     if not paths:
         raise UsageError("no recording given; name nmap's XML files, or - for standard input")
+    wanted = None if port is None else parse.parse_port(port)
     runs = [NmapRun((), 0, files.read(path), b"", 0.0) for path in paths]
     verdicts: List[Verdict] = []
     for path, run in zip(paths, runs):
         try:
-            verdicts += _verdicts(run, deadline, host, port, expectation)
+            verdicts += _verdicts(run, deadline, host, wanted, expectation)
         except (CheckError, UsageError) as error:
             verdicts.append(failure(CheckError(f"{path}: {error}")))
     return Report(tuple(verdicts), expectation, tuple(runs))

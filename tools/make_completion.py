@@ -18,10 +18,6 @@ from halfopen.errors import UsageError
 FOLDER = Path(__file__).resolve().parents[1] / "packaging" / "completion"
 NAMES = {"bash": "{}", "zsh": "_{}", "fish": "{}.fish"}
 HEAD = "Written by tools/make_completion.py."
-_ASKING = (
-    Option("--version -V", "", "Show the version and exit."),
-    Option("--help -h", "", "Show what the command takes, and exit."),
-)
 FILES = ("FILE", "PATH", "DIR")
 """Metavars of what the shell can list itself."""
 
@@ -45,14 +41,14 @@ def values(option: Option) -> str:
     """Return the values that an option takes if they can be listed: an error lists them."""
     try:
         if option.read is not None:
-            option.read(option.names[0], "")
+            option.read("")
     except UsageError as error:
         return str(error).partition(" is not one of ")[2].replace(",", "")
     return ""
 
 
 def _declared(command: Command) -> tuple[Option, ...]:
-    return (*command.options, *_ASKING)
+    return (*command.options, options.VERSION, options.HELP)
 
 
 def _summary(command: Command) -> str:

@@ -10,7 +10,7 @@ from halfopen.cli import values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Tuple, Union
+    from typing import Optional, Sequence, Tuple, Union
 
 
 class Option:
@@ -61,11 +61,10 @@ class Command:
         self.name, self.options, self.about = name, options, about
         self.arguments, self.codes, self.examples = arguments, codes, examples
 
-    @property
-    def checks(self) -> bool:
-        """Whether it is one of the two names of the check."""
-        return self.name in (PLUGIN.name, CHECK.name)
 
+VERSION = Option("--version -V", "", "Show the version and exit.")
+HELP = Option("--help -h", "", "Show what the command takes, and exit.")
+"""These two every command has, and typer sees to them."""
 
 HOST = Option("--hostname -H", "HOST", "Host, with --port.")
 PORT = Option("--port -p", "PORT", "Port or TCP service name.")
@@ -77,7 +76,8 @@ PLUS_ONE = Option(
 )
 NMAP = Option("--nmap", "PATH", "The nmap to run.", default="nmap", variable="HALFOPEN_NMAP")
 SUDO = Option("--sudo", "", "Run nmap with sudo -n.")
-EXPECT = Option("--expect", "STATE", "open, closed or filtered.", values.state, "open")
+STATE = values.choice(*values.STATES)
+EXPECT = Option("--expect", "STATE", "open, closed or filtered.", STATE, "open")
 EXIT = Option(
     "--exit",
     "STATE=CODE,...",
@@ -85,10 +85,7 @@ EXIT = Option(
     values.exit_map,
 )
 WARNING = Option(
-    "--warning -w",
-    "TIME",
-    "WARNING above this round-trip time, as 50ms or 0:0.05.",
-    values.limit,
+    "--warning -w", "TIME", "WARNING above this round-trip time, as 50ms or 0:0.05.", values.limit
 )
 CRITICAL = Option("--critical -c", "TIME", "CRITICAL above this round-trip time.", values.limit)
 FORMAT = Option(
@@ -175,14 +172,14 @@ WAIT = Command(
         "--for",
         "STATE",
         "open, closed, filtered or not-open.",
-        values.choice("open", "closed", "filtered", "not-open"),
+        values.choice(*values.STATES, "not-open"),
         "open",
         key="state",
     ),
     timeout("Give up after this time.", 365 * values.DAY, "60s"),
     interval("1s"),
     Option("--successes", "N", "Rounds in a row that have to agree.", values.count, "1"),
-    Option("--any", "", "One target is enough."),
+    Option("--any", "", "One target is enough.", key="any_target"),
     STREAM,
     *_NMAP,
     VERBOSE,
@@ -200,7 +197,7 @@ WATCH = Command(
     interval("2s"),
     timeout("Time for a round.", default="10s"),
     Option("--duration", "TIME", "End after this time.", values.time(365 * values.DAY)),
-    Option("--count", "N", "End after this many rounds.", values.count),
+    Option("--count", "N", "End after this many rounds.", values.count, key="rounds"),
     STREAM,
     *_NMAP,
     VERBOSE,
@@ -236,3 +233,10 @@ FORMATS = Command(
 
 COMMANDS = {each.name: each for each in (CHECK, REPLAY, WAIT, WATCH, SMOKE, FORMATS)}
 """What `halfopen` is followed by."""
+
+
+def split(program: str, typed: "Sequence[str]") -> "Tuple[Optional[Command], Sequence[str]]":
+    """Return the command, None if there is no such one, and what is typed after it."""
+    if program == PLUGIN.name:
+        return PLUGIN, typed
+    return COMMANDS.get(typed[0]) if typed else None, typed[1:]
