@@ -2,7 +2,7 @@
 
 import difflib
 import shlex
-from typing import TYPE_CHECKING, Any, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Sequence, Union
 
 import typer
 import typer.core
@@ -41,15 +41,18 @@ def parse(program: str, typed: Sequence[str], asked: str) -> Union["Parsed", Out
     if _ASKING.intersection(typed) and asked and FORMATS[asked].only == ():
         raise UsageError("leave out --format: what is printed would be taken for a verdict")
     command, words = options.split(program, typed)
-    path = program if plugin or command is None else f"halfopen {command.name}"
-    parser = _made(command) if command else _overview()
+    path = (
+        command.name
+        if command in (options.PLUGIN, options.OVERVIEW)
+        else f"halfopen {command.name}"
+    )
     try:
-        raw = parser.make_context(path, list(words if command else typed)).params
+        raw = _parser(command).make_context(path, list(words)).params
     except _ClickError as error:
         raise UsageError(f"{_complaint(error, command, typed)}; see {path} --help") from None
     except (typer.Exit, OSError):  # OSError: help went to a full disk, or a closed pipe
         return Output("", code)
-    if command is None:
+    if command is options.OVERVIEW:
         raise UsageError(_no_command(typed))
     return command, {"arguments": (), **raw}
 
@@ -57,9 +60,9 @@ def parse(program: str, typed: Sequence[str], asked: str) -> Union["Parsed", Out
 # -- complaints ---------------------------------------------------------------------------------
 
 
-def _complaint(error: Any, command: Optional[Command], typed: Sequence[str]) -> str:  # noqa: ANN401  see _ClickError
+def _complaint(error: Any, command: Command, typed: Sequence[str]) -> str:  # noqa: ANN401  see _ClickError
     """Return what is wrong, and what it should be."""
-    if command is None:
+    if command is options.OVERVIEW:
         advice = f"write halfopen COMMAND {shlex.quote(typed[0])}"
         return f"{error.option_name} before the command; {advice}"
     if not hasattr(error, "possibilities"):
@@ -114,49 +117,31 @@ def _version() -> typer.core.TyperOption:
     return _option(options.VERSION, callback=show, expose_value=False, is_eager=True)
 
 
-def _made(command: Command) -> typer.core.TyperCommand:
+def _parser(command: Command) -> Union[typer.core.TyperCommand, typer.core.TyperGroup]:
     """Return the command as typer has it."""
     arguments = typer.core.TyperArgument(
         param_decls=["arguments"], nargs=-1, required=False, metavar=command.arguments
     )
-    return typer.core.TyperCommand(
-        command.name,
-        params=[
+    # \b: the lines stay as they are.
+    examples = "\n".join(["\b", "Examples:", *(f"  {example}" for example in command.examples)])
+    declared: Any = {
+        "name": command.name,
+        "params": [
             *([arguments] if command.arguments else []),
             *map(_option, command.options),
             _version(),
         ],
-        help=command.about,
-        short_help=command.about.partition("\n")[0],
-        epilog=_after_options(command.codes, command.examples),
-        **_SETTINGS,
-    )
-
-
-def _overview() -> typer.core.TyperGroup:
-    """Return what `halfopen` without a command is."""
-    return typer.core.TyperGroup(
-        name="halfopen",
-        commands={name: _made(command) for name, command in options.COMMANDS.items()},
-        params=[_version()],
-        help="TCP half-open health check: nmap's SYN scan as a monitoring plugin.",
-        epilog=_after_options(
-            "each command's help has its own; 3 if nothing was checked",
-            (options.CHECK.examples[0], options.WAIT.examples[0]),
-        ),
-        **_SETTINGS,
-    )
-
-
-def _after_options(codes: str, examples: Sequence[str]) -> str:
-    # \b: the lines stay as they are.
-    lines = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
-    return f"Exit code: {codes}.\n\n{lines}"
+        "help": command.about,
+        "short_help": command.about.partition("\n")[0],
+        "epilog": f"Exit code: {command.codes}.\n\n{examples}",
+        "context_settings": {"help_option_names": list(options.HELP.names)},
+        "rich_markup_mode": None,
+    }
+    if command is options.OVERVIEW:
+        commands: Any = {each.name: _parser(each) for each in options.COMMANDS.values()}
+        return typer.core.TyperGroup(commands=commands, **declared)
+    return typer.core.TyperCommand(**declared)
 
 
 # Without rich: plain help, and half the start-up. No completion: it writes to dot files.
 typer.core.HAS_RICH = False  # typer 0.19 escapes for rich all the same: "\\[default: open]"
-_SETTINGS: Any = {
-    "context_settings": {"help_option_names": list(options.HELP.names)},
-    "rich_markup_mode": None,
-}

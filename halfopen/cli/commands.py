@@ -14,14 +14,7 @@ from halfopen.formats import registry
 from halfopen.formats.registry import FORMATS, Output, output, printable
 from halfopen.model import Expectation, Report, ScanOptions, Target, failure
 from halfopen.scan import head_start
-from halfopen.targets.parse import (
-    BadLinesError,
-    Parse,
-    make,
-    parse_lines,
-    parse_plugin_words,
-    parse_targets,
-)
+from halfopen.targets import parse
 
 if TYPE_CHECKING:
     from halfopen.cli.fast_path import Parsed
@@ -34,7 +27,7 @@ def format_asked_for(program: str, typed: Sequence[str], name: str) -> str:
     `name` is what stands after --format; the command line may not have been parsed, or be wrong.
     """
     command, _ = options.split(program, typed)
-    own = command is not None and options.FORMAT not in command.options  # wait's, watch's, smoke's
+    own = command is not options.OVERVIEW and options.FORMAT not in command.options
     return name if name in (("json",) if own else FORMATS) else ""
 
 
@@ -63,19 +56,13 @@ def main(
     return _RUN[command](command, read(command, raw))
 
 
-def read_targets(values: "Values", parse: Parse) -> List[Target]:
+def read_targets(values: "Values", parse_arguments: parse.Parse) -> List[Target]:
     """Return the targets from the one place where the user gave them."""
-    host, port, file = values["hostname"], values["port"], values["targets"]
-    by_option = host is not None or port is not None
-    if bool(values["arguments"]) + by_option + (file is not None) > 1:
-        raise UsageError("targets given in two ways; give arguments, or -H and -p, or --targets")
-    if file is not None:
-        return _from_file(file, values["family"])
-    if not by_option:
-        return parse(values["arguments"], values["family"])
-    if host is None or port is None:
-        raise UsageError("-H and -p go together; add {}".format("-p PORT" if host else "-H HOST"))
-    return [make(host, port, values["family"])]
+    if values["targets"] is not None:
+        return _from_file(values["targets"], values["family"])
+    if values["hostname"] is not None:
+        return [parse.make(values["hostname"], values["port"], values["family"])]
+    return parse_arguments(values["arguments"], values["family"])
 
 
 def _from_file(file: str, family: Optional[int]) -> List[Target]:
@@ -85,11 +72,12 @@ def _from_file(file: str, family: Optional[int]) -> List[Target]:
     data = files.read(file)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[:2].count(0) == 1:
         raise UsageError(f"{source} is UTF-16; save it as UTF-8")
-    return parse_lines(data.decode("utf-8-sig", "surrogateescape").splitlines(), source, family)
+    lines = data.decode("utf-8-sig", "surrogateescape").splitlines()
+    return parse.parse_lines(lines, source, family)
 
 
-def _targets(values: "Values", parse: Parse, deadline: float) -> List[Target]:
-    return call_by(lambda: read_targets(values, parse), deadline, "reading the targets")
+def _targets(values: "Values", parse_arguments: parse.Parse, deadline: float) -> List[Target]:
+    return call_by(lambda: read_targets(values, parse_arguments), deadline, "reading the targets")
 
 
 def _scan_options(values: "Values") -> ScanOptions:
@@ -110,11 +98,12 @@ def _judge(command: Command, values: "Values") -> Output:
         if command is options.REPLAY:
             found = _replay(values, deadline, found.expectation)
         else:
-            parse = parse_plugin_words if command is options.PLUGIN else parse_targets
-            targets = _targets(values, form.parse or parse, deadline)
+            plugin = command is options.PLUGIN
+            usual = parse.parse_plugin_words if plugin else parse.parse_targets
+            targets = _targets(values, form.parse or usual, deadline)
     except HalfopenError as error:
         errors = [error]
-        if form.good_lines_count and isinstance(error, BadLinesError):
+        if form.good_lines_count and isinstance(error, parse.BadLinesError):
             targets, errors = error.targets, error.errors
     terminal = _terminal(values, name)
     if targets:
@@ -130,13 +119,11 @@ def _judge(command: Command, values: "Values") -> Output:
 def _replay(values: "Values", deadline: float, expectation: Expectation) -> Report:
     from halfopen.replay import replay  # noqa: PLC0415  what only this command needs
 
-    asked = (values["hostname"], values["port"])
-    # The name of a service may take long to find.
-    return call_by(
-        lambda: replay(values["arguments"], deadline, *asked, expectation),
-        deadline,
-        "reading the recordings",
-    )
+    def replayed() -> Report:  # the name of a service may take long to find
+        asked = (values["hostname"], values["port"])
+        return replay(values["arguments"], deadline, *asked, expectation)
+
+    return call_by(replayed, deadline, "reading the recordings")
 
 
 def _terminal(values: "Values", name: str) -> Any:  # noqa: ANN401  a module
@@ -165,7 +152,7 @@ def _watch(_: Command, values: "Values") -> Output:
 
 def _in_rounds(run: Callable[..., Output], plan: Any, values: "Values") -> Output:  # noqa: ANN401  a class
     """Read the targets, and hand over: `plan` has the fields that are options of the command."""
-    targets = _targets(values, parse_targets, head_start.began + head_start.TIMEOUT)
+    targets = _targets(values, parse.parse_targets, head_start.began + head_start.TIMEOUT)
     targets = list(dict.fromkeys(targets))  # one named twice is one
     planned = plan(*(values[name] for name in plan._fields))
     return run(targets, planned, _scan_options(values), values["format"], values["verbose"])
@@ -178,24 +165,21 @@ def _smoke(_: Command, values: "Values") -> Output:
     if folder is not None:
         recordings.make_folder(folder)
     found = probes.examine(_scan_options(values), deadline, _progress)
+    printed = report.output(
+        found, values["format"], verbose=values["verbose"], strict=values["strict"]
+    )
     if folder is not None:
         try:
             recordings.save(found, folder)
         except UsageError as error:  # what was found is told all the same
-            _say(f"halfopen: not saved: {error}")
-    return report.output(
-        found, values["format"], verbose=values["verbose"], strict=values["strict"]
-    )
+            return printed._replace(note=printable(f"halfopen: not saved: {error}"))
+    return printed
 
 
 def _progress(doing: str) -> None:
     if sys.stderr is not None and sys.stderr.isatty():
-        _say(f"smoke: {doing} ...")
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(printable(line) + "\n")
-    sys.stderr.flush()
+        sys.stderr.write(printable(f"smoke: {doing} ...\n"))
+        sys.stderr.flush()
 
 
 _RUN: Dict[Command, Callable[[Command, "Values"], Output]] = {

@@ -73,11 +73,11 @@ def _asked(
     values: "Values", parse: "Optional[Parse]", *, plugin: bool
 ) -> "Optional[Tuple[str, str]]":
     """Return the host and the port that are asked about, if it is one target."""
-    host, port, arguments = values.get("hostname"), values.get("port"), values["arguments"]
     if values.get("targets") is not None:
         return None
-    if host is not None or port is not None:
-        return None if arguments or host is None or port is None else (host, port)
+    if values.get("hostname") is not None:
+        return values["hostname"], values["port"]
+    arguments = values["arguments"]
     if parse is not None:
         from halfopen.targets.parse import balancer_words, parse_balancer_words  # noqa: PLC0415
 
@@ -101,10 +101,8 @@ def _needs_telling(path: str) -> bool:
 
 def _address(host: str) -> "Tuple[str, int]":
     """Return the address that the host is, as targets/parse.py has it, and its version; else 0."""
-    if host[:1] == "[" and host[-1:] == "]":
+    if host[:1] + host[-1:] == "[]" and ":" in host:
         host = host[1:-1]
-        if ":" not in host:
-            return "", 0
     if ":" not in host:
         return host, 4 if _is_ipv4(host) else 0
     import _socket  # noqa: PLC0415  socket itself takes 4 ms

@@ -34,7 +34,7 @@ def parse(program: str, typed: "Sequence[str]") -> "Optional[Parsed]":
     As click does: the last of a repeated option wins, and any text can be a value.
     """
     command, words = options.split(program, typed)
-    if command is None:
+    if command is options.OVERVIEW:
         return None
     raw: values.Raw = {option.key: option.untyped() for option in command.options}
     known = {name: option for option in command.options for name in option.all_names}

@@ -230,13 +230,21 @@ FORMATS = Command(
     codes="0",
     examples=("halfopen formats", "halfopen formats | grep nagios"),
 )
+OVERVIEW = Command(
+    "halfopen",
+    about="TCP half-open health check: nmap's SYN scan as a monitoring plugin.",
+    codes="each command's help has its own; 3 if nothing was checked",
+    examples=(CHECK.examples[0], WAIT.examples[0]),
+)
+"""What `halfopen` is without a command."""
 
 COMMANDS = {each.name: each for each in (CHECK, REPLAY, WAIT, WATCH, SMOKE, FORMATS)}
 """What `halfopen` is followed by."""
 
 
-def split(program: str, typed: "Sequence[str]") -> "Tuple[Optional[Command], Sequence[str]]":
-    """Return the command, None if there is no such one, and what is typed after it."""
+def split(program: str, typed: "Sequence[str]") -> "Tuple[Command, Sequence[str]]":
+    """Return the command, OVERVIEW if none is named, and what is typed after it."""
     if program == PLUGIN.name:
         return PLUGIN, typed
-    return COMMANDS.get(typed[0]) if typed else None, typed[1:]
+    named = typed and COMMANDS.get(typed[0])
+    return (named, typed[1:]) if named else (OVERVIEW, typed)

@@ -128,6 +128,8 @@ def read(command: "Command", raw: "Raw") -> "Values":
     if raw.get("ipv4") and raw["ipv6"]:
         raise UsageError("-4 and -6 exclude each other; leave out one")
     found["family"] = 4 if raw.get("ipv4") else 6 if raw.get("ipv6") else None
+    if "targets" in raw:
+        _refuse_two_ways(raw)
     warning, critical = found.get("warning"), found.get("critical")
     if warning is not None and critical is not None and warning > critical:
         typed = f"--warning {raw['warning']!r} is above --critical {raw['critical']!r}"
@@ -135,6 +137,15 @@ def read(command: "Command", raw: "Raw") -> "Values":
     if found.get("exit") and found["format"]:
         _refuse_unknown_codes(found["format"], found["exit"])
     return found
+
+
+def _refuse_two_ways(raw: "Raw") -> None:
+    """Raise UsageError unless the targets are given in one way, and in full."""
+    host, port = raw["hostname"] is not None, raw["port"] is not None
+    if bool(raw["arguments"]) + (host or port) + (raw["targets"] is not None) > 1:
+        raise UsageError("targets given in two ways; give arguments, or -H and -p, or --targets")
+    if host != port:
+        raise UsageError("-H and -p go together; add {}".format("-p PORT" if host else "-H HOST"))
 
 
 def _refuse_unknown_codes(format_name: str, codes: "Dict[str, int]") -> None:
