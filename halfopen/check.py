@@ -32,7 +32,6 @@ from halfopen.model import (
     failure,
 )
 from halfopen.scan import attempts, command, process, runner
-from halfopen.scan.diagnosis import nmap_needs_telling
 from halfopen.targets import resolve
 
 Run = Callable[[Sequence[Sequence[str]], float, Optional[Callable[[], None]]], List[NmapRun]]
@@ -104,7 +103,7 @@ def judge(target: Target, outcome: Outcome, expectation: Expectation, service: s
 
 def program(options: ScanOptions) -> List[str]:
     """Return how to call nmap; raise CheckError if it, or sudo, is not there."""
-    return [*options.prefix, *process.calling(options.nmap, options.sudo, nmap_needs_telling)]
+    return [*options.prefix, *process.calling(options.nmap, options.sudo)]
 
 
 def _resolved(

@@ -54,15 +54,13 @@ def _options(declared: Sequence[Option]) -> str:
 
 
 def _option(option: Option) -> str:
-    names = sorted(sorted(option.all_names), key=len)
+    names = sorted(sorted(option.names), key=len)
     head = ", ".join(rf"\fB{_escaped(name)}\fR" for name in names)
     if option.metavar:
         head += rf" \fI{_escaped(option.metavar)}\fR"
     text = option.about
     if option.default:
         text += f" Default: {option.default}."
-    elif option.off:
-        text += f" Default: {option.names[0]}."
     if option.variable:
         text += f" Also: {option.variable} in the environment."
     return f".TP\n{head}\n{_escaped(text)}"

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 # The base class of click's usage errors. typer exports only a class derived from it, and carries
 # click inside from 0.27 on.
 _ClickError: Any = typer.BadParameter.__mro__[2]
-_ASKING = {*options.HELP.names, *options.VERSION.names}
 _NEAR = 0.8
 """How like each other two words are, from 0 to 1, for one to be suggested for the other."""
 
@@ -38,20 +37,20 @@ def parse(program: str, typed: Sequence[str], asked: str) -> Union["Parsed", Out
         typed = [*typed[1:], "--help"]
     elif not plugin and not typed:
         typed, code = ["--help"], 3  # nothing was checked
-    if _ASKING.intersection(typed) and asked and FORMATS[asked].only == ():
+    asking = {*options.HELP.names, *options.VERSION.names}.intersection(typed)
+    if asking and asked and FORMATS[asked].only == ():
         raise UsageError("leave out --format: what is printed would be taken for a verdict")
     command, words = options.split(program, typed)
-    path = (
-        command.name
-        if command in (options.PLUGIN, options.OVERVIEW)
-        else f"halfopen {command.name}"
-    )
+    program_alone = command in (options.PLUGIN, options.OVERVIEW)
+    path = command.name if program_alone else f"halfopen {command.name}"
     try:
         raw = _parser(command).make_context(path, list(words)).params
     except _ClickError as error:
         raise UsageError(f"{_complaint(error, command, typed)}; see {path} --help") from None
     except (typer.Exit, OSError):  # OSError: help went to a full disk, or a closed pipe
         return Output("", code)
+    if raw.pop("version"):
+        return Output(f"halfopen {__version__}", code)
     if command is options.OVERVIEW:
         raise UsageError(_no_command(typed))
     return command, {"arguments": (), **raw}
@@ -91,30 +90,19 @@ def _no_command(typed: Sequence[str]) -> str:
 # -- the declarations, for typer ----------------------------------------------------------------
 
 
-def _option(option: Option, **more: Any) -> typer.core.TyperOption:  # noqa: ANN401  typer's own
+def _option(option: Option) -> typer.core.TyperOption:
     flag = not option.metavar
-    names = [f"{option.names[0]}/{option.off}"] if option.off else option.names
     return typer.core.TyperOption(
-        param_decls=[option.key, *names],
+        param_decls=[option.key, *option.names],
         is_flag=flag,
         type=bool if flag else str,
-        default=option.untyped() if flag else option.default,
+        default=option.default,
         metavar=option.metavar or None,
         envvar=option.variable or None,
-        show_default=bool(option.off or option.default),
+        show_default=bool(option.default),
         show_envvar=bool(option.variable),
         help=option.about,
-        **more,
     )
-
-
-def _version() -> typer.core.TyperOption:
-    def show(_context: object, _option: object, wanted: bool) -> None:
-        if wanted:
-            typer.echo(f"halfopen {__version__}")
-            raise typer.Exit
-
-    return _option(options.VERSION, callback=show, expose_value=False, is_eager=True)
 
 
 def _parser(command: Command) -> Union[typer.core.TyperCommand, typer.core.TyperGroup]:
@@ -128,8 +116,7 @@ def _parser(command: Command) -> Union[typer.core.TyperCommand, typer.core.Typer
         "name": command.name,
         "params": [
             *([arguments] if command.arguments else []),
-            *map(_option, command.options),
-            _version(),
+            *map(_option, (*command.options, options.VERSION)),
         ],
         "help": command.about,
         "short_help": command.about.partition("\n")[0],

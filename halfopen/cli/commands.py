@@ -2,12 +2,13 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Union
 
 from halfopen.check import check
 from halfopen.cli import options
 from halfopen.cli.options import Command
-from halfopen.cli.values import read, refuse_command_after_targets
+from halfopen.cli.values import read
 from halfopen.deadline import call_by
 from halfopen.errors import HalfopenError, UsageError
 from halfopen.formats import registry
@@ -51,8 +52,10 @@ def main(
     if isinstance(given, Output):
         return given
     command, raw = given
-    if command in (options.WAIT, options.WATCH):
-        refuse_command_after_targets(typed, raw["arguments"])
+    after = len(typed) - typed.index("--") if "--" in typed else len(typed)
+    if command in (options.WAIT, options.WATCH) and after <= len(raw["arguments"]):
+        # `wait A B -- COMMAND`: other programs of this kind would run it.
+        raise UsageError("no command is run here; write `&& COMMAND` after it, in place of `--`")
     return _RUN[command](command, read(command, raw))
 
 
@@ -81,7 +84,7 @@ def _targets(values: "Values", parse_arguments: parse.Parse, deadline: float) ->
 
 
 def _scan_options(values: "Values") -> ScanOptions:
-    return ScanOptions(values["nmap"] or "nmap", values["sudo"], values.get("plus_one", True))
+    return ScanOptions(values["nmap"] or "nmap", values["sudo"], not values.get("no_plus_one"))
 
 
 # -- check and replay ---------------------------------------------------------------------------
@@ -98,8 +101,7 @@ def _judge(command: Command, values: "Values") -> Output:
         if command is options.REPLAY:
             found = _replay(values, deadline, found.expectation)
         else:
-            plugin = command is options.PLUGIN
-            usual = parse.parse_plugin_words if plugin else parse.parse_targets
+            usual = parse.parse_plugin_words if command is options.PLUGIN else parse.parse_targets
             targets = _targets(values, form.parse or usual, deadline)
     except HalfopenError as error:
         errors = [error]
@@ -107,8 +109,12 @@ def _judge(command: Command, values: "Values") -> Output:
             targets, errors = error.targets, error.errors
     terminal = _terminal(values, name)
     if targets:
-        ask: Callable[..., Report] = terminal.with_progress(check) if terminal else check
-        found = ask(targets, deadline, _scan_options(values), found.expectation)
+        line = (
+            terminal.Progress(len(targets), deadline) if terminal else nullcontext(lambda _: None)
+        )
+        scan = _scan_options(values)
+        with line as progress:
+            found = check(targets, deadline, scan, found.expectation, progress=progress)
     found = found._replace(verdicts=(*found.verdicts, *map(failure, errors)))
     printed = output(name, found, values["exit"] or {}, values["verbose"])
     if terminal:
@@ -177,15 +183,12 @@ def _smoke(_: Command, values: "Values") -> Output:
 
 
 def _progress(doing: str) -> None:
-    if sys.stderr is not None and sys.stderr.isatty():
-        sys.stderr.write(printable(f"smoke: {doing} ...\n"))
-        sys.stderr.flush()
+    if os.isatty(2):
+        sys.stderr.write(printable(f"smoke: {doing} ...\n"))  # a terminal's lines need no flush
 
 
 _RUN: Dict[Command, Callable[[Command, "Values"], Output]] = {
-    options.PLUGIN: _judge,
-    options.CHECK: _judge,
-    options.REPLAY: _judge,
+    **dict.fromkeys((options.PLUGIN, options.CHECK, options.REPLAY), _judge),
     options.WAIT: _wait,
     options.WATCH: _watch,
     options.SMOKE: _smoke,

@@ -48,14 +48,11 @@ def start(values: "Values", *, plugin: bool) -> None:
     if asked is None or timeout < LEAST_TIMEOUT:
         return
     (address, version), port = _address(asked[0]), asked[1]
-    wanted = values.get("family") or version
-    if not version or version != wanted or not _is_number(port, 1, 65535):
+    if not version or values.get("family") not in (None, version) or not _is_number(port, 1, 65535):
         return
     now = time.monotonic()
     try:
-        caller = process.calling(
-            values["nmap"] or "nmap", values.get("sudo", False), _needs_telling
-        )
+        caller = process.calling(values["nmap"] or "nmap", values.get("sudo", False))
     except HalfopenError:
         return
     arguments = nmap.argv(
@@ -64,7 +61,7 @@ def start(values: "Values", *, plugin: bool) -> None:
         version=version,
         rtt_timeout=nmap.QUICK_RTT_TIMEOUT,
         time_left=head_start.began + timeout - now,
-        plus_one=values.get("plus_one", True),
+        plus_one=not values.get("no_plus_one"),
     )
     process.start_early([*caller, *arguments], now)
 
@@ -91,14 +88,6 @@ def _asked(
     return arguments if len(arguments) == 2 and arguments[0][:1] != "[" else None
 
 
-def _needs_telling(path: str) -> bool:
-    if os.geteuid() == 0:
-        return False
-    from halfopen.scan.diagnosis import nmap_needs_telling  # noqa: PLC0415  root needs none of it
-
-    return nmap_needs_telling(path)
-
-
 def _address(host: str) -> "Tuple[str, int]":
     """Return the address that the host is, as targets/parse.py has it, and its version; else 0."""
     if host[:1] + host[-1:] == "[]" and ":" in host:
@@ -120,11 +109,9 @@ def _address(host: str) -> "Tuple[str, int]":
 def _is_ipv4(text: str) -> bool:
     """Return whether the text is an address in canonical form that one host can have."""
     numbers = text.split(".")
-    return (
-        len(numbers) == 4
-        and _is_number(numbers[0], 1, 223)
-        and all(_is_number(number, 0, 255) for number in numbers)
-    )
+    if len(numbers) != 4 or not _is_number(numbers[0], 1, 223):
+        return False
+    return all(_is_number(number, 0, 255) for number in numbers)
 
 
 def _is_number(text: str, least: int, most: int) -> bool:

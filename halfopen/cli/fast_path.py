@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 def begin(program: str, typed: "Sequence[str]") -> "Optional[Parsed]":
     """Parse the command line; start nmap if it is a check of one address, good in all its parts."""
     parsed = parse(program, typed)
-    checks = parsed is not None and parsed[0] in (options.PLUGIN, options.CHECK)
-    if parsed is not None and checks and not process.started_early():
+    if parsed and parsed[0] in (options.PLUGIN, options.CHECK) and not process.started_early():
         try:
-            read = values.read(*parsed)
+            early.start(values.read(*parsed), plugin=parsed[0] is options.PLUGIN)
         except UsageError:
             return parsed  # the command comes upon it again, and says so
-        early.start(read, plugin=parsed[0] is options.PLUGIN)
     return parsed
 
 
@@ -37,7 +35,7 @@ def parse(program: str, typed: "Sequence[str]") -> "Optional[Parsed]":
     if command is options.OVERVIEW:
         return None
     raw: values.Raw = {option.key: option.untyped() for option in command.options}
-    known = {name: option for option in command.options for name in option.all_names}
+    known = {name: option for option in command.options for name in option.names}
     arguments: List[str] = []
     rest = list(reversed(words))
     while rest:
@@ -56,7 +54,7 @@ def parse(program: str, typed: "Sequence[str]") -> "Optional[Parsed]":
         if option is None or (glued and not option.metavar):
             return None
         if not option.metavar:
-            raw[option.key] = name != option.off
+            raw[option.key] = True
         elif glued or rest:
             raw[option.key] = value if glued else rest.pop()
         else:

@@ -8,12 +8,12 @@ import signal
 import threading
 import time
 from types import FrameType
-from typing import Callable, List, Optional, Sequence
+from typing import List, Optional
 
 from halfopen.formats import people
 from halfopen.formats.registry import Output, printable
 from halfopen.formats.wording import transcript
-from halfopen.model import Report, Target
+from halfopen.model import Report
 from halfopen.runbook.reporter import ClosedError
 from halfopen.runbook.table import COLOURS
 from halfopen.runbook.terminal import LiveLine, new_console, on_terminal
@@ -74,10 +74,9 @@ def _table(report: Report) -> str:
     longest, others = (max(len(row[column]) for row in rows) for column in (0, 3))
     # At least this much for the targets; more where the details leave it.
     least = console.width * 2 // 5 if wide else max(10, console.width - 22)
+    width = max(least, console.width - others - 24)
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    drawn.add_column(
-        "Target", overflow="fold", width=min(longest, max(least, console.width - others - 24))
-    )
+    drawn.add_column("Target", overflow="fold", width=min(longest, width))
     drawn.add_column("State", no_wrap=True)
     if wide:
         drawn.add_column("RTT", no_wrap=True, justify="right")
@@ -87,16 +86,6 @@ def _table(report: Report) -> str:
     with console.capture() as captured:
         console.print(drawn)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
-
-
-def with_progress(check: Callable[..., Report]) -> Callable[..., Report]:
-    """Return the check with a line that tells how far it is."""
-
-    def checked(targets: Sequence[Target], deadline: float, *rest: object) -> Report:
-        with Progress(len(targets), deadline) as progress:
-            return check(targets, deadline, *rest, progress=progress)
-
-    return checked
 
 
 class Progress:

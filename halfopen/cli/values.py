@@ -7,7 +7,7 @@ from halfopen.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional, Sequence
+    from typing import Any, Callable, Dict, Optional
 
     from halfopen.cli.options import Command
 
@@ -158,13 +158,3 @@ def _refuse_unknown_codes(format_name: str, codes: "Dict[str, int]") -> None:
     if only is not None and not set(codes.values()) <= set(only):
         known = " and ".join(map(str, only))
         raise UsageError(f"--exit: {format_name} knows the codes {known} only")
-
-
-def refuse_command_after_targets(typed: "Sequence[str]", arguments: "Sequence[str]") -> None:
-    """Raise UsageError for `wait A B -- COMMAND`: other programs of this kind would run it."""
-    if "--" not in typed:
-        return
-    after = typed[typed.index("--") + 1 :]
-    before = len(arguments) - len(after)
-    if before > 0 and list(arguments[before:]) == list(after):
-        raise UsageError("no command is run here; write `&& COMMAND` after it, in place of `--`")

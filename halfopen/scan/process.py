@@ -13,7 +13,7 @@ from halfopen.scan.spawn import Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Sequence, Set, Union
+    from typing import List, Optional, Sequence, Set, Union
 
 USUAL_FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where Debian, Red Hat, Alpine and a local build put programs: some monitors empty PATH."""
@@ -50,15 +50,16 @@ def find_program(name: str, advice: str = "install nmap, or name it with --nmap"
     raise HopelessError(f"{name} not found on PATH, nor in {usual}; {advice}")
 
 
-def calling(nmap: str, sudo: bool, needs_telling: "Callable[[str], bool]") -> "List[str]":
-    """Return how to call nmap; raise HopelessError if it, or sudo, is not there.
-
-    needs_telling: diagnosis.nmap_needs_telling, which root need not load.
-    """
+def calling(nmap: str, sudo: bool) -> "List[str]":
+    """Return how to call nmap; raise HopelessError if it, or sudo, is not there."""
     path = find_program(nmap)
     if sudo:
         return [find_program("sudo", "install sudo, or leave out --sudo"), "-n", path]
-    return [path, *(["--privileged"] if needs_telling(path) else [])]
+    if os.geteuid() == 0:
+        return [path]
+    from halfopen.scan import diagnosis  # noqa: PLC0415  root need not load it
+
+    return [path, *(["--privileged"] if diagnosis.nmap_needs_telling(path) else [])]
 
 
 _alive: "Set[Process]" = set()

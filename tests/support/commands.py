@@ -94,6 +94,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
     monkeypatch.setattr(gc, "disable", lambda: None)
     monkeypatch.setattr(socket, "getservbyname", service_port)
     monkeypatch.setattr(socket, "getservbyport", lambda *_: "smtp")
-    monkeypatch.setattr("halfopen.check.nmap_needs_telling", lambda _: False)
+    monkeypatch.setattr("halfopen.scan.diagnosis.nmap_needs_telling", lambda _: False)
     monkeypatch.setenv("HALFOPEN_NMAP", "/opt/nmap")
     return Commands(monkeypatch, capfd)

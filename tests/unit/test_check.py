@@ -56,7 +56,7 @@ def _system(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(socket, "getservbyport", getservbyport)
-    monkeypatch.setattr("halfopen.check.nmap_needs_telling", lambda _: False)
+    monkeypatch.setattr("halfopen.scan.diagnosis.nmap_needs_telling", lambda _: False)
 
 
 def checked(

@@ -433,7 +433,7 @@ def test_help_has_every_option_the_exit_codes_and_two_examples_that_work(
     said = run(PLUGIN if program != "halfopen" else HALFOPEN, *typed, "--help").stdout
 
     words = said.replace(",", " ").split()
-    names = [option for each in command.options for option in each.all_names]
+    names = [option for each in command.options for option in each.names]
     assert [option for option in names if option not in words] == []
     assert "  Exit code: " in said
     assert [line.strip() for line in said.splitlines()[-2:]] == list(command.examples)

@@ -154,8 +154,8 @@ def test_an_ordinary_users_nmap_starts_early_with_what_it_needs_to_be_told(
 ) -> None:
     nmap(tmp_path, monkeypatch, f'printf "%s\\n" "$1" >"{tmp_path}/first"; {recording(OPEN)}')
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    for module in ("halfopen.scan.diagnosis", "halfopen.check"):
-        monkeypatch.setattr(f"{module}.nmap_needs_telling", lambda _: privilege != "none")
+    needs = "halfopen.scan.diagnosis.nmap_needs_telling"
+    monkeypatch.setattr(needs, lambda _: privilege != "none")
     typed = [HOST, str(OPEN_PORT), "-t", "3"]
 
     parsed = fast_path.begin("check_tcp_half_open", typed)

@@ -70,7 +70,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], nmap
     """Return what runs `halfopen` with arguments, every tenth of a second, with the fake nmap."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(socket, "getservbyport", lambda *_: "https")
-    monkeypatch.setattr("halfopen.check.nmap_needs_telling", lambda _: False)
+    monkeypatch.setattr("halfopen.scan.diagnosis.nmap_needs_telling", lambda _: False)
     monkeypatch.setenv("HALFOPEN_NMAP", "/opt/nmap")
     monkeypatch.setattr(schedule, "check", functools.partial(check, run=nmap))
     monkeypatch.setattr("halfopen.scan.process.find_program", lambda name, *_: name)

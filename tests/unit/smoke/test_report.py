@@ -111,7 +111,7 @@ def test_the_json_names_everything(monkeypatch: pytest.MonkeyPatch) -> None:
         "nmap_version": "7.93",
         "second_port_needed": None,
         "conclusion": "nmap 7.93: fit for half-open checks. Whether a second port is needed here "
-        "was not found out: leave --plus-one on.",
+        "was not found out: leave out --no-plus-one.",
         "findings": [
             {
                 "group": "states",
