@@ -7,7 +7,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, Sequence
 
-UNKNOWN = 3
 LAST_WORDS = b"TCP HALF-OPEN UNKNOWN - no memory to say why; free some, or raise ulimit -v\n"
 
 
@@ -86,22 +85,13 @@ def _open_standard_descriptors() -> None:
 
     Or else a socket of the resolver's lands there, and what we print goes into it.
     """
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            try:
-                os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
-            except OSError:
-                return
-
-
-def _unknown(asked: str) -> int:
-    """Return the exit code of a failed check, as registry.py has it, without loading that.
-
-    keepalived takes any code above 1 for up, systemd all but 255 for a reason to skip.
-    """
-    return 1 if asked == "keepalived" else 255 if asked == "systemd" else UNKNOWN
+    opened = 0
+    try:
+        while opened <= 2:
+            opened = os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
+        os.close(opened)
+    except OSError:
+        pass
 
 
 def _give_up(error: BaseException, asked: str) -> "NoReturn":
@@ -124,4 +114,6 @@ def _end(line: bytes, asked: str) -> "NoReturn":
     try:
         os.write(2 if asked == "f5" else 1, line)  # to F5 any output is up
     finally:
-        os._exit(_unknown(asked))
+        # A failed check's code, as registry.py has it: keepalived takes any above 1 for up, systemd
+        # all but 255 for a reason to skip.
+        os._exit(1 if asked == "keepalived" else 255 if asked == "systemd" else 3)

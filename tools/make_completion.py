@@ -18,10 +18,6 @@ from halfopen.errors import UsageError
 FOLDER = Path(__file__).resolve().parents[1] / "packaging" / "completion"
 NAMES = {"bash": "{}", "zsh": "_{}", "fish": "{}.fish"}
 HEAD = "Written by tools/make_completion.py."
-_ASKING = (
-    Option("--version -V", "", "Show the version and exit."),
-    Option("--help -h", "", "Show what the command takes, and exit."),
-)
 FILES = ("FILE", "PATH", "DIR")
 """Metavars of what the shell can list itself."""
 
@@ -45,14 +41,14 @@ def values(option: Option) -> str:
     """Return the values that an option takes if they can be listed: an error lists them."""
     try:
         if option.read is not None:
-            option.read(option.names[0], "")
+            option.read("")
     except UsageError as error:
         return str(error).partition(" is not one of ")[2].replace(",", "")
     return ""
 
 
 def _declared(command: Command) -> tuple[Option, ...]:
-    return (*command.options, *_ASKING)
+    return (*command.options, options.VERSION, options.HELP)
 
 
 def _summary(command: Command) -> str:
@@ -75,7 +71,7 @@ def _bash(program: str, commands: tuple[Command, ...]) -> list[str]:
                 nothing += before
         for patterns, action in ((files, "files=yes "), (nothing, "")):
             cases += [f"        {'|'.join(patterns)}) {action};;"] if patterns else []
-        names = " ".join(name for option in _declared(command) for name in option.all_names)
+        names = " ".join(name for option in _declared(command) for name in option.names)
         files_too = " files=yes" if command.name == "replay" else ""
         cases.append(f"        '{command.name} '*) words='{names}'{files_too} ;;")
     first = " ".join([*options.COMMANDS, "help", "--help", "--version"])
@@ -130,13 +126,13 @@ def _zsh_arguments(command: Command) -> list[str]:
     specs = []
     for option in _declared(command):
         about = option.about.replace("[", "(").replace("]", ")").replace(":", "\\:")
-        for name in option.all_names:
+        for name in option.names:
             glue, value = "", ""
             if option.metavar:
                 glue = "=" if name.startswith("--") else "+"
                 listed = "_files" if option.metavar in FILES else f"({values(option)})"
                 value = f":{option.metavar.split('=')[0].lower()}:{listed.replace('()', ' ')}"
-            specs.append(f"({' '.join(option.all_names)}){name}{glue}[{about}]{value}")
+            specs.append(f"({' '.join(option.names)}){name}{glue}[{about}]{value}")
     if command.arguments:
         specs.append("*:argument:" + ("_files" if command.name == "replay" else " "))
     lines = ["        _arguments -s -S", *(f"            {_zsh_quoted(spec)}" for spec in specs)]
@@ -169,7 +165,6 @@ def _fish(program: str, commands: tuple[Command, ...]) -> list[str]:
             )
             about = f" -d {_fish_quoted(option.about)}"
             lines.append(f"{start}{names}{takes}{about}")
-            lines += [f"{start} -l {option.off[2:]}{about}"] if option.off else []
     return lines
 
 

@@ -15,10 +15,6 @@ from halfopen.model import Status
 SOURCES = Path(__file__).resolve().parents[1] / "packaging" / "man"
 # Neither adjusted nor hyphenated: it is too narrow for either.
 _CELL = "T{{\n.ad l\n.nh\n{}\nT}}"
-_ASKING = (
-    Option("--version -V", "", "Show the version and exit."),
-    Option("--help -h", "", "Show what the command takes, and exit."),
-)
 
 
 def write_pages(folder: Path, epoch: int) -> None:
@@ -54,19 +50,17 @@ def _command(command: Command) -> str:
 
 
 def _options(declared: Sequence[Option]) -> str:
-    return "\n".join(map(_option, [*declared, *_ASKING]))
+    return "\n".join(map(_option, [*declared, options.VERSION, options.HELP]))
 
 
 def _option(option: Option) -> str:
-    names = sorted(sorted(option.all_names), key=len)
+    names = sorted(sorted(option.names), key=len)
     head = ", ".join(rf"\fB{_escaped(name)}\fR" for name in names)
     if option.metavar:
         head += rf" \fI{_escaped(option.metavar)}\fR"
     text = option.about
     if option.default:
         text += f" Default: {option.default}."
-    elif option.off:
-        text += f" Default: {option.names[0]}."
     if option.variable:
         text += f" Also: {option.variable} in the environment."
     return f".TP\n{head}\n{_escaped(text)}"

@@ -2,7 +2,7 @@
 
 import difflib
 import shlex
-from typing import TYPE_CHECKING, Any, Sequence, Type, Union
+from typing import TYPE_CHECKING, Any, Sequence, Union
 
 import typer
 import typer.core
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 # The base class of click's usage errors. typer exports only a class derived from it, and carries
 # click inside from 0.27 on.
-_ClickError: Type[Exception] = typer.BadParameter.__mro__[2]
-_ASKING = {"--help", "-h", "--version", "-V"}
+_ClickError: Any = typer.BadParameter.__mro__[2]
 _NEAR = 0.8
 """How like each other two words are, from 0 to 1, for one to be suggested for the other."""
 
@@ -30,73 +29,45 @@ def parse(program: str, typed: Sequence[str], asked: str) -> Union["Parsed", Out
 
     `asked`: the format that the command line asks for, "" if none. Raises UsageError.
     """
-    app = _plugin if program == options.PLUGIN.name else _halfopen
-    code = _help_code(program, asked)
-    if program == "halfopen" and typed[:1] == ["help"]:
+    plugin = program == options.PLUGIN.name
+    name = asked or (PLUGIN_FORMAT if plugin else "")
+    # Help is no verdict to a monitor, and no failure to people.
+    code = FORMATS[name].codes[Status.UNKNOWN] if name else 0
+    if not plugin and typed[:1] == ["help"]:
         typed = [*typed[1:], "--help"]
-    elif program == "halfopen" and not typed:
+    elif not plugin and not typed:
         typed, code = ["--help"], 3  # nothing was checked
-    asking = _ASKING.intersection(typed)
+    asking = {*options.HELP.names, *options.VERSION.names}.intersection(typed)
     if asking and asked and FORMATS[asked].only == ():
         raise UsageError("leave out --format: what is printed would be taken for a verdict")
-    result: Any = None
+    command, words = options.split(program, typed)
+    program_alone = command in (options.PLUGIN, options.OVERVIEW)
+    path = command.name if program_alone else f"halfopen {command.name}"
     try:
-        result = app(
-            list(typed),
-            prog_name=program,
-            standalone_mode=False,
-            complete_var="",  # or else _HALFOPEN_COMPLETE in the environment takes over
-        )
+        raw = _parser(command).make_context(path, list(words)).params
     except _ClickError as error:
-        raise UsageError(_complaint(error, program, typed)) from None
-    except (SystemExit, OSError):  # help went to a full disk, or (click's exit) a closed pipe
-        if not asking:
-            raise
-    return result if isinstance(result, tuple) else Output("", code)
-
-
-def _help_code(program: str, asked: str) -> int:
-    """Return help's exit code: to a monitor it is no verdict, and no failure to people."""
-    name = asked or (PLUGIN_FORMAT if program == options.PLUGIN.name else "")
-    return FORMATS[name].codes[Status.UNKNOWN] if name else 0
+        raise UsageError(f"{_complaint(error, command, typed)}; see {path} --help") from None
+    except (typer.Exit, OSError):  # OSError: help went to a full disk, or a closed pipe
+        return Output("", code)
+    if raw.pop("version"):
+        return Output(f"halfopen {__version__}", code)
+    if command is options.OVERVIEW:
+        raise UsageError(_no_command(typed))
+    return command, {"arguments": (), **raw}
 
 
 # -- complaints ---------------------------------------------------------------------------------
 
 
-def _complaint(error: Exception, program: str, typed: Sequence[str]) -> str:
-    """Return one line: what is wrong, what it should be, and where to read more."""
-    plugin = program == options.PLUGIN.name
-    command = options.PLUGIN if plugin else options.COMMANDS.get(typed[0])
-    if command is None and typed[0][:1] != "-":
-        return _no_command(typed)
-    name = getattr(error, "option_name", None)
-    known = [each for option in command.options for each in option.all_names] if command else []
-    if command is None and name:
-        said = f"{name} before the command; write halfopen COMMAND {shlex.quote(typed[0])}"
-    elif type(error).__name__ == "NoSuchOption" and name:
-        said = _no_option(str(name), typed, known)
-    else:
-        message: str = getattr(error, "format_message", error.__str__)()
-        said = message.replace("\n", " ").rstrip(".")
-    asked = program if command is None or plugin else f"halfopen {command.name}"
-    return f"{said}; see {asked} --help"
-
-
-def _no_command(typed: Sequence[str]) -> str:
-    near = difflib.get_close_matches(typed[0], options.COMMANDS, 1, _NEAR)
-    if near:
-        rest = " ".join(map(shlex.quote, typed[1:]))
-        return f"no command {typed[0]!r}; did you mean halfopen {near[0]} {rest}".rstrip() + "?"
-    if "." in typed[0] or ":" in typed[0]:
-        return "no command {!r}; to check a target write halfopen check {}".format(
-            typed[0], " ".join(map(shlex.quote, typed))
-        )
-    return "no command {!r}; there are {}".format(typed[0], ", ".join(options.COMMANDS))
-
-
-def _no_option(name: str, typed: Sequence[str], known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1, _NEAR) if name.startswith("--") else []
+def _complaint(error: Any, command: Command, typed: Sequence[str]) -> str:  # noqa: ANN401  see _ClickError
+    """Return what is wrong, and what it should be."""
+    if command is options.OVERVIEW:
+        advice = f"write halfopen COMMAND {shlex.quote(typed[0])}"
+        return f"{error.option_name} before the command; {advice}"
+    if not hasattr(error, "possibilities"):
+        return str(error.format_message()).replace("\n", " ").rstrip(".")
+    name: str = error.option_name
+    near = difflib.get_close_matches(name, error.possibilities or (), 1, _NEAR)
     if near:
         return f"no option {name}; did you mean {near[0]}?"
     glued = [word for word in typed if word != name and word.startswith(name)]
@@ -105,87 +76,59 @@ def _no_option(name: str, typed: Sequence[str], known: Sequence[str]) -> str:
     return f"no option {name}"
 
 
+def _no_command(typed: Sequence[str]) -> str:
+    said = f"no command {typed[0]!r};"
+    line = " ".join(map(shlex.quote, typed))
+    near = difflib.get_close_matches(typed[0], options.COMMANDS, 1, _NEAR)
+    if near:
+        return f"{said} did you mean halfopen {' '.join([*near, *map(shlex.quote, typed[1:])])}?"
+    if "." in typed[0] or ":" in typed[0]:
+        return f"{said} to check a target write halfopen check {line}"
+    return f"{said} there are {', '.join(options.COMMANDS)}"
+
+
 # -- the declarations, for typer ----------------------------------------------------------------
 
 
 def _option(option: Option) -> typer.core.TyperOption:
     flag = not option.metavar
-    names = [f"{option.names[0]}/{option.off}"] if option.off else option.names
     return typer.core.TyperOption(
-        param_decls=[option.key, *names],
+        param_decls=[option.key, *option.names],
         is_flag=flag,
         type=bool if flag else str,
-        default=option.untyped() if flag else option.default,
+        default=option.default,
         metavar=option.metavar or None,
         envvar=option.variable or None,
-        show_default=bool(option.off or option.default),
+        show_default=bool(option.default),
         show_envvar=bool(option.variable),
         help=option.about,
     )
 
 
-def _version() -> typer.core.TyperOption:
-    def show(_context: object, _option: object, wanted: bool) -> None:
-        if wanted:
-            typer.echo(f"halfopen {__version__}")
-            raise typer.Exit
-
-    return typer.core.TyperOption(
-        param_decls=["version", "--version", "-V"],
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        callback=show,
-        help="Show the version and exit.",
+def _parser(command: Command) -> Union[typer.core.TyperCommand, typer.core.TyperGroup]:
+    """Return the command as typer has it."""
+    arguments = typer.core.TyperArgument(
+        param_decls=["arguments"], nargs=-1, required=False, metavar=command.arguments
     )
-
-
-def _made(command: Command) -> typer.core.TyperCommand:
-    """Return typer's command, which returns what is typed for it."""
-
-    def parsed(arguments: Sequence[str] = (), **raw: object) -> "Parsed":
-        return command, {**raw, "arguments": tuple(arguments)}
-
-    arguments = [
-        typer.core.TyperArgument(
-            param_decls=["arguments"], nargs=-1, required=False, metavar=command.arguments
-        )
-    ]
-    return typer.core.TyperCommand(
-        command.name,
-        callback=parsed,
-        params=[
-            *(arguments if command.arguments else []),
-            *map(_option, command.options),
-            _version(),
-        ],
-        help=command.about,
-        short_help=command.about.partition("\n")[0],
-        epilog=_after_options(command.codes, command.examples),
-        context_settings=_SETTINGS,
-        rich_markup_mode=None,
-    )
-
-
-def _after_options(codes: str, examples: Sequence[str]) -> str:
     # \b: the lines stay as they are.
-    lines = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
-    return f"Exit code: {codes}.\n\n{lines}"
+    examples = "\n".join(["\b", "Examples:", *(f"  {example}" for example in command.examples)])
+    declared: Any = {
+        "name": command.name,
+        "params": [
+            *([arguments] if command.arguments else []),
+            *map(_option, (*command.options, options.VERSION)),
+        ],
+        "help": command.about,
+        "short_help": command.about.partition("\n")[0],
+        "epilog": f"Exit code: {command.codes}.\n\n{examples}",
+        "context_settings": {"help_option_names": list(options.HELP.names)},
+        "rich_markup_mode": None,
+    }
+    if command is options.OVERVIEW:
+        commands: Any = {each.name: _parser(each) for each in options.COMMANDS.values()}
+        return typer.core.TyperGroup(commands=commands, **declared)
+    return typer.core.TyperCommand(**declared)
 
 
 # Without rich: plain help, and half the start-up. No completion: it writes to dot files.
 typer.core.HAS_RICH = False  # typer 0.19 escapes for rich all the same: "\\[default: open]"
-_SETTINGS = {"help_option_names": ["--help", "-h"]}
-_plugin = _made(options.PLUGIN)
-_halfopen = typer.core.TyperGroup(
-    name="halfopen",
-    commands={name: _made(command) for name, command in options.COMMANDS.items()},
-    params=[_version()],
-    help="TCP half-open health check: nmap's SYN scan as a monitoring plugin.",
-    epilog=_after_options(
-        "each command's help has its own; 3 if nothing was checked",
-        (options.CHECK.examples[0], options.WAIT.examples[0]),
-    ),
-    context_settings=_SETTINGS,
-    rich_markup_mode=None,
-)

@@ -2,33 +2,24 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Union
 
 from halfopen.check import check
 from halfopen.cli import options
 from halfopen.cli.options import Command
-from halfopen.cli.values import read, refuse_command_after_targets
+from halfopen.cli.values import read
 from halfopen.deadline import call_by
 from halfopen.errors import HalfopenError, UsageError
 from halfopen.formats import registry
 from halfopen.formats.registry import FORMATS, Output, output, printable
-from halfopen.model import Expectation, Report, ScanOptions, Target, Verdict, failure
+from halfopen.model import Expectation, Report, ScanOptions, Target, failure
 from halfopen.scan import head_start
-from halfopen.targets.parse import (
-    BadLinesError,
-    Parse,
-    make,
-    parse_lines,
-    parse_plugin_words,
-    parse_port,
-    parse_targets,
-)
+from halfopen.targets import parse
 
 if TYPE_CHECKING:
     from halfopen.cli.fast_path import Parsed
     from halfopen.cli.values import Values
-
-_WITH_FORMATS_OF_THEIR_OWN = (options.WAIT.name, options.WATCH.name, options.SMOKE.name)
 
 
 def format_asked_for(program: str, typed: Sequence[str], name: str) -> str:
@@ -36,7 +27,8 @@ def format_asked_for(program: str, typed: Sequence[str], name: str) -> str:
 
     `name` is what stands after --format; the command line may not have been parsed, or be wrong.
     """
-    own = program == "halfopen" and typed[:1] and typed[0] in _WITH_FORMATS_OF_THEIR_OWN
+    command, _ = options.split(program, typed)
+    own = command is not options.OVERVIEW and options.FORMAT not in command.options
     return name if name in (("json",) if own else FORMATS) else ""
 
 
@@ -52,32 +44,28 @@ def main(
 
     `parsed`: what fast_path.py made of it; `asked`: the format that it asks for.
     """
-    if parsed is None:
+    given: Union[Parsed, Output, None] = parsed
+    if given is None:
         from halfopen.cli import app  # noqa: PLC0415  slow to import
 
         given = app.parse(program, typed, asked)
-        if isinstance(given, Output):
-            return given
-        parsed = given
-    command, raw = parsed
-    if command in (options.WAIT, options.WATCH):
-        refuse_command_after_targets(typed, raw["arguments"])
+    if isinstance(given, Output):
+        return given
+    command, raw = given
+    after = len(typed) - typed.index("--") if "--" in typed else len(typed)
+    if command in (options.WAIT, options.WATCH) and after <= len(raw["arguments"]):
+        # `wait A B -- COMMAND`: other programs of this kind would run it.
+        raise UsageError("no command is run here; write `&& COMMAND` after it, in place of `--`")
     return _RUN[command](command, read(command, raw))
 
 
-def read_targets(values: "Values", parse: Parse) -> List[Target]:
+def read_targets(values: "Values", parse_arguments: parse.Parse) -> List[Target]:
     """Return the targets from the one place where the user gave them."""
-    host, port, file = values["hostname"], values["port"], values["targets"]
-    by_option = host is not None or port is not None
-    if bool(values["arguments"]) + by_option + (file is not None) > 1:
-        raise UsageError("targets given in two ways; give arguments, or -H and -p, or --targets")
-    if file is not None:
-        return _from_file(file, values["family"])
-    if not by_option:
-        return parse(values["arguments"], values["family"])
-    if host is None or port is None:
-        raise UsageError("-H and -p go together; add {}".format("-p PORT" if host else "-H HOST"))
-    return [make(host, port, values["family"])]
+    if values["targets"] is not None:
+        return _from_file(values["targets"], values["family"])
+    if values["hostname"] is not None:
+        return [parse.make(values["hostname"], values["port"], values["family"])]
+    return parse_arguments(values["arguments"], values["family"])
 
 
 def _from_file(file: str, family: Optional[int]) -> List[Target]:
@@ -87,75 +75,64 @@ def _from_file(file: str, family: Optional[int]) -> List[Target]:
     data = files.read(file)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[:2].count(0) == 1:
         raise UsageError(f"{source} is UTF-16; save it as UTF-8")
-    return parse_lines(data.decode("utf-8-sig", "surrogateescape").splitlines(), source, family)
+    lines = data.decode("utf-8-sig", "surrogateescape").splitlines()
+    return parse.parse_lines(lines, source, family)
 
 
-def _targets(values: "Values", parse: Parse, deadline: float) -> List[Target]:
-    return call_by(lambda: read_targets(values, parse), deadline, "reading the targets")
+def _targets(values: "Values", parse_arguments: parse.Parse, deadline: float) -> List[Target]:
+    return call_by(lambda: read_targets(values, parse_arguments), deadline, "reading the targets")
 
 
 def _scan_options(values: "Values") -> ScanOptions:
-    return ScanOptions(values["nmap"] or "nmap", values["sudo"], values.get("plus_one", True))
+    return ScanOptions(values["nmap"] or "nmap", values["sudo"], not values.get("no_plus_one"))
 
 
-def _expectation(values: "Values") -> Expectation:
-    return Expectation(values["expect"], values["warning"], values["critical"])
+# -- check and replay ---------------------------------------------------------------------------
 
 
-def _check(command: Command, values: "Values") -> Output:
-    name, deadline = _format_and_deadline(command, values)
-    parse = parse_plugin_words if command is options.PLUGIN else parse_targets
+def _judge(command: Command, values: "Values") -> Output:
+    name = values["format"] or default_format(command.name)
+    form = FORMATS[name]
+    deadline = head_start.began + (values["timeout"] or form.timeout)
+    found = Report((), Expectation(values["expect"], values["warning"], values["critical"]))
     targets: Sequence[Target] = ()
     errors: Sequence[HalfopenError] = ()
     try:
-        targets = _targets(values, FORMATS[name].parse or parse, deadline)
+        if command is options.REPLAY:
+            found = _replay(values, deadline, found.expectation)
+        else:
+            usual = parse.parse_plugin_words if command is options.PLUGIN else parse.parse_targets
+            targets = _targets(values, form.parse or usual, deadline)
     except HalfopenError as error:
         errors = [error]
-        if FORMATS[name].good_lines_count and isinstance(error, BadLinesError):
+        if form.good_lines_count and isinstance(error, parse.BadLinesError):
             targets, errors = error.targets, error.errors
-    found = Report((), _expectation(values))
+    terminal = _terminal(values, name)
     if targets:
-        terminal = _terminal(name, values)
-        ask: Callable[..., Report] = terminal.with_progress(check) if terminal else check
-        found = ask(targets, deadline, _scan_options(values), found.expectation)
-    printed = _output(name, found, map(failure, errors), values, deadline)
-    return printed._replace(file=values["output"])
+        line = (
+            terminal.Progress(len(targets), deadline) if terminal else nullcontext(lambda _: None)
+        )
+        scan = _scan_options(values)
+        with line as progress:
+            found = check(targets, deadline, scan, found.expectation, progress=progress)
+    found = found._replace(verdicts=(*found.verdicts, *map(failure, errors)))
+    printed = output(name, found, values["exit"] or {}, values["verbose"])
+    if terminal:
+        printed = terminal.with_table(printed, found, values["verbose"], deadline)
+    return printed._replace(file=values.get("output"))
 
 
-def _replay(command: Command, values: "Values") -> Output:
+def _replay(values: "Values", deadline: float, expectation: Expectation) -> Report:
     from halfopen.replay import replay  # noqa: PLC0415  what only this command needs
 
-    name, deadline = _format_and_deadline(command, values)
-    expectation = _expectation(values)
-
     def replayed() -> Report:  # the name of a service may take long to find
-        port = None if values["port"] is None else parse_port(values["port"])
-        return replay(values["arguments"], deadline, values["hostname"], port, expectation)
+        asked = (values["hostname"], values["port"])
+        return replay(values["arguments"], deadline, *asked, expectation)
 
-    try:
-        found = call_by(replayed, deadline, "reading the recordings")
-    except HalfopenError as error:
-        return _output(name, Report((), expectation), [failure(error)], values, deadline)
-    return _output(name, found, (), values, deadline)
+    return call_by(replayed, deadline, "reading the recordings")
 
 
-def _format_and_deadline(command: Command, values: "Values") -> Tuple[str, float]:
-    name = values["format"] or default_format(command.name)
-    return name, head_start.began + (values["timeout"] or FORMATS[name].timeout)
-
-
-def _output(
-    name: str, found: Report, failures: Iterable[Verdict], values: "Values", deadline: float
-) -> Output:
-    found = found._replace(verdicts=(*found.verdicts, *failures))
-    printed = output(name, found, values["exit"] or {}, values["verbose"])
-    terminal = _terminal(name, values)
-    if not terminal:
-        return printed
-    return terminal.with_table(printed, found, values["verbose"], deadline)  # type: ignore[no-any-return]
-
-
-def _terminal(name: str, values: "Values") -> Any:  # noqa: ANN401  a module
+def _terminal(values: "Values", name: str) -> Any:  # noqa: ANN401  a module
     """Return the module that draws on a terminal if that is wanted here."""
     if name != registry.DEFAULT_FORMAT or values.get("output") or not os.isatty(1):
         return None
@@ -164,28 +141,27 @@ def _terminal(name: str, values: "Values") -> Any:  # noqa: ANN401  a module
     return terminal if terminal.wants_table() else None
 
 
-def _rounds(values: "Values") -> Tuple[List[Target], ScanOptions]:
-    """Return what is asked, and how, before nmap runs for the first time."""
-    targets = _targets(values, parse_targets, head_start.began + head_start.TIMEOUT)
-    return list(dict.fromkeys(targets)), _scan_options(values)  # one named twice is one
+# -- the others ---------------------------------------------------------------------------------
 
 
 def _wait(_: Command, values: "Values") -> Output:
     from halfopen.runbook import wait  # noqa: PLC0415  what only this command needs
 
-    names = ("state", "timeout", "interval", "successes", "any")
-    condition = wait.Condition(*(values[name] for name in names))
-    targets, scan = _rounds(values)
-    return wait.run(targets, condition, scan, values["format"], values["verbose"])
+    return _in_rounds(wait.run, wait.Condition, values)
 
 
 def _watch(_: Command, values: "Values") -> Output:
     from halfopen.runbook import schedule, watch  # noqa: PLC0415  what only this command needs
 
-    names = ("interval", "count", "duration", "timeout")
-    planned = schedule.Schedule(*(values[name] for name in names))
-    targets, scan = _rounds(values)
-    return watch.run(targets, planned, scan, values["format"], values["verbose"])
+    return _in_rounds(watch.run, schedule.Schedule, values)
+
+
+def _in_rounds(run: Callable[..., Output], plan: Any, values: "Values") -> Output:  # noqa: ANN401  a class
+    """Read the targets, and hand over: `plan` has the fields that are options of the command."""
+    targets = _targets(values, parse.parse_targets, head_start.began + head_start.TIMEOUT)
+    targets = list(dict.fromkeys(targets))  # one named twice is one
+    planned = plan(*(values[name] for name in plan._fields))
+    return run(targets, planned, _scan_options(values), values["format"], values["verbose"])
 
 
 def _smoke(_: Command, values: "Values") -> Output:
@@ -195,36 +171,26 @@ def _smoke(_: Command, values: "Values") -> Output:
     if folder is not None:
         recordings.make_folder(folder)
     found = probes.examine(_scan_options(values), deadline, _progress)
+    printed = report.output(
+        found, values["format"], verbose=values["verbose"], strict=values["strict"]
+    )
     if folder is not None:
         try:
             recordings.save(found, folder)
         except UsageError as error:  # what was found is told all the same
-            _say(f"halfopen: not saved: {error}")
-    return report.output(
-        found, values["format"], verbose=values["verbose"], strict=values["strict"]
-    )
+            return printed._replace(note=printable(f"halfopen: not saved: {error}"))
+    return printed
 
 
 def _progress(doing: str) -> None:
-    if sys.stderr is not None and sys.stderr.isatty():
-        _say(f"smoke: {doing} ...")
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(printable(line) + "\n")
-    sys.stderr.flush()
-
-
-def _formats(_: Command, __: "Values") -> Output:
-    return Output(registry.listing(), 0)
+    if os.isatty(2):
+        sys.stderr.write(printable(f"smoke: {doing} ...\n"))  # a terminal's lines need no flush
 
 
 _RUN: Dict[Command, Callable[[Command, "Values"], Output]] = {
-    options.PLUGIN: _check,
-    options.CHECK: _check,
-    options.REPLAY: _replay,
+    **dict.fromkeys((options.PLUGIN, options.CHECK, options.REPLAY), _judge),
     options.WAIT: _wait,
     options.WATCH: _watch,
     options.SMOKE: _smoke,
-    options.FORMATS: _formats,
+    options.FORMATS: lambda *_: Output(registry.listing(), 0),
 }

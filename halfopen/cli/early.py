@@ -14,9 +14,8 @@ from halfopen.scan import head_start, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Sequence, Tuple
+    from typing import Optional, Sequence, Tuple
 
-    from halfopen.cli.options import Command
     from halfopen.cli.values import Values
     from halfopen.targets.parse import Parse
 
@@ -25,63 +24,51 @@ LEAST_TIMEOUT = 1.2
 (attempts.py), and that is not known before everything is loaded."""
 
 
-def start_plain(program: str, typed: "Sequence[str]") -> bool:
-    """Start nmap if the command line is but an IPv4 address and a number; return whether it is.
+def start_plain(program: str, typed: "Sequence[str]") -> None:
+    """Start nmap for a check without options, before options.py is loaded: that takes 2 ms."""
+    plugin = program != "halfopen"
+    if (plugin or typed[:1] == ["check"]) and not any(word[:1] == "-" for word in typed):
+        arguments = typed if plugin else typed[1:]
+        start({"arguments": arguments, "nmap": os.environ.get("HALFOPEN_NMAP")}, plugin=plugin)
 
-    Before options.py is loaded, which takes 2 ms: it is the commonest check.
+
+def start(values: "Values", *, plugin: bool) -> None:
+    """Start the nmap that check.py will ask for first, if that can be foreseen.
+
+    An option that is not among the values has not been typed. An nmap, or sudo, that is not there
+    is left for the check to meet.
     """
-    words = typed[1:] if program == "halfopen" and typed[:1] == ["check"] else typed
-    counts = (2,) if words is not typed else (2, 4) if program != "halfopen" else ()
-    if len(words) not in counts or any(word[:1] == "-" for word in words):
-        return False
-    host, port = words[-2:]
-    if not _is_ipv4(host) or not _is_number(port, 1, 65535):
-        return False
-    now = time.monotonic()
-    time_left = head_start.began + head_start.TIMEOUT - now
-    try:
-        caller = process.calling(os.environ.get("HALFOPEN_NMAP") or "nmap", False)
-    except HalfopenError:
-        return False  # the check comes upon it again, and says so
-    process.start_early([*caller, *nmap.argv([host], [int(port)], time_left=time_left)], now)
-    return True
-
-
-def argv(command: "Command", values: "Values", began: float, now: float) -> "List[str]":
-    """Return the nmap command that check.py will build first; empty if that can't be foreseen.
-
-    `began`, `now`: when the time limit began, and that of which the rest is reckoned
-    (`time.monotonic` seconds). Raises HopelessError if there is no nmap, or no sudo.
-    """
-    form = None
-    if values["format"] is not None:
+    parse, timeout = None, head_start.TIMEOUT
+    if values.get("format") is not None:
         from halfopen.formats.registry import FORMATS  # noqa: PLC0415  loaded to read the name
 
-        form = FORMATS[values["format"]]
-    timeout = values["timeout"] or (form.timeout if form else head_start.TIMEOUT)
-    asked = _asked(values, form and form.parse, plugin=command.name != "check")
+        parse, timeout = FORMATS[values["format"]].parse, FORMATS[values["format"]].timeout
+    timeout = values.get("timeout") or timeout
+    asked = _asked(values, parse, plugin=plugin)
     if asked is None or timeout < LEAST_TIMEOUT:
-        return []
-    host, port = asked
-    address, version = _address(host)
-    if not version or not _is_number(port, 1, 65535) or values["family"] not in (None, version):
-        return []
-    time_left, plus_one = began + timeout - now, values["plus_one"]
-    return [
-        *process.calling(values["nmap"] or "nmap", values["sudo"]),
-        *nmap.argv([address], [int(port)], time_left=time_left, plus_one=plus_one),
-    ]
+        return
+    (address, version), port = _address(asked[0]), asked[1]
+    if not version or values.get("family") not in (None, version) or not _is_number(port, 1, 65535):
+        return
+    now = time.monotonic()
+    time_left, plus_one = head_start.began + timeout - now, not values.get("no_plus_one")
+    try:
+        caller = process.calling(values["nmap"] or "nmap", values.get("sudo", False))
+    except HalfopenError:
+        return
+    arguments = nmap.argv([address], [int(port)], time_left=time_left, plus_one=plus_one)
+    process.start_early([*caller, *arguments], now)
 
 
 def _asked(
     values: "Values", parse: "Optional[Parse]", *, plugin: bool
 ) -> "Optional[Tuple[str, str]]":
     """Return the host and the port that are asked about, if it is one target."""
-    host, port, arguments = values["hostname"], values["port"], values["arguments"]
-    if values["targets"] is not None:
+    if values.get("targets") is not None:
         return None
-    if host is not None or port is not None:
-        return None if arguments or None in (host, port) else (host, port)
+    if values.get("hostname") is not None:
+        return values["hostname"], values["port"]
+    arguments = values["arguments"]
     if parse is not None:
         from halfopen.targets.parse import balancer_words, parse_balancer_words  # noqa: PLC0415
 
@@ -97,10 +84,8 @@ def _asked(
 
 def _address(host: str) -> "Tuple[str, int]":
     """Return the address that the host is, as targets/parse.py has it, and its version; else 0."""
-    if host[:1] == "[" and host[-1:] == "]":
+    if host[:1] + host[-1:] == "[]" and ":" in host:
         host = host[1:-1]
-        if ":" not in host:
-            return "", 0
     if ":" not in host:
         return host, 4 if _is_ipv4(host) else 0
     import _socket  # noqa: PLC0415  socket itself takes 4 ms
@@ -118,11 +103,9 @@ def _address(host: str) -> "Tuple[str, int]":
 def _is_ipv4(text: str) -> bool:
     """Return whether the text is an address in canonical form that one host can have."""
     numbers = text.split(".")
-    return (
-        len(numbers) == 4
-        and _is_number(numbers[0], 1, 223)
-        and all(_is_number(number, 0, 255) for number in numbers)
-    )
+    if len(numbers) != 4 or not _is_number(numbers[0], 1, 223):
+        return False
+    return all(_is_number(number, 0, 255) for number in numbers)
 
 
 def _is_number(text: str, least: int, most: int) -> bool:

@@ -4,17 +4,15 @@ import errno
 import os
 import signal
 import sys
-from typing import Callable, NoReturn, Sequence
+from typing import Any, Callable, NoReturn, Sequence
 
 from halfopen.errors import HalfopenError
 from halfopen.formats.registry import FORMATS, Output, output
 from halfopen.model import Report, Status, failure
 from halfopen.scan import process
 
-Main = Callable[[Sequence[str]], Output]
 
-
-def leave(main: Main, format_name: str, file: str = "") -> NoReturn:
+def leave(main: Callable[[Sequence[str]], Output], format_name: str, file: str = "") -> NoReturn:
     """Run `main` on the command line, print what it returns, and end the process.
 
     Whatever `main` raises becomes UNKNOWN in the format, and goes to the file if one is named.
@@ -22,22 +20,17 @@ def leave(main: Main, format_name: str, file: str = "") -> NoReturn:
     _take_signals(format_name)
     try:
         result = main(sys.argv[1:])
-    except HalfopenError as error:
-        result = _failed(error, format_name, file)
     except BaseException as error:  # noqa: BLE001  a bug of ours is no verdict on a server
-        result = _failed(HalfopenError(_bug(error)), format_name, file)
+        told = error if isinstance(error, HalfopenError) else HalfopenError(_bug(error))
+        failed = output(format_name, Report((failure(told),)), {}, verbose=False)
+        # Where the result was to go: an old file must not go on saying "up".
+        result = failed._replace(file=file or None)
     process.kill_all()
     if result.file:
         result = _written(result, format_name)
     _print(result)
     # Not sys.exit: nothing that is left to tidy up may change the code, or take time.
     os._exit(result.code)
-
-
-def _failed(error: HalfopenError, format_name: str, file: str) -> Output:
-    """Return the failure where the result was to go: an old file must not go on saying "up"."""
-    failed = output(format_name, Report((failure(error),)), {}, verbose=False)
-    return failed._replace(file=file or None)
 
 
 def _written(result: Output, format_name: str) -> Output:
@@ -56,11 +49,10 @@ def _written(result: Output, format_name: str) -> Output:
 def _bug(error: BaseException) -> str:
     if isinstance(error, MemoryError) or getattr(error, "errno", 0) == errno.ENOMEM:
         return "no memory left; free some, or raise the limit (ulimit -v)"
-    place, trace = "", error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        place = f"{os.path.basename(code.co_filename)}:{trace.tb_lineno}"
+    trace: Any = error.__traceback__
+    while trace.tb_next:
         trace = trace.tb_next
+    place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
     return "halfopen itself failed at {} ({}: {}); please report this line".format(
         place, type(error).__name__, str(error).replace("\n", " ")
     )

@@ -4,15 +4,13 @@ typer takes longer to load than nmap to scan. What is not certain (help, mistake
 word) is left to it, and so the complaints are typer's alone.
 """
 
-import time
-
 from halfopen.cli import early, options, values
-from halfopen.errors import HalfopenError
-from halfopen.scan import head_start, process
+from halfopen.errors import UsageError
+from halfopen.scan import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence, Tuple
+    from typing import List, Optional, Sequence, Tuple
 
     Parsed = Tuple[options.Command, values.Raw]
 
@@ -20,35 +18,26 @@ if TYPE_CHECKING:
 def begin(program: str, typed: "Sequence[str]") -> "Optional[Parsed]":
     """Parse the command line; start nmap if it is a check of one address, good in all its parts."""
     parsed = parse(program, typed)
-    if parsed is not None and parsed[0].checks and process.early is None:
+    if parsed and parsed[0] in (options.PLUGIN, options.CHECK) and process.early is None:
         try:
-            now = time.monotonic()
-            argv = early.argv(parsed[0], values.read(*parsed), head_start.began, now)
-        except HalfopenError:
+            early.start(values.read(*parsed), plugin=parsed[0] is options.PLUGIN)
+        except UsageError:
             return parsed  # the command comes upon it again, and says so
-        if argv:
-            process.start_early(argv, now)
     return parsed
 
 
 def parse(program: str, typed: "Sequence[str]") -> "Optional[Parsed]":
-    """Return the command and what is typed for it, or None where typer has to see to it."""
-    if program == options.PLUGIN.name:
-        return _parse(options.PLUGIN, typed)
-    if typed and typed[0] in options.COMMANDS:
-        return _parse(options.COMMANDS[typed[0]], typed[1:])
-    return None
+    """Return the command and what is typed for it, or None where typer has to see to it.
 
-
-def _parse(command: "options.Command", typed: "Sequence[str]") -> "Optional[Parsed]":
-    """Do as click does: the last of a repeated option wins, and any text can be a value."""
+    As click does: the last of a repeated option wins, and any text can be a value.
+    """
+    command, words = options.split(program, typed)
+    if command is options.OVERVIEW:
+        return None
     raw: values.Raw = {option.key: option.untyped() for option in command.options}
-    known: Dict[str, Tuple[options.Option, bool]] = {}
-    for option in command.options:
-        known.update(dict.fromkeys(option.names, (option, True)))
-        known[option.off] = (option, False)
+    known = {name: option for option in command.options for name in option.names}
     arguments: List[str] = []
-    rest = list(reversed(typed))
+    rest = list(reversed(words))
     while rest:
         word = rest.pop()
         if word == "--":
@@ -61,12 +50,12 @@ def _parse(command: "options.Command", typed: "Sequence[str]") -> "Optional[Pars
         name, glued, value = (
             word.partition("=") if word[1] == "-" else (word[:2], word[2:], word[2:])
         )
-        if name not in known:
+        option = known.get(name)
+        if option is None or (glued and not option.metavar):
             return None
-        option, on = known[name]
-        if not option.metavar and not glued:
-            raw[option.key] = on
-        elif option.metavar and (glued or rest):
+        if not option.metavar:
+            raw[option.key] = True
+        elif glued or rest:
             raw[option.key] = value if glued else rest.pop()
         else:
             return None

@@ -10,7 +10,7 @@ from halfopen.cli import values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Tuple, Union
+    from typing import Optional, Sequence, Tuple, Union
 
 
 class Option:
@@ -25,23 +25,20 @@ class Option:
         default: "Optional[str]" = None,
         *,
         key: str = "",
-        off: str = "",
         variable: str = "",
     ) -> None:
-        """Declare it. A flag that has an opposite, `off`, is on if neither is typed.
+        """Declare it.
 
         `key`: its name among the values, if it is not that of its first name; `variable`: one of
         the environment that sets it.
         """
         self.names, self.metavar, self.about = tuple(names.split()), metavar, about
-        self.read, self.default, self.off, self.variable = read, default, off, variable
-        self.all_names = (*self.names, off) if off else self.names
+        self.read, self.variable = read, variable
+        self.default = default if metavar else False
         self.key = key or self.names[0][2:].replace("-", "_")
 
     def untyped(self) -> "Union[bool, str, None]":
         """Return what counts if the option is not typed."""
-        if not self.metavar:
-            return bool(self.off)
         return (self.variable and os.environ.get(self.variable)) or self.default
 
 
@@ -61,23 +58,21 @@ class Command:
         self.name, self.options, self.about = name, options, about
         self.arguments, self.codes, self.examples = arguments, codes, examples
 
-    @property
-    def checks(self) -> bool:
-        """Whether it is one of the two names of the check."""
-        return self.name in (PLUGIN.name, CHECK.name)
 
+VERSION = Option("--version -V", "", "Show the version and exit.")
+HELP = Option("--help -h", "", "Show what the command takes, and exit.")
+"""These two every command has, and typer sees to them."""
 
 HOST = Option("--hostname -H", "HOST", "Host, with --port.")
 PORT = Option("--port -p", "PORT", "Port or TCP service name.")
 TARGETS = Option("--targets", "FILE", "Targets, one a line, # comments; - is stdin.")
 IPV4 = Option("-4", "", "IPv4 only.", key="ipv4")
 IPV6 = Option("-6", "", "IPv6 only.", key="ipv6")
-PLUS_ONE = Option(
-    "--plus-one", "", "Scan the next port as well; it decides nothing.", off="--no-plus-one"
-)
+NO_PLUS_ONE = Option("--no-plus-one", "", "Scan the port alone, not the next one as well.")
 NMAP = Option("--nmap", "PATH", "The nmap to run.", default="nmap", variable="HALFOPEN_NMAP")
 SUDO = Option("--sudo", "", "Run nmap with sudo -n.")
-EXPECT = Option("--expect", "STATE", "open, closed or filtered.", values.state, "open")
+STATE, GOAL = values.choice(*values.STATES), values.choice(*values.STATES, "not-open")
+EXPECT = Option("--expect", "STATE", "open, closed or filtered.", STATE, "open")
 EXIT = Option(
     "--exit",
     "STATE=CODE,...",
@@ -85,10 +80,7 @@ EXIT = Option(
     values.exit_map,
 )
 WARNING = Option(
-    "--warning -w",
-    "TIME",
-    "WARNING above this round-trip time, as 50ms or 0:0.05.",
-    values.limit,
+    "--warning -w", "TIME", "WARNING above this round-trip time, as 50ms or 0:0.05.", values.limit
 )
 CRITICAL = Option("--critical -c", "TIME", "CRITICAL above this round-trip time.", values.limit)
 FORMAT = Option(
@@ -108,9 +100,8 @@ def timeout(about: str, most: float = values.HOUR, default: "Optional[str]" = No
 
 def interval(default: str) -> Option:
     """Return the option for the time between rounds."""
-    read = values.time(365 * values.DAY, least=0.1)
     about = "From the start of a round to the next."
-    return Option("--interval -i", "TIME", about, read, default)
+    return Option("--interval -i", "TIME", about, values.time(365 * values.DAY, 0.1), default)
 
 
 def format_of(*names: str) -> Option:
@@ -120,11 +111,11 @@ def format_of(*names: str) -> Option:
 
 
 TIMEOUT = timeout("Time for everything; 10s, or what the format's caller allows.")
-STREAM = format_of("text", "json")
 _TARGET = (HOST, PORT, TARGETS)
 _JUDGING = (EXPECT, EXIT, WARNING, CRITICAL, FORMAT)
-_NMAP = (IPV4, IPV6, PLUS_ONE, NMAP, SUDO)
-_CHECK = (*_TARGET, TIMEOUT, *_JUDGING, OUTPUT, *_NMAP, VERBOSE)
+_NMAP = (IPV4, IPV6, NO_PLUS_ONE, NMAP, SUDO, VERBOSE)
+_ROUNDS = (format_of("text", "json"), *_NMAP)
+_CHECK = (*_TARGET, TIMEOUT, *_JUDGING, OUTPUT, *_NMAP)
 _CODES = (
     "0 OK, 1 WARNING, 2 CRITICAL (not as expected), 3 UNKNOWN (the check itself failed); "
     "--format changes them"
@@ -147,8 +138,7 @@ CHECK = Command(
     *_CHECK,
     arguments="TARGET...",
     about="Check whether TCP ports are open, unseen by any log.\n\n"
-    "A SYN is sent, and no connection made. A TARGET is HOST:PORT, [IPV6]:PORT, or the two "
-    "arguments HOST PORT.",
+    "A SYN is sent, and no connection made. A TARGET is HOST:PORT, [IPV6]:PORT or HOST PORT.",
     codes=_CODES,
     examples=(
         "halfopen check 192.0.2.25:25 '[2001:db8::25]:25'",
@@ -171,21 +161,12 @@ REPLAY = Command(
 WAIT = Command(
     "wait",
     *_TARGET,
-    Option(
-        "--for",
-        "STATE",
-        "open, closed, filtered or not-open.",
-        values.choice("open", "closed", "filtered", "not-open"),
-        "open",
-        key="state",
-    ),
+    Option("--for", "STATE", "open, closed, filtered or not-open.", GOAL, "open", key="state"),
     timeout("Give up after this time.", 365 * values.DAY, "60s"),
     interval("1s"),
     Option("--successes", "N", "Rounds in a row that have to agree.", values.count, "1"),
-    Option("--any", "", "One target is enough."),
-    STREAM,
-    *_NMAP,
-    VERBOSE,
+    Option("--any", "", "One target is enough.", key="any_target"),
+    *_ROUNDS,
     arguments="TARGET...",
     about="Wait until all ports are open, or as --for says.",
     codes="0 they are, 2 the time ran out, 3 what is missing could not be checked",
@@ -200,10 +181,8 @@ WATCH = Command(
     interval("2s"),
     timeout("Time for a round.", default="10s"),
     Option("--duration", "TIME", "End after this time.", values.time(365 * values.DAY)),
-    Option("--count", "N", "End after this many rounds.", values.count),
-    STREAM,
-    *_NMAP,
-    VERBOSE,
+    Option("--count", "N", "End after this many rounds.", values.count, key="rounds"),
+    *_ROUNDS,
     arguments="TARGET...",
     about="Watch ports until Ctrl-C.\n\n"
     "A live table; a line for each change where there is no terminal.",
@@ -233,6 +212,21 @@ FORMATS = Command(
     codes="0",
     examples=("halfopen formats", "halfopen formats | grep nagios"),
 )
+OVERVIEW = Command(
+    "halfopen",
+    about="TCP half-open health check: nmap's SYN scan as a monitoring plugin.",
+    codes="each command's help has its own; 3 if nothing was checked",
+    examples=(CHECK.examples[0], WAIT.examples[0]),
+)
+"""What `halfopen` is without a command."""
 
 COMMANDS = {each.name: each for each in (CHECK, REPLAY, WAIT, WATCH, SMOKE, FORMATS)}
 """What `halfopen` is followed by."""
+
+
+def split(program: str, typed: "Sequence[str]") -> "Tuple[Command, Sequence[str]]":
+    """Return the command, OVERVIEW if none is named, and what is typed after it."""
+    if program == PLUGIN.name:
+        return PLUGIN, typed
+    named = typed and COMMANDS.get(typed[0])
+    return (named, typed[1:]) if named else (OVERVIEW, typed)

@@ -8,15 +8,16 @@ import signal
 import threading
 import time
 from types import FrameType
-from typing import Callable, Iterator, List, Optional, Sequence
+from typing import List, Optional
 
+from halfopen.formats import people
 from halfopen.formats.registry import Output, printable
-from halfopen.formats.wording import name, surprise, transcript
-from halfopen.model import PORT_STATES, Report, Target
+from halfopen.formats.wording import transcript
+from halfopen.model import Report
 from halfopen.runbook.reporter import ClosedError
 from halfopen.runbook.table import COLOURS
 from halfopen.runbook.terminal import LiveLine, new_console, on_terminal
-from halfopen.runbook.wording import span, state_name
+from halfopen.runbook.wording import counted, span
 from halfopen.scan import process
 
 _NARROW = 60
@@ -46,71 +47,45 @@ def with_table(plain: Output, report: Report, verbose: bool, deadline: float) ->
     if all(verdict.target is None for verdict in report.verdicts):
         return plain
     states = [verdict.state for verdict in report.verdicts]
-    counts = [
-        f"{states.count(each)} {state_name(each)}"
-        for each in (*PORT_STATES, "error")
-        if each in states
-    ]
     took = f" in {span(report.seconds)}" if report.seconds else ""
     text = plain.text
     in_time = time.monotonic() + len(states) * _EACH_ROW < deadline
     if len(states) <= (_MOST_ROWS if in_time else _FEW_ROWS):
         text = "\n".join([_table(report), *map(printable, transcript(report, verbose))])
-    return plain._replace(text=text, note=", ".join(counts) + took)
+    return plain._replace(text=text, note=counted(states) + took)
 
 
 def _table(report: Report) -> str:
     from rich.table import Table  # noqa: PLC0415  60 ms that only a terminal needs
     from rich.text import Text  # noqa: PLC0415
 
+    rows: List[List[Text]] = []
+    told = ""
+    for verdict in report.verdicts:
+        target, state, said = people.row(verdict, report)
+        text = ", ".join(said)
+        if verdict.error is not None:  # what the last failed target had too is not said again
+            text, told = "as above" if text == told else text, text
+        cells = (printable(target), state, people.round_trip(verdict), printable(text))
+        rows.append([Text(cell) for cell in cells])
+        rows[-1][1].stylize(COLOURS[verdict.state])
     console = new_console()
     wide = console.width >= _NARROW
-    rows = [
-        (Text(printable(name(verdict))), verdict, Text(printable(details)))
-        for verdict, details in zip(report.verdicts, _details(report))
-    ]
-    longest, others = (max(len(row[column]) for row in rows) for column in (0, 2))
+    longest, others = (max(len(row[column]) for row in rows) for column in (0, 3))
     # At least this much for the targets; more where the details leave it.
     least = console.width * 2 // 5 if wide else max(10, console.width - 22)
+    width = max(least, console.width - others - 24)
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    drawn.add_column(
-        "Target", overflow="fold", width=min(longest, max(least, console.width - others - 24))
-    )
+    drawn.add_column("Target", overflow="fold", width=min(longest, width))
     drawn.add_column("State", no_wrap=True)
     if wide:
         drawn.add_column("RTT", no_wrap=True, justify="right")
     drawn.add_column("Details", overflow="fold")
-    for target, verdict, details in rows:
-        state = Text(state_name(verdict.state), COLOURS[verdict.state])
-        seen = verdict.observation
-        rtt = "" if seen is None or seen.rtt is None else f"{seen.rtt * 1000:.3f} ms"
-        drawn.add_row(target, state, *([rtt] if wide else []), details)
+    for row in rows:
+        drawn.add_row(*(row if wide else [*row[:2], row[3]]))
     with console.capture() as captured:
         console.print(drawn)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
-
-
-def _details(report: Report) -> Iterator[str]:
-    """Give the last column; a failure that the last failed target had too is not said again."""
-    told = ""
-    for verdict in report.verdicts:
-        seen, error = verdict.observation, str(verdict.error)
-        if seen is None:
-            yield "as above" if error == told else error
-            told = error
-        else:
-            parts: List[str] = [seen.reason, seen.cause, verdict.service, surprise(verdict, report)]
-            yield ", ".join(filter(None, parts))
-
-
-def with_progress(check: Callable[..., Report]) -> Callable[..., Report]:
-    """Return the check with a line that tells how far it is."""
-
-    def checked(targets: Sequence[Target], deadline: float, *rest: object) -> Report:
-        with Progress(len(targets), deadline) as progress:
-            return check(targets, deadline, *rest, progress=progress)
-
-    return checked
 
 
 class Progress:

@@ -91,7 +91,7 @@ def fitted(
     space = height - 1 - len(notes)  # a line for the columns' titles
     if len(rows) > space:
         most = max(1, space - 1)
-        notes = [hidden(statistics.state for _, statistics in rows[most:]), *notes]
+        notes = [hidden([statistics.state for _, statistics in rows[most:]]), *notes]
         rows = rows[:most]
     return [_table(rows, columns, width), *(Text(shortened(note, width)) for note in notes)]
 

@@ -201,5 +201,5 @@ def _not_yet(condition: Condition, now: Standing, told: Callable[[Verdict], str]
         if s.verdict is not None
     ]
     if len(lacking) > _MOST_NAMES:
-        parts.append(hidden(s.state for _, s in lacking[_MOST_NAMES:]))
+        parts.append(hidden([s.state for _, s in lacking[_MOST_NAMES:]]))
     return ", ".join(parts)

@@ -1,7 +1,7 @@
 """How times, states and changes are put into words."""
 
 import time
-from typing import Iterable
+from typing import Sequence
 
 from halfopen.model import PORT_STATES, Verdict
 
@@ -50,9 +50,12 @@ def described(verdict: Verdict) -> str:
     return f"unknown: {verdict.error}" if seen is None else f"{seen.state} ({seen.reason})"
 
 
-def hidden(states: Iterable[str]) -> str:
+def hidden(states: Sequence[str]) -> str:
     """Return how many more there are, and in which states: `and 280 more: 275 open, 5 closed`."""
-    listed = list(states)
-    counted = [(listed.count(state), state_name(state)) for state in (*PORT_STATES, "error", "")]
-    parts = [f"{count} {name}" for count, name in counted if count]
-    return f"and {len(listed)} more: {', '.join(parts)}"
+    return f"and {len(states)} more: {counted(states)}"
+
+
+def counted(states: Sequence[str]) -> str:
+    """Return how many are in each state: `275 open, 5 closed`."""
+    counts = [(states.count(state), state_name(state)) for state in (*PORT_STATES, "error", "")]
+    return ", ".join(f"{count} {name}" for count, name in counts if count)

@@ -20,9 +20,9 @@ _WORKED_AROUND = About.PLAIN_ALONE
 """The fault that halfopen's own scan is made for: nmap before 7.80 with late delivery."""
 
 _SECOND_PORT = {
-    True: "A second port is needed here: leave --plus-one on.",
+    True: "A second port is needed here: leave out --no-plus-one.",
     False: "A second port is not needed here.",
-    None: "Whether a second port is needed here was not found out: leave --plus-one on.",
+    None: "Whether a second port is needed here was not found out: leave out --no-plus-one.",
 }
 
 _NO_TESTS = ("nmap", "raw sockets", "suspicion")

@@ -18,7 +18,7 @@ from xml.parsers import expat
 
 import halfopen
 from halfopen.check import check
-from halfopen.cli import commands
+from halfopen.cli import commands, options, values
 from halfopen.errors import CheckError, HalfopenError, UsageError
 from halfopen.formats.registry import output
 from halfopen.model import LATE, NmapRun, Outcome, ScanOptions, Target
@@ -49,8 +49,9 @@ def _options(words: Sequence[str], family: Optional[int]) -> List[Target]:
 
 
 def _read(family: Optional[int], **given: object) -> List[Target]:
-    absent = {"arguments": (), "hostname": None, "port": None, "targets": None}
-    return commands.read_targets({**absent, "family": family, **given}, parse_targets)
+    typed: Dict[str, object] = {option.key: option.untyped() for option in options.CHECK.options}
+    typed.update({"arguments": (), "ipv4": family == 4, "ipv6": family == 6, **given})
+    return commands.read_targets(values.read(options.CHECK, typed), parse_targets)
 
 
 FORMS: Dict[str, Form] = {

@@ -90,36 +90,33 @@ def test_rich_is_for_tables_alone(nmap: str, command: str) -> None:
     assert [module for module in modules if module.partition(".")[0] == "rich"] == []
 
 
-@pytest.mark.parametrize("entry", ["check_tcp_half_open", "halfopen"])
-@pytest.mark.parametrize("module", ["selectors", "socket"])
-def test_modules_that_cannot_be_loaded_are_unknown_in_one_line(entry: str, module: str) -> None:
-    broken = f"import sys; sys.modules[{module!r}] = None\n"
-    code = f"{broken}from halfopen.main import {entry}\n{entry}()"
-
-    done = subprocess.run(
+def ended(code: str, *typed: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run some Python, with a command line that asks for a check."""
+    words = ["check", *typed, "192.0.2.25", "25"]
+    code = f"import sys; sys.argv = {words}\n{code}"
+    return subprocess.run(
         [sys.executable, "-c", code], stdout=-1, stderr=-1, check=False, timeout=60
     )
+
+
+@pytest.mark.parametrize("entry", ["check_tcp_half_open", "halfopen"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "sys.modules['selectors'] = None",
+        "sys.modules['socket'] = None",
+        "from halfopen.cli import early; early.start_plain = None",  # a bug: Python would exit by 1
+    ],
+)
+def test_what_fails_before_the_start_of_nmap_is_unknown_in_one_line(
+    entry: str, broken: str
+) -> None:
+    done = ended(f"{broken}\nfrom halfopen.main import {entry}\n{entry}()")
 
     assert done.returncode == 3
     assert done.stdout.startswith(b"TCP HALF-OPEN UNKNOWN - cannot load halfopen (")
     assert done.stdout.count(b"\n") == 1
     assert done.stderr == b""
-
-
-def test_a_bug_before_the_start_of_nmap_is_unknown_and_no_warning() -> None:
-    """Python would exit with 1."""
-    code = (
-        "from halfopen.cli import early; early.start_plain = None\n"
-        "import sys; sys.argv = ['check_tcp_half_open', '192.0.2.25', '25']\n"
-        "from halfopen.main import check_tcp_half_open\ncheck_tcp_half_open()"
-    )
-
-    done = subprocess.run(
-        [sys.executable, "-c", code], stdout=-1, stderr=-1, check=False, timeout=60
-    )
-
-    assert (done.returncode, done.stderr) == (3, b"")
-    assert done.stdout.startswith(b"TCP HALF-OPEN UNKNOWN - ")
 
 
 @pytest.mark.parametrize(
@@ -129,17 +126,14 @@ def test_where_even_giving_up_fails_one_line_says_so_with_the_code_of_a_failed_c
     format_name: str, code: int
 ) -> None:
     """Python would exit with 1, Nagios's WARNING."""
-    script = (
+    broken = (
         "from halfopen import main; from halfopen.cli import early\n"
         "def fail(*_): raise MemoryError\n"
         "early.start_plain = main._give_up = fail\n"
-        f"import sys; sys.argv = ['check', '--format', {format_name!r}, '192.0.2.25', '25']\n"
         "main.check_tcp_half_open()"
     )
 
-    done = subprocess.run(
-        [sys.executable, "-c", script], stdout=-1, stderr=-1, check=False, timeout=60
-    )
+    done = ended(broken, "--format", format_name)
 
     said = b"TCP HALF-OPEN UNKNOWN - no memory to say why; free some, or raise ulimit -v\n"
     assert (done.returncode, done.stdout, done.stderr) == (code, said, b"")

@@ -19,7 +19,7 @@ from halfopen.scan import attempts, head_start, process
 
 TARGET = Target(HOST, OPEN_PORT)
 PLUGIN, CHECK = ["check_tcp_half_open"], ["halfopen", "check"]
-SLOW = {"typing", "re", "subprocess", "socket", "threading", "select", "selectors"}
+SLOW = {"enum", "signal", "typing", "re", "subprocess", "socket", "threading", "select", "selectors"}
 
 
 @pytest.fixture(autouse=True)
@@ -300,15 +300,16 @@ def test_nmap_inherits_no_more_than_its_three_descriptors(
     [
         ("check_tcp_half_open 192.0.2.25 25", True),
         ("check_tcp_half_open V 1 192.0.2.25 25", True),
+        ("check_tcp_half_open 2001:db8::25 25", True),
         ("halfopen check 192.0.2.25 25", True),
+        ("halfopen check 192.0.2.25:25", True),
+        ("halfopen check [2001:db8::25]:25", True),
         ("halfopen check V 1 192.0.2.25 25", False),
-        ("halfopen check 192.0.2.25:25", False),
         ("halfopen 192.0.2.25 25", False),
         ("check_tcp_half_open check 192.0.2.25 25", False),
         ("check_tcp_half_open -t 5 192.0.2.25 25", False),
         ("check_tcp_half_open 192.0.2.25 smtp", False),
         ("check_tcp_half_open 192.0.2.256 25", False),
-        ("check_tcp_half_open 2001:db8::25 25", False),
     ],
 )
 def test_the_plain_form_starts_the_same_nmap_before_the_options_are_loaded(
@@ -319,7 +320,8 @@ def test_the_plain_form_starts_the_same_nmap_before_the_options_are_loaded(
     monkeypatch.setenv("HALFOPEN_NMAP", "/opt/nmap")
     program, *typed = line.split()
 
-    assert early.start_plain(program, typed) is plain
+    early.start_plain(program, typed)
+    assert bool(given) is plain
     fast_path.begin(program, typed)
 
     assert len(given) == 2 or not plain
@@ -328,3 +330,15 @@ def test_the_plain_form_starts_the_same_nmap_before_the_options_are_loaded(
         patch.setattr(process, "early", object())
         fast_path.begin(program, typed)
     assert len(given) == 2 or not plain  # none is started twice
+
+
+def test_the_plain_form_without_an_nmap_is_left_to_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HALFOPEN_NMAP", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(process, "USUAL_FOLDERS", ())
+
+    early.start_plain("check_tcp_half_open", [HOST, str(OPEN_PORT)])
+
+    assert process.early is None
