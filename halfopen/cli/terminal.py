@@ -13,9 +13,8 @@ from typing import Callable, Iterator, List, Optional, Sequence
 from halfopen.formats.registry import Output, printable
 from halfopen.formats.wording import name, surprise, transcript
 from halfopen.model import PORT_STATES, Report, Target
-from halfopen.runbook.reporter import ClosedError
 from halfopen.runbook.table import COLOURS
-from halfopen.runbook.terminal import LiveLine, new_console, on_terminal
+from halfopen.runbook.terminal import ClosedError, LiveLine, new_console, on_terminal
 from halfopen.runbook.wording import span, state_name
 from halfopen.scan import process
 

@@ -1,9 +1,11 @@
 """How times, states and changes are put into words."""
 
 import time
-from typing import Iterable
+from typing import Iterable, Iterator
 
+from halfopen.formats.wording import transcript
 from halfopen.model import PORT_STATES, Verdict
+from halfopen.runbook.statistics import Standing
 
 
 def stamp(when: float) -> str:
@@ -56,3 +58,15 @@ def hidden(states: Iterable[str]) -> str:
     counted = [(listed.count(state), state_name(state)) for state in (*PORT_STATES, "error", "")]
     parts = [f"{count} {name}" for count, name in counted if count]
     return f"and {len(listed)} more: {', '.join(parts)}"
+
+
+def changes(now: Standing, verbose: bool) -> Iterator[str]:
+    """Give a line for each target that the last round found in another state than the one before.
+
+    If verbose, nmap's command lines as well.
+    """
+    for row in now.rows:
+        if row.verdict is not None and row.state != row.before:
+            came_from = f"{state_name(row.before)} -> " if row.before else ""
+            yield f"{stamp(now.time)} {row.target.name} {came_from}{described(row.verdict)}"
+    yield from transcript(now.report, verbose)

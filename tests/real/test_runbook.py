@@ -140,7 +140,7 @@ class Pipe:
 
 
 def _plain(text: str) -> list[str]:
-    return [line.rstrip() for line in re.sub("\033\\[[0-9;]*m", "", text).split("\r\n")]
+    return [line.rstrip() for line in re.sub("\033\\[[0-9;]*[mK]", "", text).split("\r\n")]
 
 
 class Terminal:

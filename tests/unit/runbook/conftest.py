@@ -6,14 +6,14 @@ from typing import Iterator
 import pytest
 from support.rounds import Clock
 
-from halfopen.runbook import reporter, schedule, wait
+from halfopen.runbook import schedule, wait
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return the clock that the rounds go by."""
     clock = Clock()
-    for module in (reporter, schedule, wait):
+    for module in (schedule, wait):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

@@ -6,38 +6,38 @@ import pytest
 from support.rounds import BEGIN, UNIX, row, verdict
 
 from halfopen.model import Status
-from halfopen.runbook.statistics import HISTORY, Standing, Statistics
+from halfopen.runbook.statistics import HISTORY, Standing
+
+STATES = [
+    # states, changes, rounds since the last, of the rounds that found anything how many found it
+    # open, since which round it is down
+    ("closed", 0, 0, "0/1", 0),
+    ("error", 0, 0, "0/0", None),
+    ("open open", 0, 0, "2/2", None),
+    ("open open error", 1, 2, "2/2", None),
+    ("error closed", 1, 1, "0/1", 1),
+    ("closed filtered", 1, 1, "0/2", 0),
+    ("open closed error filtered", 3, 3, "1/3", 1),
+    ("open closed closed open", 2, 3, "2/4", None),
+]
 
 
-def test_without_a_round_nothing_is_known() -> None:
-    _, nothing = row()
-
-    assert (nothing.verdict, nothing.state, nothing.status) == (None, "", Status.UNKNOWN)
-    assert (nothing.in_a_row, nothing.changes, nothing.availability) == (0, 0, None)
-    assert (nothing.rtt_mean, list(nothing.history)) == (0, [])
-
-
-@pytest.mark.parametrize(
-    ("states", "changes", "since"),
-    [
-        ("closed", 0, 0),
-        ("open open", 0, 0),
-        ("open open error", 1, 2),
-        ("open closed closed open", 2, 3),
-    ],
-)
-def test_another_state_is_a_change_and_the_first_is_none(
-    states: str, changes: int, since: int
+@pytest.mark.parametrize(("states", "changes", "since", "found_open", "down"), STATES)
+def test_changes_and_since_when_and_the_rounds_that_found_it_open(
+    states: str, changes: int, since: int, found_open: str, down: Optional[int]
 ) -> None:
-    _, statistics = row(*states.split())
+    found = row(*states.split())
 
-    assert (statistics.changes, statistics.since) == (changes, UNIX + since)
-    assert statistics.state == states.rsplit(maxsplit=1)[-1]
+    assert (found.changes, found.since) == (changes, UNIX + since)
+    assert f"{found.open}/{found.found}" == found_open
+    assert found.down_since == (None if down is None else UNIX + down)
+    assert [found.before, found.state] == ["", *states.split()][-2:]
 
 
 @pytest.mark.parametrize(
     ("wanted", "states", "in_a_row"),
     [
+        ("open", "", 0),
         ("open", "closed open open", 2),
         ("open", "open open error", 0),
         ("closed filtered", "open closed filtered closed", 3),
@@ -46,26 +46,7 @@ def test_another_state_is_a_change_and_the_first_is_none(
 def test_rounds_in_a_row_that_found_what_is_waited_for_are_counted(
     wanted: str, states: str, in_a_row: int
 ) -> None:
-    assert row(*states.split(), wanted=wanted.split())[1].in_a_row == in_a_row
-
-
-@pytest.mark.parametrize(
-    ("states", "availability"),
-    [
-        ("open", 100.0),
-        ("closed filtered", 0.0),
-        ("open closed filtered open", 50.0),
-        ("open error error error", 100.0),
-        ("error closed", 0.0),
-        ("error", None),
-    ],
-)
-def test_availability_is_of_the_rounds_that_found_anything(
-    states: str, availability: Optional[float]
-) -> None:
-    _, statistics = row(*states.split())
-
-    assert statistics.availability == availability
+    assert row(*states.split(), wanted=wanted.split()).in_a_row == in_a_row
 
 
 @pytest.mark.parametrize(
@@ -84,39 +65,27 @@ def test_availability_is_of_the_rounds_that_found_anything(
     ],
 )
 def test_the_longest_outage(states: str, longest: int) -> None:
-    assert row(*states.split(), interval=10)[1].longest_outage == 10 * longest
+    assert row(*states.split(), interval=10).longest_outage == 10 * longest
 
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
 def test_a_step_of_the_clock_changes_the_shown_times_and_no_length(step: float) -> None:
-    _, statistics = row("closed")
+    found = row("closed")
 
-    statistics.add(verdict("closed"), UNIX + step + 1, BEGIN + 1)
-    statistics.add(verdict("open"), UNIX + step + 2, BEGIN + 2)
+    found.add(verdict("closed"), UNIX + step + 1, BEGIN + 1)
+    found.add(verdict("open"), UNIX + step + 2, BEGIN + 2)
 
-    assert statistics.longest_outage == 2
-    assert statistics.since == UNIX + step + 2
-
-
-@pytest.mark.parametrize(
-    ("states", "since"),
-    [("open closed error filtered", 1), ("closed open", None), ("error", None)],
-)
-def test_an_outage_that_has_not_ended_tells_since_when(states: str, since: Optional[int]) -> None:
-    down_since = row(*states.split())[1].down_since
-
-    assert down_since == (None if since is None else UNIX + since)
+    assert (found.longest_outage, found.since) == (2, UNIX + step + 2)
 
 
 def test_round_trips_are_those_that_were_measured() -> None:
-    statistics = Statistics()
+    found = row()
     for word, rtt in (("open", 0.002), ("filtered", None), ("closed", 0.001), ("open", 0.006)):
-        statistics.add(verdict(word, rtt=rtt), UNIX, BEGIN)
-    statistics.add(verdict("error"), UNIX, BEGIN)
+        found.add(verdict(word, rtt=rtt), UNIX, BEGIN)
+    found.add(verdict("error"), UNIX, BEGIN)
 
-    assert statistics.rtts == 3
-    assert (statistics.rtt_min, statistics.rtt_max) == (0.001, 0.006)
-    assert statistics.rtt_mean == pytest.approx(0.003)
+    assert (found.rtts, found.rtt_min, found.rtt_max) == (3, 0.001, 0.006)
+    assert found.rtt_sum == pytest.approx(0.009)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +98,7 @@ def test_round_trips_are_those_that_were_measured() -> None:
     ids=["marks", "full", "oldest-goes"],
 )
 def test_the_history_has_the_last_results(states: List[str], history: str) -> None:
-    assert "".join(row(*states)[1].history) == history
+    assert "".join(row(*states).history) == history
 
 
 @pytest.mark.parametrize(

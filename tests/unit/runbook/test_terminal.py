@@ -11,7 +11,7 @@ from typing import Callable, Iterator, List, Optional
 import pytest
 from support.rounds import UNIX
 
-from halfopen.runbook import reporter, terminal, wording
+from halfopen.runbook import terminal, wording
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\rnmap\u202e\x9b31m\udcff"
 
@@ -78,7 +78,7 @@ def test_what_is_hidden_is_counted_by_state() -> None:
 def test_what_is_said_is_a_line_that_no_character_can_leave(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    reporter.say(HOSTILE)
+    terminal.say(HOSTILE)
 
     printed = capfd.readouterr().out
     assert printed.count("\n") == 1
@@ -99,20 +99,17 @@ def fails(code: int) -> Callable[..., int]:
 def test_nobody_reading_is_noticed(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr(os, "write", fails(code))
 
-    with pytest.raises(reporter.ClosedError):
-        reporter.say("hello")
-    with pytest.raises(reporter.ClosedError):
+    with pytest.raises(terminal.ClosedError):
+        terminal.say("hello")
+    with pytest.raises(terminal.ClosedError):
         terminal.LiveLine().draw("hello")
-    with pytest.raises(reporter.ClosedError):
-        terminal.new_console().print("hello")
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EAGAIN, errno.EFBIG])
 def test_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr(os, "write", fails(code))
 
-    reporter.say("hello")
-    terminal.new_console().print("hello")
+    terminal.say("hello")
 
 
 def test_what_is_written_in_parts_is_written_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +121,7 @@ def test_what_is_written_in_parts_is_written_whole(monkeypatch: pytest.MonkeyPat
         return len(data[:3])
 
     monkeypatch.setattr(os, "write", write)
-    reporter.say("0123456789")
+    terminal.say("0123456789")
 
     assert b"".join(written) == b"0123456789\n"
 
@@ -145,16 +142,16 @@ def standard_output(descriptor: int) -> Iterator[None]:
 def test_a_reader_that_has_gone_is_noticed_without_writing() -> None:
     reading, writing = os.pipe()
     with standard_output(writing):
-        reporter.check_reader()
+        terminal.check_reader()
         os.close(reading)
-        with pytest.raises(reporter.ClosedError):
-            reporter.check_reader()
+        with pytest.raises(terminal.ClosedError):
+            terminal.check_reader()
 
 
 @pytest.mark.parametrize("name", [os.devnull, "file"])
 def test_a_file_has_no_reader_that_could_go(tmp_path: Path, name: str) -> None:
     with standard_output(os.open(tmp_path / name, os.O_WRONLY | os.O_CREAT)):
-        reporter.check_reader()
+        terminal.check_reader()
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,18 @@
 """`wait`: what a condition makes of the rounds, and what is told of it."""
 
-from typing import List, NamedTuple, Optional
+from typing import Callable, List, NamedTuple, Optional, Sequence
 
 import pytest
 from support.rounds import A, B, Clock, FakeChecks, FakeStop, row, standing
 
 from halfopen.model import Target
 from halfopen.runbook import wait
-from halfopen.runbook.reporter import ClosedError, Reporter
-from halfopen.runbook.statistics import Rows, Standing
+from halfopen.runbook.statistics import Standing, Statistics
+from halfopen.runbook.terminal import ClosedError
 from halfopen.runbook.wait import Condition, Result
 from halfopen.scan.head_start import TIMEOUT
 
 LATE = Result.LATE
-
-
-class Noted(Reporter):
-    """Notes what it is to tell; its reader may have gone."""
-
-    def __init__(self, error: Optional[Exception] = None) -> None:
-        self.told: List[Standing] = []
-        self._error = error
-
-    def show(self, now: Standing) -> None:
-        self.told.append(now)
-        if self._error:
-            raise self._error
-
-    tick = show
 
 
 class Waited(NamedTuple):
@@ -39,7 +24,7 @@ class Waited(NamedTuple):
 
     @property
     def states(self) -> List[str]:
-        return [statistics.state for _, statistics in self.now.rows]
+        return [row.state for row in self.now.rows]
 
 
 def waited(
@@ -48,13 +33,13 @@ def waited(
     *findings: str,
     takes: float = 0.2,
     stop: Optional[FakeStop] = None,
-    reporter: Optional[Noted] = None,
+    tell: Callable[[Standing], None] = lambda _: None,
 ) -> Waited:
     """Wait for A, or A and B if a finding has two words."""
     stop = stop or FakeStop(clock)
     checks = FakeChecks(clock, *findings, takes=takes, stop=stop)
     targets = [A, B][: len(findings[0].split())]
-    return Waited(*wait.wait(targets, condition, stop, checks, reporter or Noted()), checks)
+    return Waited(*wait.wait(targets, condition, stop, checks, tell), checks)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +101,7 @@ def test_waiting_goes_on_until_the_condition_is_met(
     ended = waited(clock, condition, *findings, "closed closed")
 
     assert (ended.result, ended.now.rounds) == (Result.REACHED, len(findings))
-    assert [condition.reached(statistics) for _, statistics in ended.now.rows] == reached
+    assert [condition.reached(row) for row in ended.now.rows] == reached
     assert ended.checks.began == [5 * number for number in range(len(findings))]
     assert ended.now.seconds == pytest.approx(ended.checks.began[-1] + 0.2)
 
@@ -173,7 +158,7 @@ def test_a_round_that_had_no_time_hides_nothing_of_what_was_found(clock: Clock) 
 
     # The one that was open is no longer known to be: it is what is missing.
     assert (ended.result, ended.states) == (LATE, ["closed", "error"])
-    assert [statistics.in_a_row for _, statistics in ended.now.rows] == [0, 0]
+    assert [row.in_a_row for row in ended.now.rows] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -193,20 +178,11 @@ def test_what_the_last_round_finds_counts_however_short(
     assert (ended.result, ended.states) == (result, states.split())
 
 
-def test_it_is_told_at_once_after_each_round_and_each_second(clock: Clock) -> None:
-    noted = Noted()
-
-    waited(clock, Condition(interval=2.5), "closed", "open", reporter=noted)
-
-    assert [(round(each.seconds, 6), each.rounds) for each in noted.told] == [
-        (0, 0), (0.2, 1), (1.2, 1), (2.2, 1), (2.5, 1), (2.7, 2),
-    ]  # fmt: skip
-
-
 def test_a_reader_that_goes_away_changes_no_outcome(clock: Clock) -> None:
-    ended = waited(clock, Condition(), "closed", "open", reporter=Noted(ClosedError()))
+    def tell(_: Standing) -> None:
+        raise ClosedError
 
-    assert ended.result is Result.REACHED
+    assert waited(clock, Condition(), "closed", "open", tell=tell).result is Result.REACHED
 
 
 @pytest.mark.parametrize(
@@ -267,7 +243,11 @@ TOLD = [
 
 @pytest.mark.parametrize(("condition", "result", "rows", "seconds", "told"), TOLD)
 def test_what_is_missing_and_how_it_ended_is_a_line(
-    condition: Condition, result: Optional[Result], rows: Rows, seconds: float, told: str
+    condition: Condition,
+    result: Optional[Result],
+    rows: Sequence[Statistics],
+    seconds: float,
+    told: str,
 ) -> None:
     now = standing(rows, seconds, rounds=0 if rows == [NOT_ASKED] else 3)
 

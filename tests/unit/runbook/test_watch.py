@@ -14,9 +14,9 @@ from support.rounds import ERRORS, UNIX, A, row, standing
 from halfopen.errors import CheckError
 from halfopen.model import Target
 from halfopen.runbook import watch
-from halfopen.runbook.schedule import Schedule, Stop
-from halfopen.runbook.statistics import Rows, Standing
-from halfopen.runbook.terminal import new_console
+from halfopen.runbook.schedule import Schedule
+from halfopen.runbook.statistics import Standing, Statistics
+from halfopen.runbook.terminal import Screen, new_console
 
 GOLDEN = Path(__file__).parent / "golden"
 LONGEST_NAME = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
@@ -50,7 +50,7 @@ def _now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("halfopen.runbook.wording.time.time", lambda: UNIX + 5)
 
 
-def watched(rows: Rows, took: float = 0.1) -> Standing:
+def watched(rows: Sequence[Statistics], took: float = 0.1) -> Standing:
     """Return how it stands after a last round that took so long, of an interval of 2 s."""
     return standing(rows, 8.04, took)
 
@@ -83,9 +83,8 @@ class Terminal:
 
     def coloured(self, state: Standing) -> str:
         """Return the live table as it is written: the last one is left to be seen."""
-        with watch._Live(Schedule(), Stop()) as reporter:
-            reporter.show(state)
-            return self.written.rpartition("\033[H")[2]
+        watch.show(Screen(), state, Schedule())
+        return self.written.rpartition("\033[H")[2].replace("\033[K", "")
 
     def summary(self, state: Standing) -> List[str]:
         """Return the lines at the end."""
@@ -129,7 +128,7 @@ def test_what_a_pipe_has_at_the_end() -> None:
     assert len(lines) == 2 + len(KINDS["all"]) + 2, "nothing is left out"
 
 
-def titles(terminal: Terminal, width: int, rows: Rows = FARM) -> str:
+def titles(terminal: Terminal, width: int, rows: Sequence[Statistics] = FARM) -> str:
     """Return the first words of the columns' titles."""
     terminal.resize(width, 24)
     header = terminal.live(watched(rows))[0]
@@ -154,7 +153,9 @@ def test_a_narrower_terminal_has_the_worthier_columns(
 
 
 @pytest.mark.parametrize("rows", [FARM, LONG, FARM + LONG], ids=["farm", "long", "both"])
-def test_no_line_is_ever_wider_than_the_terminal(terminal: Terminal, rows: Rows) -> None:
+def test_no_line_is_ever_wider_than_the_terminal(
+    terminal: Terminal, rows: Sequence[Statistics]
+) -> None:
     for width in (*range(1, 20, 3), *range(20, 131, 11)):
         terminal.resize(width, 24)
         lines = [*terminal.live(watched(rows)), *terminal.summary(watched(rows))]
@@ -219,10 +220,8 @@ def test_rounds_that_take_longer_than_the_interval_are_told_of(
     terminal: Terminal, took: float, said: str
 ) -> None:
     state = watched(FARM, took)
-    lines = watch._Lines(Schedule(), verbose=False)
-    for _ in range(3):
-        lines.show(state)
-    stamped = [line for line in terminal.written.splitlines() if " rounds take " in line]
+    lines = watch.lines(state, Schedule(), verbose=False)
+    stamped = [line for line in lines if " rounds take " in line]
     assert stamped == ([f"2023-11-14T18:43:24-03:30 {said}"] if said else [])
 
     assert terminal.live(state)[-1] == (said or "unknown: no route to it")
