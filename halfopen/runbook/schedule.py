@@ -115,13 +115,13 @@ def follow(
         stop.woken = False
         when, began = time.time(), time.monotonic()
         report = ask(targets, began + schedule.timeout)
-        passed = time.monotonic() - start
+        took = time.monotonic() - began
         if stop.number:
             break
         for row, verdict in zip(now.rows, report.verdicts):
             row.add(verdict, when, began)
-        took = passed - (began - start)
         slow = now.slow + (took > schedule.interval)
+        passed = began - start + took
         now = Standing(now.rows, passed, True, now.rounds + 1, when, took, slow, report)
         yield now
         if now.rounds == schedule.rounds:

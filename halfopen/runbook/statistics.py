@@ -20,7 +20,8 @@ class Statistics:
         self.target, self.wanted = target, wanted
         self.in_a_row = 0
         """How many of the last rounds have all found such a state."""
-        self.verdict: Optional[Verdict] = None
+        self.verdict = Verdict(Status.UNKNOWN, target)
+        """The last round's; at first one with neither an observation nor an error."""
         self.state = self.before = ""
         """The state that the last round found, and the round before it; "" if there was none."""
         self.since = 0.0
@@ -49,27 +50,19 @@ class Statistics:
         if self.state != "error":  # it says nothing about the target
             self.found += 1
             self.open += self.state == "open"
-            self._note_outage(self.state != "open", time, monotonic)
+            if self.state != "open" and self.down_since is None:
+                self.down_since, self._down_from = time, monotonic
+            if self.down_since is not None:
+                self.outage = monotonic - self._down_from
+                self.longest_outage = max(self.longest_outage, self.outage)
+            if self.state == "open":
+                self.down_since = None
         seen = verdict.observation
         if seen is not None and seen.rtt is not None:
             self.rtts += 1
             self.rtt_sum += seen.rtt
             self.rtt_min = min(self.rtt_min, seen.rtt)
             self.rtt_max = max(self.rtt_max, seen.rtt)
-
-    def _note_outage(self, down: bool, time: float, monotonic: float) -> None:
-        if down and self.down_since is None:
-            self.down_since, self._down_from = time, monotonic
-        if self.down_since is not None:
-            self.outage = monotonic - self._down_from
-            self.longest_outage = max(self.longest_outage, self.outage)
-        if not down:
-            self.down_since = None
-
-    @property
-    def status(self) -> Status:
-        """The last verdict's."""
-        return Status.UNKNOWN if self.verdict is None else self.verdict.status
 
 
 class Standing(NamedTuple):
@@ -93,7 +86,7 @@ class Standing(NamedTuple):
     @property
     def status(self) -> Status:
         """The worst of the last verdicts; UNKNOWN if there was no round."""
-        return max((row.status for row in self.rows), default=Status.UNKNOWN)
+        return max((row.verdict.status for row in self.rows), default=Status.UNKNOWN)
 
     @property
     def hopeless(self) -> Sequence[HopelessError]:

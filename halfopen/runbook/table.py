@@ -29,7 +29,7 @@ class Column(NamedTuple):
 
 
 def _reason(row: Statistics) -> str:
-    seen = row.verdict.observation if row.verdict else None
+    seen = row.verdict.observation
     return "-" if seen is None else shortened(seen.reason, 24)
 
 
@@ -76,20 +76,18 @@ def fitted(
     notes: Sequence[str],
 ) -> str:
     """Return a table of what fits, and below it what is hidden and the notes."""
-    from rich.text import Text  # noqa: PLC0415  it costs 80 ms
-
     space = height - 1 - len(notes)  # a line for the columns' titles
     if len(rows) > space:
         most = max(1, space - 1)
         notes = [hidden(row.state for row in rows[most:]), *notes]
         rows = rows[:most]
-    below = [Text(shortened(note, console.width)) for note in notes]
+    below = [shortened(note, console.width) for note in notes]
     return drawn(console, _table(rows, columns, console.width), *below)
 
 
 def _table(rows: Sequence[Statistics], columns: Sequence[Column], width: int) -> "Table":
     """Return the rows as a table of rich's, with the worthiest columns that fit."""
-    from rich.table import Table  # noqa: PLC0415  as above
+    from rich.table import Table  # noqa: PLC0415  80 ms that only a table needs
     from rich.text import Text  # noqa: PLC0415  as above
 
     cells = {column: [printable(column.cell(row)) for row in rows] for column in columns}

@@ -22,8 +22,7 @@ class ClosedError(Exception):
 
 def say(*lines: str) -> None:
     """Print lines, at once; raise ClosedError if nobody reads them."""
-    for line in lines:
-        write(printable(line) + "\n")
+    write("".join(f"{printable(line)}\n" for line in lines))
 
 
 def write(text: str, descriptor: int = 1) -> None:
@@ -117,16 +116,15 @@ class Screen:
         self.size = 0, 0
         """Columns and lines of what was drawn last."""
         self._drawn = ""
-        self._before: object = None
 
     def __enter__(self) -> None:
-        self._before = signal.getsignal(signal.SIGTSTP)
-        if self._before is not signal.SIG_IGN:
+        if signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN:
             signal.signal(signal.SIGTSTP, self._suspend)
         self._take()
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTSTP, self._before)  # type: ignore[arg-type]
+        if signal.getsignal(signal.SIGTSTP) == self._suspend:
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         self._give_back()
 
     def _take(self) -> None:

@@ -73,8 +73,7 @@ def run(
             elif now.fresh and not as_json:
                 say(*changes(now, verbose))
 
-        ask = asker(options, Resolver(stop.wake))
-        result, ended = wait(targets, condition, stop, ask, tell)
+        result, ended = wait(targets, condition, stop, asker(options, Resolver(stop.wake)), tell)
     text = printable((_object if as_json else outcome)(condition, result, ended))
     if result is Result.STOPPED:
         with contextlib.suppress(ClosedError):
@@ -140,7 +139,7 @@ def _object(condition: Condition, result: Result, ended: Standing) -> str:
             "targets": [
                 {**json_format.target(row.verdict), "reached": condition.reached(row)}
                 for row in ended.rows
-                if row.verdict is not None
+                if row.state
             ],
         }
     )
@@ -150,10 +149,9 @@ def missing(condition: Condition, now: Standing) -> str:
     """Return what is still missing, and the time left, as a line."""
     reached = sum(map(condition.reached, now.rows))
     left = span(max(0.0, condition.timeout - now.seconds))
+    told = _not_yet(condition, now, lambda verdict: state_name(verdict.state))
     line = f"{condition.state}: {reached} of {len(now.rows)}, {left} left"
-    if not now.rounds:
-        return line
-    return f"{line}; {_not_yet(condition, now, lambda verdict: state_name(verdict.state))}"
+    return f"{line}; {told}" if now.rounds else line
 
 
 def outcome(condition: Condition, result: Result, ended: Standing) -> str:
@@ -178,7 +176,6 @@ def _not_yet(condition: Condition, now: Standing, told: Callable[[Verdict], str]
         f"{row.target.name} {told(row.verdict)}"
         + (f" {row.in_a_row} of {condition.successes} times" if row.in_a_row else "")
         for row in lacking[:_MOST_NAMES]
-        if row.verdict is not None
     ]
     if len(lacking) > _MOST_NAMES:
         parts.append(hidden(row.state for row in lacking[_MOST_NAMES:]))

@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import json
-from typing import TYPE_CHECKING, List, Sequence
+from typing import List, Sequence
 
 from halfopen.formats import json as json_format
 from halfopen.formats.registry import FORMATS, Output, printable
@@ -13,9 +13,6 @@ from halfopen.runbook.schedule import Schedule, Stop, asker, follow
 from halfopen.runbook.statistics import Standing, Statistics
 from halfopen.runbook.wording import changes, shortened, span, stamp
 from halfopen.targets.resolve import Resolver
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _MOST_REASONS = 3
 """How many reasons for failed checks are shown below a table."""
@@ -53,9 +50,7 @@ def run(
                     break
     except terminal.ClosedError:  # as `head` does; nobody is there to be told
         format_name = ""
-    text = ""
-    if format_name == "text":
-        text = summary(now, schedule, terminal.new_console(*size))
+    text = summary(now, schedule, *size) if format_name == "text" else ""
     return Output(text, FORMATS["text"].codes[now.status])
 
 
@@ -89,13 +84,17 @@ def show(screen: terminal.Screen, now: Standing, schedule: Schedule) -> None:
         return
     rows, notes = now.rows, [*_reasons(now.rows), *_slow(now, schedule)]
     if len(rows) >= size.height - len(notes):
-        rows = sorted(rows, key=lambda row: row.status, reverse=True)
+        rows = sorted(rows, key=lambda row: row.verdict.status, reverse=True)
     screen.draw(table.fitted(console, rows, table.LIVE, size.height, notes), size)
 
 
-def summary(now: Standing, schedule: Schedule, console: "Console") -> str:
-    """Return what there was, what changed first; it stays whole on the terminal."""
-    rows = sorted(now.rows, key=lambda row: (row.changes > 0, row.status), reverse=True)
+def summary(now: Standing, schedule: Schedule, *size: int) -> str:
+    """Return what there was, what changed first; it stays whole on the terminal.
+
+    `size`: columns and lines, where there is no terminal.
+    """
+    console = terminal.new_console(*size)
+    rows = sorted(now.rows, key=lambda row: (row.changes > 0, row.verdict.status), reverse=True)
     counted = f"{now.rounds} round{'' if now.rounds == 1 else 's'} in {span(now.seconds)}"
     first = shortened("; ".join([counted, *_slow(now, schedule)]), console.width)
     # A line for the rounds, and one for the prompt.
@@ -106,9 +105,7 @@ def summary(now: Standing, schedule: Schedule, console: "Console") -> str:
 def _reasons(rows: Sequence[Statistics]) -> List[str]:
     """Return why checks failed, each reason once."""
     failed = dict.fromkeys(
-        f"unknown: {printable(str(row.verdict.error))}"
-        for row in rows
-        if row.verdict and row.verdict.error
+        f"unknown: {printable(str(row.verdict.error))}" for row in rows if row.verdict.error
     )
     return list(failed)[:_MOST_REASONS]
 

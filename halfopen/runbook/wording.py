@@ -66,7 +66,7 @@ def changes(now: Standing, verbose: bool) -> Iterator[str]:
     If verbose, nmap's command lines as well.
     """
     for row in now.rows:
-        if row.verdict is not None and row.state != row.before:
+        if row.state != row.before:
             came_from = f"{state_name(row.before)} -> " if row.before else ""
             yield f"{stamp(now.time)} {row.target.name} {came_from}{described(row.verdict)}"
     yield from transcript(now.report, verbose)

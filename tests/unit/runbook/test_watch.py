@@ -16,7 +16,7 @@ from halfopen.model import Target
 from halfopen.runbook import watch
 from halfopen.runbook.schedule import Schedule
 from halfopen.runbook.statistics import Standing, Statistics
-from halfopen.runbook.terminal import Screen, new_console
+from halfopen.runbook.terminal import Screen
 
 GOLDEN = Path(__file__).parent / "golden"
 LONGEST_NAME = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
@@ -92,7 +92,7 @@ class Terminal:
 
     def coloured_summary(self, state: Standing) -> str:
         """Return the text at the end."""
-        return watch.summary(state, Schedule(), new_console())
+        return watch.summary(state, Schedule())
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_what_terminals_of_common_sizes_show(
 
 def test_what_a_pipe_has_at_the_end() -> None:
     state = watched(KINDS["all"])
-    lines = watch.summary(state, Schedule(), new_console(*watch.FILE)).split("\n")
+    lines = watch.summary(state, Schedule(), *watch.FILE).split("\n")
 
     compare("summary-all-pipe", lines)
     assert len(lines) == 2 + len(KINDS["all"]) + 2, "nothing is left out"
