@@ -12,10 +12,10 @@ from typing import Callable, Iterator, List, Optional, Sequence
 
 from halfopen.formats.registry import Output, printable
 from halfopen.formats.wording import name, surprise, transcript
-from halfopen.model import PORT_STATES, Report, Target
+from halfopen.model import Report, Target
 from halfopen.runbook.table import COLOURS
-from halfopen.runbook.terminal import ClosedError, LiveLine, new_console, on_terminal
-from halfopen.runbook.wording import span, state_name
+from halfopen.runbook.terminal import ClosedError, LiveLine, new_console, on_terminal, rendered
+from halfopen.runbook.wording import counted, span, state_name
 from halfopen.scan import process
 
 _NARROW = 60
@@ -45,17 +45,12 @@ def with_table(plain: Output, report: Report, verbose: bool, deadline: float) ->
     if all(verdict.target is None for verdict in report.verdicts):
         return plain
     states = [verdict.state for verdict in report.verdicts]
-    counts = [
-        f"{states.count(each)} {state_name(each)}"
-        for each in (*PORT_STATES, "error")
-        if each in states
-    ]
     took = f" in {span(report.seconds)}" if report.seconds else ""
     text = plain.text
     in_time = time.monotonic() + len(states) * _EACH_ROW < deadline
     if len(states) <= (_MOST_ROWS if in_time else _FEW_ROWS):
         text = "\n".join([_table(report), *map(printable, transcript(report, verbose))])
-    return plain._replace(text=text, note=", ".join(counts) + took)
+    return plain._replace(text=text, note=counted(states) + took)
 
 
 def _table(report: Report) -> str:
@@ -84,9 +79,7 @@ def _table(report: Report) -> str:
         seen = verdict.observation
         rtt = "" if seen is None or seen.rtt is None else f"{seen.rtt * 1000:.3f} ms"
         drawn.add_row(target, state, *([rtt] if wide else []), details)
-    with console.capture() as captured:
-        console.print(drawn)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    return rendered(console, drawn)
 
 
 def _details(report: Report) -> Iterator[str]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple, Sequence
 
 from halfopen.formats.registry import printable
 from halfopen.runbook.statistics import Statistics
-from halfopen.runbook.terminal import drawn
+from halfopen.runbook.terminal import rendered
 from halfopen.runbook.wording import clock, hidden, shortened, span, state_name
 
 if TYPE_CHECKING:
@@ -79,10 +79,10 @@ def fitted(
     space = height - 1 - len(notes)  # a line for the columns' titles
     if len(rows) > space:
         most = max(1, space - 1)
-        notes = [hidden(row.state for row in rows[most:]), *notes]
+        notes = [hidden(rows[most:]), *notes]
         rows = rows[:most]
     below = [shortened(note, console.width) for note in notes]
-    return drawn(console, _table(rows, columns, console.width), *below)
+    return rendered(console, _table(rows, columns, console.width), *below)
 
 
 def _table(rows: Sequence[Statistics], columns: Sequence[Column], width: int) -> "Table":

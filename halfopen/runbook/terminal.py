@@ -56,7 +56,7 @@ def new_console(width: Optional[int] = None, height: Optional[int] = None) -> "C
     from rich.console import Console  # noqa: PLC0415  80 ms that only a table needs
 
     return Console(
-        file=io.StringIO(),  # nothing is written there: drawn() captures it all
+        file=io.StringIO(),  # nothing is written there: rendered() captures it all
         force_terminal=width is None,
         width=width,
         height=height,
@@ -66,7 +66,7 @@ def new_console(width: Optional[int] = None, height: Optional[int] = None) -> "C
     )
 
 
-def drawn(console: "Console", *parts: "RenderableType") -> str:
+def rendered(console: "Console", *parts: "RenderableType") -> str:
     """Return what rich draws, below one another."""
     with console.capture() as captured:
         for part in parts:

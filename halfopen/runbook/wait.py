@@ -178,5 +178,5 @@ def _not_yet(condition: Condition, now: Standing, told: Callable[[Verdict], str]
         for row in lacking[:_MOST_NAMES]
     ]
     if len(lacking) > _MOST_NAMES:
-        parts.append(hidden(row.state for row in lacking[_MOST_NAMES:]))
+        parts.append(hidden(lacking[_MOST_NAMES:]))
     return ", ".join(parts)

@@ -1,11 +1,11 @@
 """How times, states and changes are put into words."""
 
 import time
-from typing import Iterable, Iterator
+from typing import Iterator, Sequence
 
 from halfopen.formats.wording import transcript
 from halfopen.model import PORT_STATES, Verdict
-from halfopen.runbook.statistics import Standing
+from halfopen.runbook.statistics import Standing, Statistics
 
 
 def stamp(when: float) -> str:
@@ -52,12 +52,15 @@ def described(verdict: Verdict) -> str:
     return f"unknown: {verdict.error}" if seen is None else f"{seen.state} ({seen.reason})"
 
 
-def hidden(states: Iterable[str]) -> str:
+def counted(states: Sequence[str]) -> str:
+    """Return how many there are of each state: `275 open, 5 closed`."""
+    counts = [(states.count(state), state_name(state)) for state in (*PORT_STATES, "error", "")]
+    return ", ".join(f"{count} {name}" for count, name in counts if count)
+
+
+def hidden(rows: Sequence[Statistics]) -> str:
     """Return how many more there are, and in which states: `and 280 more: 275 open, 5 closed`."""
-    listed = list(states)
-    counted = [(listed.count(state), state_name(state)) for state in (*PORT_STATES, "error", "")]
-    parts = [f"{count} {name}" for count, name in counted if count]
-    return f"and {len(listed)} more: {', '.join(parts)}"
+    return f"and {len(rows)} more: {counted([row.state for row in rows])}"
 
 
 def changes(now: Standing, verbose: bool) -> Iterator[str]:

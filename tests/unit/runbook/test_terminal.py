@@ -69,10 +69,8 @@ def test_what_is_too_wide_is_cut_in_the_middle(width: int, text: str) -> None:
 
 
 def test_what_is_hidden_is_counted_by_state() -> None:
-    states = ["open"] * 275 + ["closed"] * 5
-
-    assert wording.hidden(states) == "and 280 more: 275 open, 5 closed"
-    assert wording.hidden(["", "error"]) == "and 2 more: 1 unknown, 1 not checked yet"
+    assert wording.counted(["closed", *["open"] * 275, "closed"]) == "275 open, 2 closed"
+    assert wording.counted(["", "error"]) == "1 unknown, 1 not checked yet"
 
 
 def test_what_is_said_is_a_line_that_no_character_can_leave(
