@@ -6,17 +6,16 @@ What is drawn is compared with the files in golden/; HALFOPEN_WRITE_GOLDEN=1 wri
 import os
 import re
 from pathlib import Path
-from typing import List, Sequence
+from typing import Callable, List, Sequence
 
 import pytest
 from support.rounds import ERRORS, UNIX, A, row, standing
 
 from halfopen.errors import CheckError
 from halfopen.model import Target
-from halfopen.runbook import watch
+from halfopen.runbook import terminal, watch
 from halfopen.runbook.schedule import Schedule
 from halfopen.runbook.statistics import Standing, Statistics
-from halfopen.runbook.terminal import Screen
 
 GOLDEN = Path(__file__).parent / "golden"
 LONGEST_NAME = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
@@ -43,11 +42,7 @@ MANY = [
     *(row("error", target=Target(f"lost{number}", 25)) for number in range(2)),
 ]
 KINDS = {"farm": FARM, "long": LONG, "many": MANY, "all": [*FARM, *LONG, *MANY]}
-
-
-@pytest.fixture(autouse=True)
-def _now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("halfopen.runbook.wording.time.time", lambda: UNIX + 5)
+Draw = Callable[..., str]
 
 
 def watched(rows: Sequence[Statistics], took: float = 0.1) -> Standing:
@@ -57,194 +52,133 @@ def watched(rows: Sequence[Statistics], took: float = 0.1) -> Standing:
 
 def plain(text: str) -> List[str]:
     """Return the lines without their colours, nor the spaces at their ends."""
-    return [line.rstrip() for line in re.sub("\033\\[[0-9;]*m", "", text).split("\n")]
+    text = re.sub("\033\\[[0-9;]*[mKH]", "", text)
+    return "\n".join(line.rstrip() for line in text.split("\n")).rstrip().split("\n")
 
 
-class Terminal:
-    """Standard output as rich takes it for a terminal of some size; what is drawn on it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capfd = monkeypatch, capfd
-        self.resize(80, 24)
-
-    def resize(self, columns: int, lines: int) -> None:
-        """Give it another size."""
-        self._monkeypatch.setenv("COLUMNS", str(columns))
-        self._monkeypatch.setenv("LINES", str(lines))
-
-    @property
-    def written(self) -> str:
-        """What was written since last asked."""
-        return self._capfd.readouterr().out
-
-    def live(self, state: Standing) -> List[str]:
-        """Return the lines of the live table."""
-        return plain(self.coloured(state).rstrip())
-
-    def coloured(self, state: Standing) -> str:
-        """Return the live table as it is written: the last one is left to be seen."""
-        watch.show(Screen(), state, Schedule())
-        return self.written.rpartition("\033[H")[2].replace("\033[K", "")
-
-    def summary(self, state: Standing) -> List[str]:
-        """Return the lines at the end."""
-        return plain(self.coloured_summary(state))
-
-    def coloured_summary(self, state: Standing) -> str:
-        """Return the text at the end."""
-        return watch.summary(state, Schedule())
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("halfopen.runbook.wording.time.time", lambda: UNIX + 5)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(monkeypatch, capfd)
+def live(monkeypatch: pytest.MonkeyPatch) -> Draw:
+    """Return what draws the live table, on a terminal of this size."""
+    written: List[str] = []
+    monkeypatch.setattr(terminal, "write", written.append)
+
+    def draw(now: Standing, columns: int = 80, lines: int = 24) -> str:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("LINES", str(lines))
+        watch.show(terminal.Screen(), now, Schedule())
+        return written.pop()
+
+    return draw
 
 
-def compare(name: str, lines: Sequence[str]) -> None:
-    """Compare the lines with those of a golden file."""
+def compare(name: str, text: str) -> None:
+    """Compare the text with that of a golden file."""
     file = GOLDEN / f"{name}.txt"
     if os.environ.get("HALFOPEN_WRITE_GOLDEN") == "1":
-        file.write_text("".join(f"{line}\n" for line in lines))
-    assert list(lines) == file.read_text().splitlines()
-
-
-@pytest.mark.parametrize(("columns", "lines"), [(120, 50), (80, 24), (40, 12)])
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_what_terminals_of_common_sizes_show(
-    terminal: Terminal, kind: str, columns: int, lines: int
-) -> None:
-    terminal.resize(columns, lines)
-    state = watched(KINDS[kind])
-
-    compare(f"live-{kind}-{columns}", terminal.live(state))
-    compare(f"summary-{kind}-{columns}", terminal.summary(state))
-
-
-def test_what_a_pipe_has_at_the_end() -> None:
-    state = watched(KINDS["all"])
-    lines = watch.summary(state, Schedule(), *watch.FILE).split("\n")
-
-    compare("summary-all-pipe", lines)
-    assert len(lines) == 2 + len(KINDS["all"]) + 2, "nothing is left out"
-
-
-def titles(terminal: Terminal, width: int, rows: Sequence[Statistics] = FARM) -> str:
-    """Return the first words of the columns' titles."""
-    terminal.resize(width, 24)
-    header = terminal.live(watched(rows))[0]
-    return " ".join(header.replace(" min/avg/max ms", "").split())
+        file.write_text(text)
+    assert text == file.read_text()
 
 
 @pytest.mark.parametrize(
-    ("widths", "columns"),
-    [
-        ((100, 94), "Target State Reason Since Up RTT Last"),
-        ((93, 74), "Target State Reason Since Up Last"),
-        ((73, 61), "Target State Since Up Last"),
-        ((60, 49), "Target State Since Up"),
-        ((48, 39), "Target State Up"),
-        ((38, 20), "Target State"),
-    ],
+    "size", ["120x50", "80x24", "80x9", "80x8", "40x12", "20x24", "14x24", "3x2", "1x1"]
 )
-def test_a_narrower_terminal_has_the_worthier_columns(
-    terminal: Terminal, widths: Sequence[int], columns: str
+def test_what_terminals_of_all_sizes_show(live: Draw, size: str) -> None:
+    width, height = map(int, size.split("x"))
+    text = ""
+    for kind, rows in KINDS.items():
+        lines, now = plain(live(watched(rows), width, height)), watched(rows)
+        text += "\n".join([f"== {kind}, live", *lines, f"== {kind}, at the end", ""])
+        text += "\n".join([*plain(watch.summary(now, Schedule())), ""])
+        assert len(lines) <= height
+
+    compare(size, text)
+
+
+def test_what_a_pipe_has_at_the_end() -> None:
+    text = watch.summary(watched(KINDS["all"]), Schedule(), *watch.FILE)
+
+    compare("pipe", f"== all, at the end\n{text}\n")
+    assert text.count("\n") == 1 + len(KINDS["all"]) + 2, "nothing is left out"
+
+
+def test_a_narrower_terminal_has_the_worthier_columns_and_the_last_results_that_fit(
+    live: Draw,
 ) -> None:
-    assert [titles(terminal, width) for width in widths] == [columns] * 2
+    one = [row(*["open"] * 70, *["closed"] * 5, target=Target("192.0.2.11", 443))]
+    text = ""
+    for width in range(20, 121):
+        titles = plain(live(watched(FARM), width))[0].replace(" min/avg/max ms", "")
+        last = plain(live(watched(one), width))[1].split()[-1]
+        text += f"{width:3} {' '.join(titles.split())}; {last}\n"
+
+    compare("widths", text)
 
 
 @pytest.mark.parametrize("rows", [FARM, LONG, FARM + LONG], ids=["farm", "long", "both"])
-def test_no_line_is_ever_wider_than_the_terminal(
-    terminal: Terminal, rows: Sequence[Statistics]
-) -> None:
+def test_no_line_is_ever_wider_than_the_terminal(live: Draw, rows: Sequence[Statistics]) -> None:
     for width in (*range(1, 20, 3), *range(20, 131, 11)):
-        terminal.resize(width, 24)
-        lines = [*terminal.live(watched(rows)), *terminal.summary(watched(rows))]
-        assert [line for line in lines if len(line) > width] == []
-        assert all(line.isprintable() for line in lines)
-
-
-@pytest.mark.parametrize("width", [14, 20, 40, 80])
-def test_the_state_is_whole_however_long_the_names(terminal: Terminal, width: int) -> None:
-    terminal.resize(width, 24)
-
-    lines = terminal.live(watched(FARM + LONG))
-
-    shown = [word for line in lines for word in line.split() if word in STATES]
-    assert shown == ["open", "closed", "filtered", "unknown", "open", "closed", "open", "unknown"]
-
-
-STATES = ("open", "closed", "filtered", "unknown")
-
-
-@pytest.mark.parametrize(("width", "marks"), [(51, 10), (53, 12), (120, 30)])
-def test_the_history_has_the_last_results_that_fit(
-    terminal: Terminal, width: int, marks: int
-) -> None:
-    rows = [row(*["open"] * 70, *["closed"] * 5, target=Target("192.0.2.11", 443))]  # 14 long
-    terminal.resize(width, 24)
-
-    assert terminal.live(watched(rows))[1].split()[-1] == "o" * (marks - 5) + "xxxxx"
-
-
-@pytest.mark.parametrize(("count", "height"), [(4, 5), (21, 22), (21, 60)])
-def test_rows_that_just_fit_are_all_shown_in_their_order(
-    terminal: Terminal, count: int, height: int
-) -> None:
-    rows = [
-        row("open" if number % 2 else "closed", target=Target(f"h{number}", 25))
-        for number in range(count)
-    ]
-    terminal.resize(80, height)
-
-    lines = terminal.live(watched(rows))
-
-    assert [line.split(":")[0] for line in lines[1:]] == [f"h{number}" for number in range(count)]
+        text = "\n".join([live(watched(rows), width), watch.summary(watched(rows), Schedule())])
+        assert [line for line in plain(text) if len(line) > width] == []
+        assert all(line.isprintable() for line in plain(text))
 
 
 def test_why_checks_failed_is_told_below_the_table_once_each(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+    live: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("one", "two", "three", "four"):
         monkeypatch.setitem(ERRORS, name, CheckError(name))
-    state = watched([row(name) for name in ("one", "two", "two", "three", "four")])
+    now = watched([row(name) for name in ("one", "two", "two", "three", "four")])
 
-    for lines in (terminal.live(state), terminal.summary(state)):
-        assert lines[-3:] == ["unknown: one", "unknown: two", "unknown: three"]
+    for text in (live(now), watch.summary(now, Schedule())):
+        assert plain(text)[-3:] == ["unknown: one", "unknown: two", "unknown: three"]
 
 
 @pytest.mark.parametrize(
     ("took", "said"),
     [(2.0, ""), (4.06, "rounds take 4.1 s, longer than the interval of 2.0 s")],
 )
-def test_rounds_that_take_longer_than_the_interval_are_told_of(
-    terminal: Terminal, took: float, said: str
+def test_rounds_that_take_longer_than_the_interval_are_told_of_and_in_lines_once(
+    live: Draw, took: float, said: str
 ) -> None:
-    state = watched(FARM, took)
-    lines = watch.lines(state, Schedule(), verbose=False)
-    stamped = [line for line in lines if " rounds take " in line]
+    now = watched(FARM, took)
+    told = [watch.lines(now._replace(slow=slow), Schedule(), verbose=False) for slow in (1, 2)]
+    stamped = [line for lines in told for line in lines if " rounds take " in line]
     assert stamped == ([f"2023-11-14T18:43:24-03:30 {said}"] if said else [])
 
-    assert terminal.live(state)[-1] == (said or "unknown: no route to it")
-    assert terminal.summary(state)[0] == "4 rounds in 8.0 s" + (f"; {said}" if said else "")
+    assert plain(live(now))[-1] == (said or "unknown: no route to it")
+    first = watch.summary(now, Schedule()).split("\n")[0]
+    assert first == "4 rounds in 8.0 s" + (f"; {said}" if said else "")
 
 
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}])
 def test_states_are_coloured_unless_no_color_is_set(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, variables: "dict[str, str]"
+    live: Draw, monkeypatch: pytest.MonkeyPatch, variables: "dict[str, str]"
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    drawn = [terminal.coloured(watched(FARM)), terminal.coloured_summary(watched(FARM))]
+    drawn = [live(watched(FARM)), watch.summary(watched(FARM), Schedule())]
 
     colours = [re.findall("\033\\[(3[0-9])m", each) for each in drawn]
-    live, at_the_end = ["32", "31", "33", "35", "32", "31"], ["31", "31", "35", "32", "33", "32"]
-    assert colours == ([[], []] if variables else [live, at_the_end])
+    table, at_the_end = ["32", "31", "33", "35", "32", "31"], ["31", "31", "35", "32", "33", "32"]
+    assert colours == ([[], []] if variables else [table, at_the_end])
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(1, 1), (2, 1), (3, 2)])
-def test_no_size_is_too_small(terminal: Terminal, columns: int, lines: int) -> None:
-    terminal.resize(columns, lines)
+def test_the_live_table_is_drawn_again_for_a_round_or_another_size(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    screen, now = terminal.Screen(), watched(FARM)
+    drawn = []
+    for columns, fresh in ((80, False), (80, False), (80, True), (60, False)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        watch.show(screen, now._replace(fresh=fresh), Schedule())
+        drawn.append(capfd.readouterr().out.count("\033[H"))
 
-    assert len(terminal.live(watched(FARM))) <= lines
-    assert terminal.summary(watched(FARM))
+    assert drawn == [1, 0, 1, 1]
