@@ -128,6 +128,9 @@ def test_what_waiting_cannot_change_ends_it_at_once(
         pytest.param(Condition(timeout=6, interval=5), 1.6, [0, 5], id="a-long-round-before"),
         pytest.param(Condition(timeout=60, interval=30), 0.2, [0, 30], id="none-at-the-very-end"),
         pytest.param(Condition(timeout=9.5, interval=4), 99.0, [0], id="a-round-takes-it-all"),
+        pytest.param(
+            Condition(timeout=35, interval=30), 99.0, [0, 30], id="rounds-take-their-most"
+        ),
     ],
 )
 def test_waiting_lasts_as_long_as_it_may_and_no_longer(
@@ -138,36 +141,20 @@ def test_waiting_lasts_as_long_as_it_may_and_no_longer(
     assert (ended.result, ended.now.rounds) == (LATE, len(began))
     assert ended.now.seconds == pytest.approx(condition.timeout)
     assert ended.checks.began == began
+    assert ended.checks.deadlines == [min(begin + TIMEOUT, condition.timeout) for begin in began]
     assert clock.passed == pytest.approx(condition.timeout)
-
-
-@pytest.mark.parametrize("interval", [0.1, 30.0])
-def test_a_round_may_take_as_long_as_a_check_but_not_longer_than_waiting(
-    clock: Clock, interval: float
-) -> None:
-    checks = waited(clock, Condition(timeout=TIMEOUT + 25, interval=interval), "closed").checks
-
-    assert checks.deadlines[0] == TIMEOUT
-    assert max(checks.deadlines) == TIMEOUT + 25
-
-
-def test_a_round_that_had_no_time_hides_nothing_of_what_was_found(clock: Clock) -> None:
-    condition = Condition(timeout=3.1, successes=9)
-
-    ended = waited(clock, condition, "closed open", "closed open", "closed open", "late late")
-
-    # The one that was open is no longer known to be: it is what is missing.
-    assert (ended.result, ended.states) == (LATE, ["closed", "error"])
-    assert [row.in_a_row for row in ended.now.rows] == [0, 0]
 
 
 @pytest.mark.parametrize(
     ("findings", "result", "states"),
     [
+        # Each round but the last takes a second; of that one little time is left.
         pytest.param(["closed late", "open open"], Result.REACHED, "open open", id="seen"),
         pytest.param(["open closed", "error closed"], LATE, "error closed", id="failed"),
         pytest.param(["error closed", "error open"], LATE, "error open", id="failed-again"),
         pytest.param(["closed closed", "closed none"], Result.HOPELESS, "closed error", id="none"),
+        # The one that was open is no longer known to be: it is what is missing.
+        pytest.param(["closed open", "late late"], LATE, "closed error", id="no-time"),
     ],
 )
 def test_what_the_last_round_finds_counts_however_short(
@@ -176,6 +163,7 @@ def test_what_the_last_round_finds_counts_however_short(
     ended = waited(clock, Condition(timeout=1.3), *findings)
 
     assert (ended.result, ended.states) == (result, states.split())
+    assert [row.in_a_row > 0 for row in ended.now.rows] == [s == "open" for s in ended.states]
 
 
 def test_a_reader_that_goes_away_changes_no_outcome(clock: Clock) -> None:
@@ -185,18 +173,13 @@ def test_a_reader_that_goes_away_changes_no_outcome(clock: Clock) -> None:
     assert waited(clock, Condition(), "closed", "open", tell=tell).result is Result.REACHED
 
 
-@pytest.mark.parametrize(
-    ("at", "rounds"), [(1.1, 1), (1.9, 2), (0.1, 0)], ids=["in-a-round", "between", "in-the-first"]
-)
+@pytest.mark.parametrize(("at", "states"), [(1.9, ["closed"]), (0.1, [""])])
 def test_a_signal_stops_waiting_and_a_round_cut_short_says_nothing(
-    clock: Clock, at: float, rounds: int
+    clock: Clock, at: float, states: List[str]
 ) -> None:
-    condition = Condition(timeout=2)
+    ended = waited(clock, Condition(timeout=2), "closed", stop=FakeStop(clock, at=at))
 
-    ended = waited(clock, condition, "closed", "closed", stop=FakeStop(clock, at=at))
-
-    assert (ended.result, ended.now.rounds) == (Result.STOPPED, rounds)
-    assert ended.states == ["closed" if rounds else ""]
+    assert (ended.result, ended.states) == (Result.STOPPED, states)
 
 
 # -- what is told -------------------------------------------------------------------------------
@@ -218,6 +201,8 @@ TOLD = [
     (Condition(), None, [OPEN, *MANY], 18,
      "open: 1 of 9, 42 s left; h0:1 closed, h1:1 filtered, h2:1 closed, h3:1 filtered, "
      "h4:1 closed, and 3 more: 1 closed, 2 filtered"),
+    (NOT_OPEN, None, DOWN, 18, "not-open: 0 of 2, 42 s left; "
+     "web1 (192.0.2.11:443) open, [2001:db8::12]:443 filtered 2 of 3 times"),
     (Condition(), Result.REACHED, [OPEN], 3.21, "open after 3.2 s: web1 (192.0.2.11:443)"),
     (Condition(), Result.REACHED, [OPEN, OPEN, OPEN], 18, "open after 18 s: all 3"),
     (Condition(any_target=True), Result.REACHED, [CLOSED, OPEN, CLOSED], 18,
@@ -253,10 +238,3 @@ def test_what_is_missing_and_how_it_ended_is_a_line(
 
     line = wait.outcome(condition, result, now) if result else wait.missing(condition, now)
     assert line == told
-
-
-def test_the_live_line_counts_the_rounds_in_a_row() -> None:
-    assert wait.missing(NOT_OPEN, standing(DOWN, 18)) == (
-        "not-open: 0 of 2, 42 s left; "
-        "web1 (192.0.2.11:443) open, [2001:db8::12]:443 filtered 2 of 3 times"
-    )
