@@ -1,36 +1,39 @@
 """What a series of rounds adds up to."""
 
-from typing import List, Optional
-
 import pytest
 from support.rounds import BEGIN, UNIX, row, verdict
 
 from halfopen.model import Status
 from halfopen.runbook.statistics import HISTORY, Standing
 
-STATES = [
-    # states, changes, rounds since the last, of the rounds that found anything how many found it
-    # open, since which round it is down
-    ("closed", 0, 0, "0/1", 0),
-    ("error", 0, 0, "0/0", None),
-    ("open open", 0, 0, "2/2", None),
-    ("open open error", 1, 2, "2/2", None),
-    ("error closed", 1, 1, "0/1", 1),
-    ("closed filtered", 1, 1, "0/2", 0),
-    ("open closed error filtered", 3, 3, "1/3", 1),
-    ("open closed closed open", 2, 3, "2/4", None),
+FOUND = [
+    # The rounds; then changes, the round since when it is so, how many found it open of those that
+    # found anything, the first round of an outage that has not ended, the longest outage in rounds.
+    ("closed", "0 since 0, 0/1, down 0, longest 0"),  # one round has no length
+    ("error", "0 since 0, 0/0, down -, longest 0"),
+    ("open open", "0 since 0, 2/2, down -, longest 0"),
+    ("open open error", "1 since 2, 2/2, down -, longest 0"),
+    ("open error error open", "2 since 3, 2/2, down -, longest 0"),  # failed checks are no outage
+    ("error closed closed", "1 since 1, 0/2, down 1, longest 1"),
+    ("closed error error open", "2 since 3, 1/2, down -, longest 3"),  # nor do they end one
+    ("closed error error", "1 since 1, 0/1, down 0, longest 0"),  # nor prolong it
+    ("closed filtered closed open", "3 since 3, 1/4, down -, longest 3"),
+    ("open closed error filtered", "3 since 3, 1/3, down 1, longest 2"),
+    ("open closed closed closed", "1 since 1, 1/4, down 1, longest 2"),  # until the last round
+    ("open closed open", "2 since 2, 2/3, down -, longest 1"),
+    ("open closed open closed closed open closed", "5 since 6, 3/7, down 6, longest 2"),
 ]
 
 
-@pytest.mark.parametrize(("states", "changes", "since", "found_open", "down"), STATES)
-def test_changes_and_since_when_and_the_rounds_that_found_it_open(
-    states: str, changes: int, since: int, found_open: str, down: Optional[int]
-) -> None:
+@pytest.mark.parametrize(("states", "expected"), FOUND)
+def test_changes_and_outages_and_the_rounds_that_found_it_open(states: str, expected: str) -> None:
     found = row(*states.split())
 
-    assert (found.changes, found.since) == (changes, UNIX + since)
-    assert f"{found.open}/{found.found}" == found_open
-    assert found.down_since == (None if down is None else UNIX + down)
+    down = "-" if found.down_since is None else f"{found.down_since - UNIX:.0f}"
+    assert expected == (
+        f"{found.changes} since {found.since - UNIX:.0f}, {found.open}/{found.found}, "
+        f"down {down}, longest {found.longest_outage:.0f}"
+    )
     assert [found.before, found.state] == ["", *states.split()][-2:]
 
 
@@ -47,25 +50,6 @@ def test_rounds_in_a_row_that_found_what_is_waited_for_are_counted(
     wanted: str, states: str, in_a_row: int
 ) -> None:
     assert row(*states.split(), wanted=wanted.split()).in_a_row == in_a_row
-
-
-@pytest.mark.parametrize(
-    ("states", "longest"),
-    [
-        pytest.param("open open", 0, id="none"),
-        pytest.param("open closed open", 1, id="until-it-was-found-open"),
-        pytest.param("closed filtered closed open", 3, id="in-any-state-but-open"),
-        pytest.param("open closed open closed closed closed open closed open", 3, id="longest"),
-        pytest.param("open closed closed closed", 2, id="it-lasts-until-the-last-round"),
-        pytest.param("closed", 0, id="one-round-has-no-length"),
-        pytest.param("open error error open", 0, id="failed-checks-are-none"),
-        pytest.param("closed error error open", 3, id="failed-checks-end-none"),
-        pytest.param("closed error error", 0, id="failed-checks-prolong-none"),
-        pytest.param("error closed closed", 1, id="after-failed-checks"),
-    ],
-)
-def test_the_longest_outage(states: str, longest: int) -> None:
-    assert row(*states.split(), interval=10).longest_outage == 10 * longest
 
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
@@ -88,17 +72,11 @@ def test_round_trips_are_those_that_were_measured() -> None:
     assert found.rtt_sum == pytest.approx(0.009)
 
 
-@pytest.mark.parametrize(
-    ("states", "history"),
-    [
-        (["open", "closed", "filtered", "error"], "ox.?"),
-        (["closed"] + ["open"] * (HISTORY - 1), "x" + "o" * (HISTORY - 1)),
-        (["closed"] + ["open"] * HISTORY, "o" * HISTORY),
-    ],
-    ids=["marks", "full", "oldest-goes"],
-)
-def test_the_history_has_the_last_results(states: List[str], history: str) -> None:
-    assert "".join(row(*states).history) == history
+def test_the_history_has_the_last_results() -> None:
+    assert "".join(row("open", "closed", "filtered", "error").history) == "ox.?"
+    for number in (HISTORY - 1, HISTORY):
+        history = "".join(row("closed", *["open"] * number).history)
+        assert history == ("x" + "o" * number)[-HISTORY:]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ GOLDEN = Path(__file__).parent / "golden"
 LONGEST_NAME = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
 HOSTILE = "\x1b]0;title\x07\x1b[2J\rnmap\u202e\x9b31m\udcff"
 ERRORS["hostile"] = CheckError(HOSTILE * 9)
+ERRORS.update((name, CheckError(name)) for name in ("one", "two", "three", "four"))
 
 FARM = [
     row("open", "open", target=A, rtt=0.00007),
@@ -41,13 +42,17 @@ MANY = [
     *(row("closed", target=Target(f"down{number}", 25)) for number in range(3)),
     *(row("error", target=Target(f"lost{number}", 25)) for number in range(2)),
 ]
-KINDS = {"farm": FARM, "long": LONG, "many": MANY, "all": [*FARM, *LONG, *MANY]}
+FAILING = [row(name) for name in ("one", "two", "two", "three", "four")]
 Draw = Callable[..., str]
 
 
 def watched(rows: Sequence[Statistics], took: float = 0.1) -> Standing:
     """Return how it stands after a last round that took so long, of an interval of 2 s."""
     return standing(rows, 8.04, took)
+
+
+ALL = [*FARM, *LONG, *MANY]
+KINDS = {"farm": FARM, "long": LONG, "many": MANY, "all": ALL, "failing": FAILING, "slow": FARM}
 
 
 def plain(text: str) -> List[str]:
@@ -93,19 +98,21 @@ def test_what_terminals_of_all_sizes_show(live: Draw, size: str) -> None:
     width, height = map(int, size.split("x"))
     text = ""
     for kind, rows in KINDS.items():
-        lines, now = plain(live(watched(rows), width, height)), watched(rows)
-        text += "\n".join([f"== {kind}, live", *lines, f"== {kind}, at the end", ""])
-        text += "\n".join([*plain(watch.summary(now, Schedule())), ""])
-        assert len(lines) <= height
+        now = watched(rows, 4.06 if kind == "slow" else 0.1)
+        shown, left = plain(live(now, width, height)), plain(watch.summary(now, Schedule()))
+        text += "\n".join([f"== {kind}, live", *shown, f"== {kind}, at the end", *left, ""])
+        assert len(shown) <= height
+        assert max(map(len, [*shown, *left])) <= width
+        assert all(line.isprintable() for line in [*shown, *left])
 
     compare(size, text)
 
 
 def test_what_a_pipe_has_at_the_end() -> None:
-    text = watch.summary(watched(KINDS["all"]), Schedule(), *watch.FILE)
+    text = watch.summary(watched(ALL), Schedule(), *watch.FILE)
 
     compare("pipe", f"== all, at the end\n{text}\n")
-    assert text.count("\n") == 1 + len(KINDS["all"]) + 2, "nothing is left out"
+    assert text.count("\n") == 1 + len(ALL) + 2, "nothing is left out"
 
 
 def test_a_narrower_terminal_has_the_worthier_columns_and_the_last_results_that_fit(
@@ -114,47 +121,22 @@ def test_a_narrower_terminal_has_the_worthier_columns_and_the_last_results_that_
     one = [row(*["open"] * 70, *["closed"] * 5, target=Target("192.0.2.11", 443))]
     text = ""
     for width in range(20, 121):
-        titles = plain(live(watched(FARM), width))[0].replace(" min/avg/max ms", "")
-        last = plain(live(watched(one), width))[1].split()[-1]
-        text += f"{width:3} {' '.join(titles.split())}; {last}\n"
+        farm, last, long = (plain(live(watched(rows), width)) for rows in (FARM, one, LONG))
+        titles = " ".join(farm[0].replace(" min/avg/max ms", "").split())
+        text += f"{width:3} {titles}; {last[1].split()[-1]}\n"
+        assert max(map(len, [*farm, *last, *long])) <= width
 
     compare("widths", text)
 
 
-@pytest.mark.parametrize("rows", [FARM, LONG, FARM + LONG], ids=["farm", "long", "both"])
-def test_no_line_is_ever_wider_than_the_terminal(live: Draw, rows: Sequence[Statistics]) -> None:
-    for width in (*range(1, 20, 3), *range(20, 131, 11)):
-        text = "\n".join([live(watched(rows), width), watch.summary(watched(rows), Schedule())])
-        assert [line for line in plain(text) if len(line) > width] == []
-        assert all(line.isprintable() for line in plain(text))
+def test_rounds_that_take_longer_than_the_interval_are_told_of_in_lines_once() -> None:
+    first, second = (watched([row("open")], 4.06)._replace(slow=slow) for slow in (1, 2))
+    later = first._replace(took=2.0)
 
+    told = [watch.lines(now, Schedule(), verbose=False) for now in (first, second, later)]
 
-def test_why_checks_failed_is_told_below_the_table_once_each(
-    live: Draw, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("one", "two", "three", "four"):
-        monkeypatch.setitem(ERRORS, name, CheckError(name))
-    now = watched([row(name) for name in ("one", "two", "two", "three", "four")])
-
-    for text in (live(now), watch.summary(now, Schedule())):
-        assert plain(text)[-3:] == ["unknown: one", "unknown: two", "unknown: three"]
-
-
-@pytest.mark.parametrize(
-    ("took", "said"),
-    [(2.0, ""), (4.06, "rounds take 4.1 s, longer than the interval of 2.0 s")],
-)
-def test_rounds_that_take_longer_than_the_interval_are_told_of_and_in_lines_once(
-    live: Draw, took: float, said: str
-) -> None:
-    now = watched(FARM, took)
-    told = [watch.lines(now._replace(slow=slow), Schedule(), verbose=False) for slow in (1, 2)]
-    stamped = [line for lines in told for line in lines if " rounds take " in line]
-    assert stamped == ([f"2023-11-14T18:43:24-03:30 {said}"] if said else [])
-
-    assert plain(live(now))[-1] == (said or "unknown: no route to it")
-    first = watch.summary(now, Schedule()).split("\n")[0]
-    assert first == "4 rounds in 8.0 s" + (f"; {said}" if said else "")
+    said = "2023-11-14T18:43:24-03:30 rounds take 4.1 s, longer than the interval of 2.0 s"
+    assert [lines[1:] for lines in told] == [[said], [], []]
 
 
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}])
