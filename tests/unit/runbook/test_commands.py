@@ -10,6 +10,7 @@ import signal
 import socket
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
+from unittest import mock
 
 import jsonschema
 import pytest
@@ -92,37 +93,29 @@ TARGETS = [Target(WEB1, 443), Target(WEB2, 25)]
 ONLY_V4 = [target._replace(family=4) for target in TARGETS]
 
 
-@pytest.mark.parametrize(
-    ("typed", "handed_on"),
-    [
-        ("wait", (TARGETS, Condition("open", 60, 1, 1, any_target=False), NMAP, "text")),
-        (
-            f"wait --for not-open -t 5m -i 0.5 --successes 3 --any {OPTIONS}",
-            (ONLY_V4, Condition("not-open", 300, 0.5, 3, any_target=True), OWN_NMAP, "json"),
-        ),
-        ("watch", (TARGETS, Schedule(2, None, None, 10), NMAP, "text")),
-        (
-            f"watch -i 10s --duration 1.5h --count 9 -t 7 {OPTIONS}",
-            (ONLY_V4, Schedule(10, 9, 5400, 7), OWN_NMAP, "json"),
-        ),
-    ],
-)
+HANDED_ON = [
+    ("wait", TARGETS, Condition("open", 60, 1, 1, any_target=False), NMAP, "text"),
+    (f"wait --for not-open -t 5m -i 0.5 --successes 3 --any {OPTIONS}",
+     ONLY_V4, Condition("not-open", 300, 0.5, 3, any_target=True), OWN_NMAP, "json"),
+    ("watch", TARGETS, Schedule(2, None, None, 10), NMAP, "text"),
+    (f"watch -i 10s --duration 1.5h --count 9 -t 7 {OPTIONS}",
+     ONLY_V4, Schedule(10, 9, 5400, 7), OWN_NMAP, "json"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", HANDED_ON, ids=lambda row: row[0])
 def test_the_options_are_handed_on_and_a_target_named_twice_is_one(
-    monkeypatch: pytest.MonkeyPatch, typed: str, handed_on: tuple[object, ...]
+    monkeypatch: pytest.MonkeyPatch, row: tuple[Any, ...]
 ) -> None:
-    given: list[object] = []
-
-    def note(*values: object) -> Output:
-        given.extend(values)
-        return Output("", 0)
-
+    typed, *handed_on = row
+    run = mock.Mock(return_value=Output("", 0))
     monkeypatch.setenv("HALFOPEN_NMAP", "/opt/nmap")
     for module in (wait, watch):
-        monkeypatch.setattr(module, "run", note)
+        monkeypatch.setattr(module, "run", run)
 
     commands.main("halfopen", [*typed.split(), WEB1, "443", f"{WEB2}:25", f"{WEB2}:25"])
 
-    assert tuple(given[:4]) == handed_on
+    assert list(run.call_args[0][:4]) == handed_on
 
 
 # -- wait ---------------------------------------------------------------------------------------
@@ -155,16 +148,11 @@ ENDS = [
 ]
 
 
-@pytest.mark.parametrize(("options", "answers", "code", "last", "reached"), ENDS)
+@pytest.mark.parametrize("row", ENDS)
 def test_wait_tells_how_it_ended_as_a_line_or_as_one_object(
-    run: Run,
-    nmap: FakeNmap,
-    options: str,
-    answers: dict[str, list[str]],
-    code: int,
-    last: str,
-    reached: list[bool],
+    run: Run, nmap: FakeNmap, row: tuple[Any, ...]
 ) -> None:
+    options, answers, code, last, reached = row
     nmap.__init__(answers)  # type: ignore[misc]
     text = run("wait", *BOTH, *options.split())
     nmap.__init__(answers)  # type: ignore[misc]
@@ -217,29 +205,22 @@ def test_watch_has_a_line_a_change_and_a_summary(run: Run, nmap: FakeNmap) -> No
     assert (ended.code, len(nmap.looks)) == (0, 4)
 
 
-@pytest.mark.parametrize(
-    ("answers", "code"),
-    [
-        (["closed", "open"], 0),
-        (["open", "closed"], 2),
-        (["open", "rejected"], 2),
-        (["open", "crash"], 3),
-        (["crash", "open"], 0),
-    ],
-)
+LAST = {"closed open": 0, "open closed": 2, "open rejected": 2, "open crash": 3, "crash open": 0}
+
+
+@pytest.mark.parametrize("states", list(LAST))
 def test_watch_exits_with_the_worst_last_state_and_has_an_object_a_round(
-    run: Run, nmap: FakeNmap, answers: list[str], code: int
+    run: Run, nmap: FakeNmap, states: str
 ) -> None:
-    nmap.answers = {WEB1: answers}
+    nmap.answers = {WEB1: states.split()}
 
     ended = run("watch", f"{WEB2}:444", f"{WEB1}:444", "--count", 2, "--format", "json")
 
-    assert ended.code == code
+    assert ended.code == LAST[states]
     assert [(each.pop("version"), each.pop("round")) for each in ended.told] == [(2, 1), (2, 2)]
-    states = {"rejected": "filtered", "crash": None}
-    assert [each["targets"][1]["state"] for each in ended.told] == [
-        states.get(answer, answer) for answer in answers
-    ]
+    names = {"rejected": "filtered", "crash": None}
+    expected = [names.get(state, state) for state in states.split()]
+    assert [each["targets"][1]["state"] for each in ended.told] == expected
     for each in ended.told:
         assert sorted(each) == ["round", "seconds", "targets", "time", "version"]
         assert re.fullmatch(STAMP, each["time"])
