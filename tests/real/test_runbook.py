@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
 import pytest
-from lab import HOSTS_FOLDER, IP, NMAP, TARGET, Lab, Running
+from lab import HOSTS_FOLDER, IP, NMAP, TARGET, Lab
 
 from .commands import halfopen
 
@@ -171,12 +171,6 @@ def start(lab: Lab) -> Iterator[Start]:
     until(lambda: nmaps(lab) == 0, "no nmap is left")
 
 
-@pytest.fixture
-def pipe(start: Start) -> Start:
-    """Return what starts halfopen in a pipe."""
-    return functools.partial(start, size=None)
-
-
 # -- backends that come and go ------------------------------------------------------------------
 
 
@@ -186,7 +180,9 @@ def changes_in(watch: Started) -> list[tuple[object, ...]]:
     return [state for state, before in zip(states, [(), *states]) if state != before]
 
 
-def test_changes_are_seen_within_an_interval_and_in_the_right_order(lab: Lab, pipe: Start) -> None:
+def test_changes_are_seen_within_an_interval_and_in_the_right_order(lab: Lab, start: Start) -> None:
+    pipe = functools.partial(start, size=None)
+
     def seen(changes: int) -> None:
         began = time.monotonic()
         until(lambda: len(watch.lines) == 2 + changes, f"change {changes} is told")
@@ -302,8 +298,9 @@ def _first_nameserver_is_dead(lab: Lab) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_first_nameserver_is_dead")
 def test_a_dead_first_nameserver_costs_wait_its_timeout_once_and_watch_no_round(
-    pipe: Start,
+    start: Start,
 ) -> None:
+    pipe = functools.partial(start, size=None)
     target, count = f"{NAME}:25", DNS_TIMEOUT + 3
     waiting = pipe("wait", target, "--format", "json")
     watching = pipe("watch", target, OPEN, "-i", "1", "--count", count, "--format", "json")
@@ -473,40 +470,27 @@ def test_the_terminal_decides_on_colours_columns_and_live_screens(start: Start) 
 # -- in pipes -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("words", "last"),
-    [
-        pytest.param([OPEN, "--format", "json"], "0", id="a-line-a-round"),
-        pytest.param([OPEN, CLOSED, f"{HOST}:110"], "2", id="nothing-changes-any-more"),
-    ],
-)
-def test_head_ends_a_watch(lab: Lab, words: list[str], last: str) -> None:
-    command = " ".join(halfopen("watch", *words, "--interval", EVERY))
-    script = f"{command} | head -3; echo ${{PIPESTATUS[0]}}"
+WATCH = " ".join(halfopen("watch", OPEN, "--interval", EVERY))
+SCRIPTS = {
+    "head": (f"{WATCH} --format json | head -3 | wc -l; echo ${{PIPESTATUS[0]}}", "3\n0\n"),
+    "head, and nothing changes any more": (
+        f"{WATCH} {CLOSED} {HOST}:110 | head -3 | wc -l; echo ${{PIPESTATUS[0]}}",
+        "3\n2\n",
+    ),
+    "timeout": (f"timeout 4 {WATCH}; echo $?", rf".*\n{OPEN}  open .*  100\.0%  0  .*\n124\n"),
+    "nohup": (
+        f"nohup {WATCH} --count 4 & sleep 1; kill -HUP $!; wait $!; echo $?",
+        r".*\n4 rounds in .*\n0\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", list(SCRIPTS))
+def test_a_watch_ends_as_a_shell_expects(lab: Lab, how: str) -> None:
+    script, printed = SCRIPTS[how]
 
     done = lab.run(["bash", "-c", script], timeout=PATIENCE)
 
-    *lines, code = done.stdout.splitlines()
-    assert (len(lines), code, done.stderr) == (3, last, "")
+    assert re.fullmatch(printed, done.stdout, re.S)
+    assert done.stderr == ""
     assert nmaps(lab) == 0
-
-
-def test_timeout_ends_a_watch_with_its_summary(lab: Lab) -> None:
-    command = ["timeout", "4", *halfopen("watch", OPEN, "--interval", EVERY)]
-    done = lab.run(command, timeout=PATIENCE)
-
-    assert (done.returncode, done.stderr) == (124, "")
-    assert re.search(rf"^{OPEN}  open .*  100\.0%  0  ", done.stdout, re.M)
-
-
-def test_nohup_outlives_its_terminal(lab: Lab) -> None:
-    command = halfopen("watch", OPEN, "--interval", EVERY, "--count", 4)
-    process: Running[str] = lab.popen(["nohup", *command])
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGHUP)
-
-    stdout, _ = process.communicate(timeout=PATIENCE)
-
-    assert process.returncode == 0
-    assert re.search(r"^4 rounds in ", stdout, re.M)

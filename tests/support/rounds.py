@@ -62,10 +62,9 @@ class FakeStop(Stop):
 
     def wait(self, until: float) -> None:
         """Move the clock, at most to the signal or to wake()."""
-        wakes = self._clock.now < self._woken_at <= until
-        ends = min(until, self._at, self._woken_at if wakes else until)
+        self.woken = self._clock.now < self._woken_at <= until
+        ends = min(until, self._at, self._woken_at if self.woken else until)
         self._clock.now = max(self._clock.now, ends)
-        self.woken = wakes and self._clock.now == self._woken_at
         self.see()
 
     def see(self) -> None:
@@ -100,16 +99,11 @@ class FakeChecks:
 
 
 def row(
-    *words: str,
-    target: Target = B,
-    rtt: float | None = None,
-    interval: float = 1.0,
-    wanted: Sequence[str] = ("open",),
+    *words: str, target: Target = B, rtt: float | None = None, wanted: Sequence[str] = ("open",)
 ) -> Statistics:
-    """Return the statistics of rounds that found this, an interval apart."""
+    """Return the statistics of rounds that found this, a second apart."""
     statistics = Statistics(target, wanted)
-    for number, word in enumerate(words):
-        passed = number * interval
+    for passed, word in enumerate(words):
         statistics.add(verdict(word, target, rtt), UNIX + passed, BEGIN + passed)
     return statistics
 
@@ -120,5 +114,5 @@ def standing(
     """Return how it stands after a last round that took so long."""
     if not rounds:
         return Standing(rows, seconds)
-    report = Report(tuple(row.verdict for row in rows if row.verdict))
+    report = Report(tuple(row.verdict for row in rows))
     return Standing(rows, seconds, True, rounds, UNIX + 4, took, int(took > 2.0), report)

@@ -3,8 +3,7 @@
 import pytest
 from support.rounds import BEGIN, UNIX, row, verdict
 
-from halfopen.model import Status
-from halfopen.runbook.statistics import HISTORY, Standing
+from halfopen.runbook.statistics import HISTORY
 
 FOUND = [
     # The rounds; then changes, the round since when it is so, how many found it open of those that
@@ -77,19 +76,3 @@ def test_the_history_has_the_last_results() -> None:
     for number in (HISTORY - 1, HISTORY):
         history = "".join(row("closed", *["open"] * number).history)
         assert history == ("x" + "o" * number)[-HISTORY:]
-
-
-@pytest.mark.parametrize(
-    ("states", "status"),
-    [
-        ("open open", Status.OK),
-        ("open error", Status.UNKNOWN),
-        ("error closed", Status.CRITICAL),
-        ("filtered open", Status.CRITICAL),
-        ("- open", Status.UNKNOWN),
-    ],
-)
-def test_the_worst_of_the_last_states_counts(states: str, status: Status) -> None:
-    rows = [row() if state == "-" else row("closed", state) for state in states.split()]
-
-    assert Standing(rows).status is status

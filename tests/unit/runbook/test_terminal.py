@@ -11,8 +11,6 @@ from support.rounds import UNIX
 
 from halfopen.runbook import terminal, wording
 
-HOSTILE = "\x1b]0;title\x07\x1b[2J\rnmap\u202e\x9b31m\udcff"
-
 
 @pytest.mark.parametrize(
     ("said", "value", "text"),
@@ -50,17 +48,6 @@ WIDTHS = {15: "0123456789abcde", 14: "012345...abcde", 4: "0...", 3: "...", 2: "
 @pytest.mark.parametrize("width", list(WIDTHS))
 def test_what_is_too_wide_is_cut_in_the_middle(width: int) -> None:
     assert wording.shortened("0123456789abcde", width) == WIDTHS[width]
-
-
-def test_what_is_said_is_a_line_that_no_character_can_leave(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    terminal.say(HOSTILE)
-
-    printed = capfd.readouterr().out
-    assert printed.count("\n") == 1
-    assert printed[:-1].isprintable()
-    assert "\\x1b]0;title" in printed
 
 
 @contextlib.contextmanager

@@ -83,32 +83,27 @@ def test_waiting_goes_on_until_the_condition_is_met(
 
 
 @pytest.mark.parametrize("hopeless", ["none", "forbidden"])
-@pytest.mark.parametrize(
-    "condition", [Condition(), Condition("not-open"), Condition(any_target=True)]
-)
+@pytest.mark.parametrize("condition", [Condition(), Condition("not-open", any_target=True)])
 def test_what_waiting_cannot_change_ends_it_at_once(
     clock: Clock, hopeless: str, condition: Condition
 ) -> None:
-    ended = waited(clock, condition, f"error {hopeless}")
-    later = waited(clock, condition, "error error", f"error {hopeless}")
-
-    assert (ended.result, len(ended.checks.began)) == (Result.HOPELESS, 1)
-    assert (later.result, len(later.checks.began)) == (Result.HOPELESS, 2)
+    for findings in ([f"error {hopeless}"], ["error error", f"error {hopeless}"]):
+        ended = waited(clock, condition, *findings)
+        assert (ended.result, len(ended.checks.began)) == (Result.HOPELESS, len(findings))
 
 
-@pytest.mark.parametrize(
-    ("condition", "takes", "began"),
-    [
-        pytest.param(Condition(timeout=5), 0.2, [0, 1, 2, 3, 4], id="every-second"),
-        pytest.param(Condition(timeout=0.5), 0.2, [0], id="less-than-an-interval"),
-        pytest.param(Condition(timeout=6, interval=5), 1.6, [0, 5], id="a-long-round-before"),
-        pytest.param(Condition(timeout=60, interval=30), 0.2, [0, 30], id="none-at-the-very-end"),
-        pytest.param(Condition(timeout=9.5, interval=4), 99.0, [0], id="a-round-takes-it-all"),
-        pytest.param(
-            Condition(timeout=35, interval=30), 99.0, [0, 30], id="rounds-take-their-most"
-        ),
-    ],
-)
+LASTS = [
+    # condition, how long a round would take, when rounds begin
+    (Condition(timeout=5), 0.2, [0, 1, 2, 3, 4]),
+    (Condition(timeout=0.5), 0.2, [0]),
+    (Condition(timeout=6, interval=5), 1.6, [0, 5]),
+    (Condition(timeout=60, interval=30), 0.2, [0, 30]),  # none at the very end
+    (Condition(timeout=9.5, interval=4), 99.0, [0]),
+    (Condition(timeout=35, interval=30), 99.0, [0, 30]),
+]
+
+
+@pytest.mark.parametrize(("condition", "takes", "began"), LASTS)
 def test_waiting_lasts_as_long_as_it_may_and_no_longer(
     clock: Clock, condition: Condition, takes: float, began: List[float]
 ) -> None:
