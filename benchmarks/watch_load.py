@@ -113,8 +113,8 @@ def measure(lab: Lab, kind: str, targets: list[str], seconds: int) -> Load:
     _, _, usage = os.wait4(process.pid, 0)
     passed = time.monotonic() - begin
     process.returncode = 0  # it has been waited for
-    if kind == "terminal":  # the screen is cleared, and the table drawn, before the first round
-        told = told[2:]
+    if kind == "terminal":  # the table is drawn before the first round, too
+        told = told[1:]
     drift = max(abs(when - told[0] - number) for number, when in enumerate(told))
     return Load(len(told), drift, (usage.ru_utime + usage.ru_stime) / passed, memory)
 

@@ -37,7 +37,7 @@ RED, GREEN, YELLOW, MAGENTA = (255, 110, 110), (120, 210, 120), (240, 200, 90), 
 GREY, BLUE, CYAN, WHITE = (96, 100, 110), (120, 170, 255), (90, 210, 220), (222, 224, 228)
 COLOURS = [GREY, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN, WHITE]
 DARK = TerminalTheme((30, 32, 38), WHITE, COLOURS)
-# What terminals are told: rich's Live, and LiveLine of halfopen/runbook/terminal.py.
+# What terminals are told by Screen and LiveLine of halfopen/runbook/terminal.py.
 HOME, LEAVES_SCREEN, OVER = "\x1b[H", "\x1b[?1049l", "\r\x1b[J"
 OTHER_THAN_COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-ln-~]")
 

@@ -14,9 +14,8 @@ from halfopen.formats import people
 from halfopen.formats.registry import Output, printable
 from halfopen.formats.wording import transcript
 from halfopen.model import Report
-from halfopen.runbook.reporter import ClosedError
 from halfopen.runbook.table import COLOURS
-from halfopen.runbook.terminal import LiveLine, new_console, on_terminal
+from halfopen.runbook.terminal import ClosedError, LiveLine, new_console, on_terminal, rendered
 from halfopen.runbook.wording import counted, span
 from halfopen.scan import process
 
@@ -83,9 +82,7 @@ def _table(report: Report) -> str:
     drawn.add_column("Details", overflow="fold")
     for row in rows:
         drawn.add_row(*(row if wide else [*row[:2], row[3]]))
-    with console.capture() as captured:
-        console.print(drawn)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    return rendered(console, drawn)
 
 
 class Progress:

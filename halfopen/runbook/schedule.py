@@ -9,8 +9,8 @@ from types import FrameType
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Sequence
 
 from halfopen.check import check
-from halfopen.errors import HopelessError
 from halfopen.model import Report, ScanOptions, Target
+from halfopen.runbook.statistics import Standing, Statistics
 from halfopen.scan import process
 from halfopen.scan.head_start import TIMEOUT
 from halfopen.targets.resolve import Resolver
@@ -33,26 +33,6 @@ class Schedule(NamedTuple):
     """Seconds; None for no limit."""
     timeout: float = TIMEOUT
     """Seconds that a round may take."""
-
-
-class Round(NamedTuple):
-    """What a round found."""
-
-    number: int
-    """1 for the first."""
-    time: float
-    """When it began, in Unix time: for people."""
-    began: float
-    """The same in `time.monotonic` seconds, which no setting of the clock changes."""
-    seconds: float
-    """How long it took."""
-    report: Report
-
-    @property
-    def hopeless(self) -> Sequence[HopelessError]:
-        """Why targets can't be checked, in later rounds neither: no nmap, not allowed."""
-        errors = [verdict.error for verdict in self.report.verdicts]
-        return [error for error in errors if isinstance(error, HopelessError)]
 
 
 class Stop:
@@ -105,53 +85,58 @@ class Stop:
         self.woken = True
         self._events.put(None)
 
-    def wait(self, until: float) -> bool:
-        """Wait until then (`time.monotonic` seconds), a signal or wake(); return if to stop."""
+    def wait(self, until: float) -> None:
+        """Wait until then (`time.monotonic` seconds), a signal or wake()."""
         if not self.number:
             with contextlib.suppress(queue.Empty):
                 self._events.get(timeout=max(0.0, until - time.monotonic()))
                 while True:  # several that woke it count once
                     self._events.get_nowait()
-        return bool(self.number)
 
 
-def rounds(
+def follow(
     targets: Sequence[Target],
     schedule: Schedule,
     stop: Stop,
     ask: Ask,
-    tick: Callable[[], None] = lambda: None,
-) -> Iterator[Round]:
+    wanted: Sequence[str] = ("open",),
+) -> Iterator[Standing]:
     """Check the targets again and again: each round begins an interval after the one before.
 
-    There is no drift; a round that takes longer costs those that it overlaps. `tick` is called each
-    second in between. `stop.wake` lets a round come early. A round that a signal cuts short is not
-    given.
+    Give how the targets stand at first, after each round, each second in between, and at the end.
+    There is no drift; a round that takes longer costs those that it overlaps. `stop.wake` lets a
+    round come early. A round that a signal cuts short does not count.
     """
-    start, number, place = time.monotonic(), 0, 0
+    start, place = time.monotonic(), 0
     duration = math.inf if schedule.duration is None else schedule.duration
+    now = Standing([Statistics(target, wanted) for target in targets])
+    yield now
     while not stop.number:
         stop.woken = False
         when, began = time.time(), time.monotonic()
         report = ask(targets, began + schedule.timeout)
+        took = time.monotonic() - began
         if stop.number:
-            return
-        number += 1
-        yield Round(number, when, began, time.monotonic() - began, report)
-        if number == schedule.rounds:
+            break
+        for row, verdict in zip(now.rows, report.verdicts):
+            row.add(verdict, when, began)
+        slow = now.slow + (took > schedule.interval)
+        passed = began - start + took
+        now = Standing(now.rows, passed, True, now.rounds + 1, when, took, slow, report)
+        yield now
+        if now.rounds == schedule.rounds:
             return
         place = max(place + 1, math.ceil((time.monotonic() - start) / schedule.interval))
         last = place * schedule.interval > duration - 0.001  # 3 * 0.7 is less than 2.1
         until = start + (duration if last else place * schedule.interval)
-        while time.monotonic() < until and not stop.woken:
-            if stop.wait(min(until, time.monotonic() + 1)):
-                return
-            if not stop.woken:
-                tick()
+        while time.monotonic() < until and not (stop.woken or stop.number):
+            stop.wait(min(until, time.monotonic() + 1))
+            yield now._replace(seconds=time.monotonic() - start, fresh=False)
         if stop.woken:
             place -= 1
         elif last:
             return
+    yield now._replace(seconds=time.monotonic() - start, fresh=False)
 
 
 def asker(options: ScanOptions, resolver: Resolver) -> Ask:

@@ -11,11 +11,10 @@ from halfopen.errors import NoTimeError
 from halfopen.formats import json as json_format
 from halfopen.formats.registry import Output, printable
 from halfopen.model import Report, ScanOptions, Target, Verdict
-from halfopen.runbook.reporter import ClosedError, Lines, Reporter, follow, say
-from halfopen.runbook.schedule import Ask, Schedule, Stop, asker
+from halfopen.runbook.schedule import Ask, Schedule, Stop, asker, follow
 from halfopen.runbook.statistics import Standing, Statistics
-from halfopen.runbook.terminal import LiveLine, on_terminal
-from halfopen.runbook.wording import described, hidden, span, state_name
+from halfopen.runbook.terminal import ClosedError, LiveLine, on_terminal, say
+from halfopen.runbook.wording import changes, described, hidden, span, state_name
 from halfopen.scan import process
 from halfopen.targets.resolve import Resolver
 
@@ -65,15 +64,16 @@ def run(
 ) -> Output:
     """Wait until the condition is met; a signal ends us as it would have without."""
     gc.enable()  # main.py has turned it off: a check ends before its garbage could matter
-    as_json = format_name == "json"
-    reporter: Reporter = Lines(verbose)
-    if as_json:
-        reporter = Reporter()
-    elif on_terminal() and not verbose:
-        reporter = _Live(condition)
-    with Stop() as stop, reporter:
-        ask = asker(options, Resolver(stop.wake))
-        result, ended = wait(targets, condition, stop, ask, reporter)
+    as_json, live = format_name == "json", on_terminal() and not verbose
+    with Stop() as stop, LiveLine() as line:
+
+        def tell(now: Standing) -> None:
+            if live and not as_json:
+                line.draw(missing(condition, now))
+            elif now.fresh and not as_json:
+                say(*changes(now, verbose))
+
+        result, ended = wait(targets, condition, stop, asker(options, Resolver(stop.wake)), tell)
     text = printable((_object if as_json else outcome)(condition, result, ended))
     if result is Result.STOPPED:
         with contextlib.suppress(ClosedError):
@@ -83,69 +83,48 @@ def run(
 
 
 def wait(
-    targets: Sequence[Target], condition: Condition, stop: Stop, ask: Ask, reporter: Reporter
+    targets: Sequence[Target],
+    condition: Condition,
+    stop: Stop,
+    ask: Ask,
+    tell: Callable[[Standing], None],
 ) -> Tuple[Result, Standing]:
     """Check until the condition is met for all targets at once, or for one if that is enough."""
     end = time.monotonic() + condition.timeout
-    schedule = Schedule(condition.interval, duration=condition.timeout)
-    # A reader that goes away changes no outcome: the exit code may be all that is wanted.
-    unread = contextlib.suppress(ClosedError)
-    now = Standing(())
-    for now in follow(
-        targets, schedule, stop, _by(end, condition, ask), reporter, condition.wanted, unread
-    ):
-        enough = any if condition.any_target else all
-        if enough(condition.reached(statistics) for _, statistics in now.rows):
-            return Result.REACHED, now
-        if now.round is not None and now.round.hopeless:
-            return Result.HOPELESS, now
-    return Result.STOPPED if stop.number else Result.LATE, now
-
-
-def _by(end: float, condition: Condition, ask: Ask) -> Ask:
-    """Return what checks no longer than waiting lasts.
-
-    Where no time was left to find out, what was found before is told.
-    """
     known: Dict[Target, Verdict] = {}
 
-    def in_time(targets: Sequence[Target], deadline: float) -> Report:
-        report = ask(targets, min(end, deadline))
-        for target, verdict in zip(targets, report.verdicts):
+    def in_time(asked: Sequence[Target], deadline: float) -> Report:
+        # Where no time was left to find out, what was found before is told.
+        report = ask(asked, min(end, deadline))
+        for target, verdict in zip(asked, report.verdicts):
             late = isinstance(verdict.error, NoTimeError) and target in known
             if not late or known[target].state in condition.wanted:
                 known[target] = verdict
-        return report._replace(verdicts=tuple(known[target] for target in targets))
+        return report._replace(verdicts=tuple(known[target] for target in asked))
 
-    return in_time
+    schedule = Schedule(condition.interval, duration=condition.timeout)
+    enough = any if condition.any_target else all
+    now = Standing(())
+    for now in follow(targets, schedule, stop, in_time, condition.wanted):
+        # A reader that goes away changes no outcome: the exit code may be all that is wanted.
+        with contextlib.suppress(ClosedError):
+            tell(now)
+        if enough(map(condition.reached, now.rows)):
+            return Result.REACHED, now
+        if now.hopeless:
+            return Result.HOPELESS, now
+    return Result.STOPPED if stop.number else Result.LATE, now
 
 
 def _exit_code(condition: Condition, result: Result, ended: Standing) -> int:
     if result is Result.REACHED:
         return 0
-    states = [s.state for _, s in ended.rows if not condition.reached(s)]
+    states = {row.state for row in ended.rows if not condition.reached(row)}
     # Where nothing was found out, nothing is said of the server.
-    return 2 if result is not Result.HOPELESS and set(states) - {"error", ""} else 3
+    return 2 if result is not Result.HOPELESS and states - {"error", ""} else 3
 
 
 # -- what is told -------------------------------------------------------------------------------
-
-
-class _Live(LiveLine):
-    """A line on a terminal: what is missing, and the time left; its outcome in its place."""
-
-    def __init__(self, condition: Condition) -> None:
-        super().__init__()
-        self._condition = condition
-
-    def show(self, now: Standing) -> None:
-        self.draw(missing(self._condition, now))
-
-    tick = show
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(ClosedError):
-            self.draw("")
 
 
 def _object(condition: Condition, result: Result, ended: Standing) -> str:
@@ -158,9 +137,9 @@ def _object(condition: Condition, result: Result, ended: Standing) -> str:
             "seconds": round(ended.seconds, 3),
             "rounds": ended.rounds,
             "targets": [
-                {**json_format.target(statistics.verdict), "reached": condition.reached(statistics)}
-                for _, statistics in ended.rows
-                if statistics.verdict is not None
+                {**json_format.target(row.verdict), "reached": condition.reached(row)}
+                for row in ended.rows
+                if row.state
             ],
         }
     )
@@ -168,38 +147,36 @@ def _object(condition: Condition, result: Result, ended: Standing) -> str:
 
 def missing(condition: Condition, now: Standing) -> str:
     """Return what is still missing, and the time left, as a line."""
-    reached = sum(condition.reached(statistics) for _, statistics in now.rows)
+    reached = sum(map(condition.reached, now.rows))
     left = span(max(0.0, condition.timeout - now.seconds))
+    told = _not_yet(condition, now, lambda verdict: state_name(verdict.state))
     line = f"{condition.state}: {reached} of {len(now.rows)}, {left} left"
-    if not now.rounds:
-        return line
-    return f"{line}; {_not_yet(condition, now, lambda verdict: state_name(verdict.state))}"
+    return f"{line}; {told}" if now.rounds else line
 
 
 def outcome(condition: Condition, result: Result, ended: Standing) -> str:
     """Return how waiting ended, as a line."""
     state, after = condition.state, span(ended.seconds)
     if result is Result.REACHED:
-        done = [target.name for target, s in ended.rows if condition.reached(s)]
+        done = [row.target.name for row in ended.rows if condition.reached(row)]
         more = f" and {len(done) - _MOST_NAMES} more" if len(done) > _MOST_NAMES else ""
         everyone = len(done) == len(ended.rows) > 1
         names = f"all {len(done)}" if everyone else ", ".join(done[:_MOST_NAMES]) + more
         return f"{state} after {after}: {names}"
-    if result is Result.HOPELESS and ended.round is not None:
-        return f"cannot check: {'; '.join(dict.fromkeys(map(str, ended.round.hopeless)))}"
+    if result is Result.HOPELESS:
+        return f"cannot check: {'; '.join(dict.fromkeys(map(str, ended.hopeless)))}"
     told = _not_yet(condition, ended, described) if ended.rounds else "no round has ended"
     return f"{result.value} after {after}, waiting for {state}: {told}"
 
 
 def _not_yet(condition: Condition, now: Standing, told: Callable[[Verdict], str]) -> str:
     """Return the targets that are not as wanted, five at most, and how many more there are."""
-    lacking = [(target, s) for target, s in now.rows if not condition.reached(s)]
+    lacking = [row for row in now.rows if not condition.reached(row)]
     parts = [
-        f"{target.name} {told(s.verdict)}"
-        + (f" {s.in_a_row} of {condition.successes} times" if s.in_a_row else "")
-        for target, s in lacking[:_MOST_NAMES]
-        if s.verdict is not None
+        f"{row.target.name} {told(row.verdict)}"
+        + (f" {row.in_a_row} of {condition.successes} times" if row.in_a_row else "")
+        for row in lacking[:_MOST_NAMES]
     ]
     if len(lacking) > _MOST_NAMES:
-        parts.append(hidden([s.state for _, s in lacking[_MOST_NAMES:]]))
+        parts.append(hidden(lacking[_MOST_NAMES:]))
     return ", ".join(parts)

@@ -1,9 +1,11 @@
 """How times, states and changes are put into words."""
 
 import time
-from typing import Sequence
+from typing import Iterator, Sequence
 
+from halfopen.formats.wording import transcript
 from halfopen.model import PORT_STATES, Verdict
+from halfopen.runbook.statistics import Standing, Statistics
 
 
 def stamp(when: float) -> str:
@@ -50,12 +52,24 @@ def described(verdict: Verdict) -> str:
     return f"unknown: {verdict.error}" if seen is None else f"{seen.state} ({seen.reason})"
 
 
-def hidden(states: Sequence[str]) -> str:
-    """Return how many more there are, and in which states: `and 280 more: 275 open, 5 closed`."""
-    return f"and {len(states)} more: {counted(states)}"
-
-
 def counted(states: Sequence[str]) -> str:
-    """Return how many are in each state: `275 open, 5 closed`."""
+    """Return how many there are of each state: `275 open, 5 closed`."""
     counts = [(states.count(state), state_name(state)) for state in (*PORT_STATES, "error", "")]
     return ", ".join(f"{count} {name}" for count, name in counts if count)
+
+
+def hidden(rows: Sequence[Statistics]) -> str:
+    """Return how many more there are, and in which states: `and 280 more: 275 open, 5 closed`."""
+    return f"and {len(rows)} more: {counted([row.state for row in rows])}"
+
+
+def changes(now: Standing, verbose: bool) -> Iterator[str]:
+    """Give a line for each target that the last round found in another state than the one before.
+
+    If verbose, nmap's command lines as well.
+    """
+    for row in now.rows:
+        if row.state != row.before:
+            came_from = f"{state_name(row.before)} -> " if row.before else ""
+            yield f"{stamp(now.time)} {row.target.name} {came_from}{described(row.verdict)}"
+    yield from transcript(now.report, verbose)

@@ -13,35 +13,30 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import termios
 import threading
 import time
 from pathlib import Path
-from typing import Callable, Iterator, Mapping
+from typing import Any, Callable, Iterator, Sequence
 
 import pytest
-from lab import HOSTS_FOLDER, IP, NMAP, TARGET, Lab, Running
+from lab import HOSTS_FOLDER, IP, NMAP, TARGET, Lab
 
 from .commands import halfopen
 
 HOST = TARGET[4]
-WEB1, WEB2 = 8443, 8444
+PORT1, PORT2 = 8443, 8444
 """Ports that the tests open and close."""
+WEB1, WEB2 = f"{HOST}:{PORT1}", f"{HOST}:{PORT2}"
 OPEN, CLOSED, SILENT = f"{HOST}:25", f"{HOST}:123", f"{HOST}:80"
 PATIENCE = 30.0
 EVERY, LATE = 0.5, 5.0
 """Seconds from round to round, and those that a busy machine may add."""
 
-# The terminal becomes the controlling one, so that Ctrl-C and its end send signals; and what
-# whoever started pytest had ignored (as sh does for `&`) is not ignored here.
-ON_TERMINAL = """\
-import fcntl, os, signal, sys, termios
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTSTP):
-    signal.signal(number, signal.SIG_DFL)
-fcntl.ioctl(1, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
+# What whoever started pytest had ignored (as sh does for `&`) is not ignored here.
+CLEAN = ["env", "--default-signal=TERM,INT,HUP,TSTP", "TERM=xterm-256color"]
+CLEAN += ["env", *(f"-u{name}" for name in ("COLUMNS", "LINES", "NO_COLOR", "COLORTERM"))]
+CLEAN += ["env", "-uFORCE_COLOR"]
 
 
 def until(true: Callable[[], object], what: str) -> None:
@@ -57,140 +52,52 @@ def nmaps(lab: Lab) -> int:
     return list(lab.pids().values()).count("nmap")
 
 
-class Backends:
-    """Listeners on the target, to be opened and closed."""
-
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
-        self._listeners: dict[int, socket.socket] = {}
-
-    def open(self, port: int) -> float:
-        """Open a port; return when."""
-        self._listeners[port] = self._lab.within("target", functools.partial(_listener, port))
-        return time.monotonic()
-
-    def close(self, port: int) -> float:
-        """Close it again; return when."""
-        self._listeners.pop(port).close()
-        return time.monotonic()
-
-    def close_all(self) -> None:
-        """Leave the target as it was."""
-        for port in list(self._listeners):
-            self.close(port)
-
-
-def _listener(port: int) -> socket.socket:
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((HOST, port))
-    sock.listen(128)
-    return sock
-
-
-@pytest.fixture
-def backends(lab: Lab) -> Iterator[Backends]:
-    backends = Backends(lab)
-    yield backends
-    backends.close_all()
-
-
-class Pipe:
-    """A command whose lines are read as they come, each with its time."""
-
-    def __init__(self, lab: Lab, *words: object) -> None:
-        self.lines: list[tuple[float, str]] = []
-        self._process = lab.popen(halfopen(*words))
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.lines.append((time.monotonic(), line.rstrip("\n")))
-
-    @property
-    def runs(self) -> bool:
-        """Whether it has not ended."""
-        return self._process.poll() is None
-
-    @property
-    def text(self) -> list[str]:
-        """The lines so far, without their times."""
-        return [re.sub(r"^\S+T\S+ ", "", line) for _, line in self.lines]
-
-    def send(self, number: int) -> None:
-        """Send it a signal."""
-        self._process.send_signal(number)
-
-    def finish(self) -> tuple[int, str]:
-        """Wait for its end; return the exit code and what it wrote to standard error."""
-        code = self._process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        with self._process.stdout, self._process.stderr:
-            return code, self._process.stderr.read()
-
-    def kill(self) -> None:
-        """End it, if it has not."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self.finish()
-
-
 def _plain(text: str) -> list[str]:
-    return [line.rstrip() for line in re.sub("\033\\[[0-9;]*m", "", text).split("\r\n")]
+    return [line.rstrip() for line in re.sub("\033\\[[0-9;]*[mK]", "", text).splitlines()]
 
 
-class Terminal:
-    """A command on a terminal of its own."""
+class Started:
+    """A command on a terminal of its own, or in a pipe where that has no size."""
 
     def __init__(
-        self,
-        lab: Lab,
-        *words: object,
-        columns: int = 80,
-        lines: int = 24,
-        env: Mapping[str, str | None] | None = None,
-        script: str = "",
+        self, lab: Lab, command: Sequence[str], size: tuple[int, int] | None, env: Sequence[str]
     ) -> None:
-        command = halfopen(*words)
-        if script:
-            command = ["/bin/bash", "--norc", "-ic", script.format(" ".join(command))]
-        self._master, slave = os.openpty()
-        self.resize(columns, lines)
-        environment = {**os.environ, "TERM": "xterm-256color"}
-        for name in ("COLUMNS", "LINES", "NO_COLOR", "COLORTERM", "FORCE_COLOR"):
-            environment.pop(name, None)
-        for name, value in (env or {}).items():
-            environment.pop(name, None)
-            if value is not None:
-                environment[name] = value
+        self._ours, theirs = os.openpty() if size else os.pipe()
+        if size:
+            self.resize(*size)
+            command = ["setsid", "--ctty", *command]  # so that Ctrl-C and its end send signals
         self.process = subprocess.Popen(
-            [
-                *[IP, "netns", "exec", lab.netns("scanner"), sys.executable, "-c", ON_TERMINAL],
-                *command,
-            ],
-            stdin=slave,
-            stdout=slave,
+            [IP, "netns", "exec", lab.netns("scanner"), *CLEAN, *env, *command],
+            stdin=theirs if size else subprocess.DEVNULL,
+            stdout=theirs,
             stderr=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
         )
-        os.close(slave)
+        os.close(theirs)
         self._open = True
         self._printed = b""
 
     @property
     def printed(self) -> str:
-        """All that was written to the terminal so far."""
-        while self._open and select.select([self._master], [], [], 0)[0]:
+        """All that was written so far."""
+        while self._open and select.select([self._ours], [], [], 0)[0]:
             try:
-                self._printed += os.read(self._master, 65536)
-            except OSError:  # nobody has the other end any more
+                new = os.read(self._ours, 65536)
+            except OSError:  # nobody has the terminal's other end any more
+                new = b""
+            self._printed += new
+            if not new:
                 self.close()
-        return self._printed.decode("utf-8", "replace")
+        return self._printed.decode("utf-8", "replace").replace("\r\n", "\n")
+
+    @property
+    def lines(self) -> list[str]:
+        """The whole lines so far, without their times."""
+        return re.findall(r"^(?:\S+T\S+ )?(.*)\n", self.printed, re.M)
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """The same as JSON."""
+        return list(map(json.loads, self.lines))
 
     @property
     def frames(self) -> list[list[str]]:
@@ -206,21 +113,22 @@ class Terminal:
     @property
     def left(self) -> list[str]:
         """The lines that stand there after the command: what is drawn over is gone."""
+        assert self.printed.endswith("\n")
         return _plain(re.split("\033\\[\\?1049l|\033\\[J", self.printed)[-1])
 
     def resize(self, columns: int, lines: int) -> None:
-        """Give it another size, as a window manager does."""
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        """Give the terminal another size, as a window manager does."""
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def type(self, keys: bytes) -> None:
         """Press keys."""
-        os.write(self._master, keys)
+        os.write(self._ours, keys)
 
     def close(self) -> None:
-        """Close it, as if its window was closed."""
+        """Close it, as if its window was closed, or as head does."""
         if self._open:
             self._open = False
-            os.close(self._master)
+            os.close(self._ours)
 
     def finish(self) -> tuple[int, str]:
         """Wait for the command's end; return its exit code and its standard error."""
@@ -238,29 +146,26 @@ class Terminal:
             self.finish()
 
 
-@pytest.fixture
-def start(lab: Lab) -> Iterator[Callable[..., Terminal]]:
-    """Return what starts a command on a terminal; it is over when the test is."""
-    with contextlib.ExitStack() as stack:
-
-        def begin(*words: object, **how: object) -> Terminal:
-            terminal = Terminal(lab, *words, **how)  # type: ignore[arg-type]
-            stack.callback(terminal.kill)
-            return terminal
-
-        yield begin
-    until(lambda: nmaps(lab) == 0, "no nmap is left")
+Start = Callable[..., Started]
 
 
 @pytest.fixture
-def pipe(lab: Lab) -> Iterator[Callable[..., Pipe]]:
-    """Return what starts a command in a pipe; it is over when the test is."""
+def start(lab: Lab) -> Iterator[Start]:
+    """Return what starts halfopen on a terminal; it is over when the test is."""
     with contextlib.ExitStack() as stack:
 
-        def begin(*words: object) -> Pipe:
-            piped = Pipe(lab, *words)
-            stack.callback(piped.kill)
-            return piped
+        def begin(
+            *words: object,
+            size: tuple[int, int] | None = (80, 24),
+            env: Sequence[str] = (),
+            script: str = "{}",
+        ) -> Started:
+            command = halfopen(*words)
+            if script != "{}":
+                command = ["/bin/bash", "--norc", "-ic", script.format(" ".join(command))]
+            started = Started(lab, command, size, env)
+            stack.callback(started.kill)
+            return started
 
         yield begin
     until(lambda: nmaps(lab) == 0, "no nmap is left")
@@ -269,142 +174,113 @@ def pipe(lab: Lab) -> Iterator[Callable[..., Pipe]]:
 # -- backends that come and go ------------------------------------------------------------------
 
 
-def changes_in(looks: Pipe) -> list[tuple[str, ...]]:
+def changes_in(watch: Started) -> list[tuple[object, ...]]:
     """Return the targets' states at first, and after each change, from JSON lines."""
-    lines = [line for _, line in list(looks.lines)]
-    states = [tuple(t["state"] for t in json.loads(line)["targets"]) for line in lines]
+    states = [tuple(t["state"] for t in each["targets"]) for each in watch.objects]
     return [state for state, before in zip(states, [(), *states]) if state != before]
 
 
-def test_changes_are_seen_within_an_interval_and_in_the_right_order(
-    backends: Backends, pipe: Callable[..., Pipe]
-) -> None:
-    web1, web2 = f"{HOST}:{WEB1}", f"{HOST}:{WEB2}"
-    backends.open(WEB1)
-    backends.open(WEB2)
-    watch = pipe("watch", web1, web2, "--interval", EVERY)
-    objects = pipe("watch", web1, web2, "--interval", EVERY, "--format", "json")
+def test_changes_are_seen_within_an_interval_and_in_the_right_order(lab: Lab, start: Start) -> None:
+    pipe = functools.partial(start, size=None)
 
-    def told(changes: int) -> bool:
-        return len(watch.lines) == 2 + changes and len(changes_in(objects)) == 1 + changes
+    def seen(changes: int) -> None:
+        began = time.monotonic()
+        until(lambda: len(watch.lines) == 2 + changes, f"change {changes} is told")
+        assert not changes or time.monotonic() - began <= EVERY + LATE
+        until(lambda: len(changes_in(watch_json)) == 1 + changes, f"change {changes} is told")
 
-    until(lambda: told(0), "the first rounds are told")
-    one_down = pipe("wait", web1, web2, "--for", "not-open", "--any", "--interval", EVERY)
-    both_down = pipe("wait", web1, web2, "--for", "closed", "--interval", EVERY)
-    until(lambda: len(one_down.lines) == len(both_down.lines) == 2, "both wait")
+    def waiting(*words: object) -> Started:
+        started = pipe("wait", WEB1, WEB2, "--interval", EVERY, *words)
+        until(lambda: len(started.lines) == 2, "it waits")
+        return started
 
-    changed = [backends.close(WEB1)]
-    until(lambda: told(1), "the first change is told")
-    assert one_down.finish() == (0, "")
-    until(lambda: len(both_down.lines) == 3, "the other waits on")
-    changed.append(backends.close(WEB2))
-    until(lambda: told(2), "the second change is told")
-    assert both_down.finish() == (0, "")
-    both_up = pipe("wait", web1, web2, "--interval", EVERY)
-    stable = pipe("wait", web1, web2, "--any", "--interval", EVERY, "--successes", 3)
-    until(lambda: len(both_up.lines) == len(stable.lines) == 2, "both wait")
-    changed.append(backends.open(WEB2))
-    until(lambda: told(3), "the third change is told")
-    assert stable.finish() == (0, "")
-    until(lambda: len(both_up.lines) == 3, "the other waits on")
-    assert both_up.runs
-    changed.append(backends.open(WEB1))
-    until(lambda: told(4), "the fourth change is told")
-    assert both_up.finish() == (0, "")
-    for process in (watch, objects):
-        process.send(signal.SIGTERM)
-        assert process.finish() == (0, "")
+    with contextlib.ExitStack() as stack:
+        first, second = (stack.enter_context(lab.listen(port, HOST)) for port in (PORT1, PORT2))
+        watch = pipe("watch", WEB1, WEB2, "--interval", EVERY)
+        watch_json = pipe("watch", WEB1, WEB2, "--interval", EVERY, "--format", "json")
+        seen(0)
+        one_down, both_down = waiting("--for", "not-open", "--any"), waiting("--for", "closed")
+        first.close()
+        seen(1)
+        assert one_down.finish() == (0, "")
+        until(lambda: len(both_down.lines) == 3, "the other waits on")
+        second.close()
+        seen(2)
+        assert both_down.finish() == (0, "")
+        both_up, stable = waiting(), waiting("--any", "--successes", 3)
+        stack.enter_context(lab.listen(PORT2, HOST))
+        seen(3)
+        assert stable.finish() == (0, "")
+        until(lambda: len(both_up.lines) == 3, "the other waits on")
+        assert both_up.process.poll() is None
+        stack.enter_context(lab.listen(PORT1, HOST))
+        seen(4)
+        assert both_up.finish() == (0, "")
+        for started in (watch, watch_json):
+            started.process.send_signal(signal.SIGTERM)
+            assert started.finish() == (0, "")
 
-    assert watch.text[:6] == [
-        f"{web1} open (syn-ack)",
-        f"{web2} open (syn-ack)",
-        f"{web1} open -> closed (reset)",
-        f"{web2} open -> closed (reset)",
-        f"{web2} closed -> open (syn-ack)",
-        f"{web1} closed -> open (syn-ack)",
+    assert watch.lines[:6] == [
+        f"{WEB1} open (syn-ack)",
+        f"{WEB2} open (syn-ack)",
+        f"{WEB1} open -> closed (reset)",
+        f"{WEB2} open -> closed (reset)",
+        f"{WEB2} closed -> open (syn-ack)",
+        f"{WEB1} closed -> open (syn-ack)",
     ]
-    seen = [when for when, _ in watch.lines[2:6]]
-    assert all(0 <= after - before <= EVERY + LATE for before, after in zip(changed, seen))
-    assert re.match(r"\d+ rounds in [0-9. mins]+$", watch.text[6])
-    assert [line.split()[:2] for line in watch.text[8:]] == [[web1, "open"], [web2, "open"]]
-    assert all(re.search(r"  2 {8}[0-9.]+ s  ", line) for line in watch.text[8:])
-    assert changes_in(objects) == [
-        ("open", "open"),
-        ("closed", "open"),
-        ("closed", "closed"),
-        ("closed", "open"),
-        ("open", "open"),
-    ]
-    assert [json.loads(line)["round"] for _, line in objects.lines] == list(
-        range(1, len(objects.lines) + 1)
-    )
-    assert one_down.text[-1].startswith("not-open after ")
-    assert one_down.text[-1].endswith(f" s: {web1}")
-    assert both_up.text[-1].endswith(" s: all 2")
+    assert re.match(r"\d+ rounds in [0-9. mins]+$", watch.lines[6])
+    assert [line.split()[:2] for line in watch.lines[8:]] == [[WEB1, "open"], [WEB2, "open"]]
+    assert all(re.search(r"  2 {8}[0-9.]+ s  ", line) for line in watch.lines[8:])
+    states = ["open open", "closed open", "closed closed", "closed open", "open open"]
+    assert [" ".join(map(str, each)) for each in changes_in(watch_json)] == states
+    rounds = [each["round"] for each in watch_json.objects]
+    assert rounds == list(range(1, len(rounds) + 1))
+    assert re.match(rf"not-open after [0-9.]+ s: {WEB1}$", one_down.lines[-1])
+    assert both_up.lines[-1].endswith(" s: all 2")
 
 
 def test_a_name_that_resolves_only_later_is_waited_for() -> None:
     localhost = "127.0.0.1 localhost\n"
     with Lab() as lab:
         lab.set_hosts(localhost)
-        waiting = Pipe(lab, "wait", "later.example.test:25", "--interval", EVERY)
+        command = halfopen("wait", "later.example.test:25", "--interval", EVERY)
+        waiting = Started(lab, command, None, ())
         until(lambda: waiting.lines, "the first round is told")
-        assert "unknown: cannot resolve later.example.test" in waiting.text[0]
+        assert "unknown: cannot resolve later.example.test" in waiting.lines[0]
         lab.set_hosts(f"{localhost}{HOST} later.example.test\n")
 
         assert waiting.finish() == (0, "")
-        assert waiting.text[1:-1] == ["later.example.test:25 unknown -> open (syn-ack)"]
+        assert waiting.lines[1:-1] == ["later.example.test:25 unknown -> open (syn-ack)"]
 
 
 NAME = "web.example.test"
+DNS_TIMEOUT = 3
+"""Seconds that the system's resolver waits for a nameserver before it asks the next."""
 
 
-class Nameserver:
-    """A DNS server that knows one name, or one that never answers, in the target's namespace."""
-
-    def __init__(self, lab: Lab, address: str, answers: bool) -> None:
-        self._socket = lab.within("target", functools.partial(_bound, address))
-        self.asked = 0
-        self._answers = answers
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                query, client = self._socket.recvfrom(512)
-                self.asked += 1
-                if self._answers:
-                    self._socket.sendto(_answer(query), client)
-
-    def close(self) -> None:
-        """End it."""
-        self._socket.close()
-
-
-def _bound(address: str) -> socket.socket:
+def _nameserver(address: str) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind((address, 53))
     return sock
 
 
-def _answer(query: bytes) -> bytes:
-    """Return HOST for a question about an A record, and no record for any other."""
-    end = query.index(b"\0", 12) + 5
-    question = query[12:end]
-    a_record = question[-4:-2] == b"\0\1"
-    header = query[:2] + struct.pack("!HHHHH", 0x8180, 1, int(a_record), 0, 0)
-    record = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 1, 4) + socket.inet_aton(HOST)
-    return header + question + (record if a_record else b"")
-
-
-DNS_TIMEOUT = 3
-"""Seconds that the system's resolver waits for a nameserver before it asks the next."""
+def _answer_all(sock: socket.socket) -> None:
+    """Answer HOST to a question about an A record, and no record to any other."""
+    with contextlib.suppress(OSError):  # closed
+        while True:
+            query, client = sock.recvfrom(512)
+            question = query[12 : query.index(b"\0", 12) + 5]
+            record = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 1, 4) + socket.inet_aton(HOST)
+            records = [record] if question[-4:-2] == b"\0\1" else []
+            header = query[:2] + struct.pack("!HHHHH", 0x8180, 1, len(records), 0, 0)
+            sock.sendto(b"".join([header, question, *records]), client)
 
 
 @pytest.fixture
 def _first_nameserver_is_dead(lab: Lab) -> Iterator[None]:
     dead, alive = HOST, lab.many_addresses(1)[0]
-    servers = [Nameserver(lab, dead, answers=False), Nameserver(lab, alive, answers=True)]
+    servers = [lab.within("target", functools.partial(_nameserver, each)) for each in (dead, alive)]
+    threading.Thread(target=_answer_all, args=servers[1:], daemon=True).start()
     folder = HOSTS_FOLDER / lab.netns("scanner")  # `ip netns exec` mounts what is in it
     folder.mkdir(parents=True, exist_ok=True)
     resolv, switch = folder / "resolv.conf", folder / "nsswitch.conf"
@@ -415,30 +291,27 @@ def _first_nameserver_is_dead(lab: Lab) -> Iterator[None]:
     yield
     for path in (resolv, switch):
         path.unlink()
+    assert servers[0].recv(512, socket.MSG_DONTWAIT), "the dead one was asked"
     for server in servers:
         server.close()
-    assert servers[0].asked > 0
-    assert servers[1].asked > 0
 
 
 @pytest.mark.usefixtures("_first_nameserver_is_dead")
 def test_a_dead_first_nameserver_costs_wait_its_timeout_once_and_watch_no_round(
-    pipe: Callable[..., Pipe],
+    start: Start,
 ) -> None:
-    target = f"{NAME}:25"
+    pipe = functools.partial(start, size=None)
+    target, count = f"{NAME}:25", DNS_TIMEOUT + 3
     waiting = pipe("wait", target, "--format", "json")
-    watching = pipe(
-        "watch", target, OPEN, "--interval", "1", "--count", DNS_TIMEOUT + 3, "--format", "json"
-    )
+    watching = pipe("watch", target, OPEN, "-i", "1", "--count", count, "--format", "json")
 
     assert waiting.finish() == (0, "")
-    (told,) = [json.loads(line) for _, line in waiting.lines]
+    (told,) = waiting.objects
     assert told["targets"][0]["address"] == HOST
     assert DNS_TIMEOUT <= told["seconds"] < DNS_TIMEOUT + 0.2 + LATE
     assert watching.finish() == (0, "")
-    rounds = [json.loads(line)["targets"] for _, line in watching.lines]
-    assert len(rounds) == DNS_TIMEOUT + 3
-    assert [other["state"] for _, other in rounds] == ["open"] * len(rounds)
+    rounds = [each["targets"] for each in watching.objects]
+    assert [other["state"] for _, other in rounds] == ["open"] * count
     assert rounds[0][0]["error"].startswith(f"cannot resolve {NAME} yet: no answer for ")
     assert [named["state"] for named, _ in rounds[-2:]] == ["open"] * 2
 
@@ -450,46 +323,42 @@ RTT = "RTT min/avg/max ms"
 
 
 def test_watch_shows_a_live_table_and_ends_with_a_summary(
-    backends: Backends, start: Callable[..., Terminal], tmp_path: Path
+    lab: Lab, start: Start, tmp_path: Path
 ) -> None:
     farm = tmp_path / "farm"
-    farm.write_text(f"web1 = {HOST}:{WEB1}\n{CLOSED}\n")
-    terminal = start("watch", "--targets", farm, "--interval", EVERY, columns=120)
+    farm.write_text(f"web1 = {WEB1}\n{CLOSED}\n")
+    terminal = start("watch", "--targets", farm, "--interval", EVERY, size=(120, 24))
     until(lambda: terminal.frame[1:] and terminal.frame[1].endswith(" xx"), "it was seen closed")
-    backends.open(WEB1)
-    until(lambda: terminal.frame[1].endswith("oo"), "it was seen open")
-    titles, web1, closed = terminal.frame
+    with lab.listen(PORT1, HOST):
+        until(lambda: terminal.frame[1].endswith("oo"), "it was seen open")
+        titles, web1, closed = terminal.frame
+        terminal.type(b"\x03")
+        assert terminal.finish() == (2, "")
+
     assert titles.split() == ["Target", "State", "Reason", "Since", "Up", *RTT.split(), "Last"]
     rest = r"\d\d:\d\d:\d\d  [0-9.]+% +[0-9./]+ +"
-    assert re.match(rf"web1 \({HOST}:{WEB1}\)  open    syn-ack  {rest}x+o+$", web1)
+    assert re.match(rf"web1 \({WEB1}\)  open    syn-ack  {rest}x+o+$", web1)
     assert re.match(rf"{CLOSED}          closed  reset    {rest}x+$", closed)
-    terminal.type(b"\x03")
-
-    assert terminal.finish() == (2, "")
-    counted, titles, web1, closed, prompt = terminal.left
+    counted, titles, web1, closed = terminal.left
     assert re.match(r"\d+ rounds in \d+(\.\d)? s$", counted)
     assert titles.split("  ")[0] == "Target"
-    assert re.match(rf"web1 \({HOST}:{WEB1}\)  open .*%  1 {{8}}[0-9.]+ s  ", web1)
+    assert re.match(rf"web1 \({WEB1}\)  open .*%  1 {{8}}[0-9.]+ s  ", web1)
     assert re.match(rf"{CLOSED}  .*0\.0%  .*down since \d\d:\d\d:\d\d \(still down\)", closed)
-    assert prompt == ""
     assert "^C" not in "".join(terminal.left)
 
 
-def test_wait_shows_a_live_line_that_its_end_takes_the_place_of(
-    backends: Backends, start: Callable[..., Terminal]
-) -> None:
-    web1 = f"{HOST}:{WEB1}"
-    terminal = start("wait", web1, OPEN, "--interval", EVERY, "--timeout", "5m")
+def test_wait_shows_a_live_line_that_its_end_takes_the_place_of(lab: Lab, start: Start) -> None:
+    terminal = start("wait", WEB1, OPEN, "--interval", EVERY, "--timeout", "5m")
     until(lambda: "closed" in terminal.printed, "it was seen closed")
-    assert re.match(rf"open: 1 of 2, (4 min 5|5 min 0)\d s left; {web1} closed$", terminal.frame[0])
-    backends.open(WEB1)
+    assert re.match(rf"open: 1 of 2, (4 min 5|5 min 0)\d s left; {WEB1} closed$", terminal.frame[0])
+    with lab.listen(PORT1, HOST):
+        assert terminal.finish() == (0, "")
 
-    assert terminal.finish() == (0, "")
-    assert re.match(r"open after [0-9. s]+: all 2$", terminal.left[0])
-    assert terminal.left[1:] == [""]
+    (left,) = terminal.left
+    assert re.match(r"open after [0-9. s]+: all 2$", left)
 
 
-ENDS: dict[str, tuple[signal.Signals, Callable[[Terminal], None]]] = {
+ENDS: dict[str, tuple[signal.Signals, Callable[[Started], None]]] = {
     "Ctrl-C": (signal.SIGINT, lambda terminal: terminal.type(b"\x03")),
     "SIGTERM": (signal.SIGTERM, lambda terminal: terminal.process.send_signal(signal.SIGTERM)),
     "closed": (signal.SIGHUP, lambda terminal: terminal.close()),
@@ -498,7 +367,7 @@ ENDS: dict[str, tuple[signal.Signals, Callable[[Terminal], None]]] = {
 
 @pytest.mark.parametrize("how", list(ENDS))
 def test_what_ends_the_commands_ends_nmap_and_leaves_the_terminal_clean(
-    lab: Lab, start: Callable[..., Terminal], tmp_path: Path, how: str
+    lab: Lab, start: Start, tmp_path: Path, how: str
 ) -> None:
     # An nmap that would wait a minute for an answer, if it were not for --host-timeout.
     slow = tmp_path / "slow-nmap"
@@ -524,14 +393,13 @@ def test_what_ends_the_commands_ends_nmap_and_leaves_the_terminal_clean(
         assert re.match(r"0 rounds in [0-9.]+ s$", watch.left[0])
         assert watch.left[2].split()[:3] == [SILENT, "-", "-"]
         assert re.match("stopped after .*, waiting for open: no round has ended$", wait.left[0])
-        assert watch.printed.endswith("\r\n")
         assert watch.printed.rfind("\033[?25h") > watch.printed.rfind("\033[?25l")
 
 
 def test_a_terminal_made_narrower_and_wider_has_a_table_that_fits_within_a_second(
-    start: Callable[..., Terminal],
+    start: Start,
 ) -> None:
-    terminal = start("watch", OPEN, CLOSED, "--interval", "1h", columns=110)
+    terminal = start("watch", OPEN, CLOSED, "--interval", "1h", size=(110, 24))
     until(lambda: "closed" in terminal.printed, "it has checked")
     wide = terminal.frame
     assert "RTT min/avg/max" in wide[0]
@@ -548,37 +416,36 @@ def test_a_terminal_made_narrower_and_wider_has_a_table_that_fits_within_a_secon
     assert terminal.finish() == (2, "")
 
 
-def test_ctrl_z_gives_the_terminal_back_until_watch_goes_on(
-    start: Callable[..., Terminal],
+def test_ctrl_z_gives_the_terminal_back_and_watch_goes_on_after_longer_than_it_waits(
+    start: Start,
 ) -> None:
-    terminal = start("watch", OPEN, "--interval", EVERY, script="{}; read -r _; fg")
-    until(lambda: "open" in terminal.printed, "the first round is shown")
+    terminal = start("watch", OPEN, "--interval", EVERY, script="{}; sleep 2; fg")
+    until(lambda: "  o" in terminal.printed, "it was seen open")
 
     terminal.type(b"\x1a")
     until(lambda: "\033[?25h\033[?1049l" in terminal.printed, "the shell has the terminal")
     before = len(terminal.printed)
-    terminal.type(b"\r")
     until(lambda: "\033[H" in terminal.printed[before:], "it is drawn again")
+    rounds = max(map(len, re.findall("  (o+)", terminal.printed)))
+    until(lambda: "  " + "o" * (rounds + 3) in terminal.printed, "rounds go on")
     terminal.type(b"\x03")
 
     assert terminal.finish()[0] == 0
-    assert re.match(r"\d rounds? in ", terminal.left[0])
+    assert re.match(r"\d+ rounds in ", terminal.left[0])
 
 
 LIVE = re.compile("\033\\[H|\033\\[J")
 COLOUR = re.compile("\033\\[3[0-9]m")
 
 
-def test_the_terminal_decides_on_colours_columns_and_live_screens(
-    start: Callable[..., Terminal],
-) -> None:
+def test_the_terminal_decides_on_colours_columns_and_live_screens(start: Start) -> None:
     kinds: dict[str, dict[str, object]] = {
         "colours": {},
-        "no colours": {"env": {"NO_COLOR": "1"}},
-        "no size": {"columns": 0, "lines": 0},
-        "ascii": {"env": {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}, "columns": 20},
-        "dumb": {"env": {"TERM": "dumb"}},
-        "no TERM": {"env": {"TERM": None}},
+        "no colours": {"env": ["NO_COLOR=1"]},
+        "no size": {"size": (0, 0)},
+        "ascii": {"env": ["LC_ALL=C", "PYTHONIOENCODING=ascii"], "size": (20, 24)},
+        "dumb": {"env": ["TERM=dumb"]},
+        "no TERM": {"env": ["-uTERM"]},
     }
     for command in ("watch --count 2", "wait --timeout 2.5"):
         words = [*command.split(), OPEN, CLOSED, "--interval", str(EVERY)]
@@ -593,7 +460,7 @@ def test_the_terminal_decides_on_colours_columns_and_live_screens(
         assert coloured == (live - {"no colours"} if command.startswith("watch") else set())
         for kind in set(kinds) - live:
             assert "\033" not in printed[kind]
-            assert f"{CLOSED} closed (reset)\r\n" in printed[kind]
+            assert f"{CLOSED} closed (reset)\n" in printed[kind]
         frames = terminals["ascii"].frames[: None if command.startswith("watch") else -1]
         assert len(frames) > 1
         assert max(len(line) for frame in frames for line in frame) <= 20
@@ -603,57 +470,27 @@ def test_the_terminal_decides_on_colours_columns_and_live_screens(
 # -- in pipes -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("words", "last"),
-    [
-        pytest.param([OPEN, "--format", "json"], "0", id="a-line-a-round"),
-        pytest.param([OPEN, CLOSED, f"{HOST}:110"], "2", id="nothing-changes-any-more"),
-    ],
-)
-def test_head_ends_a_watch(lab: Lab, words: list[str], last: str) -> None:
-    command = " ".join(halfopen("watch", *words, "--interval", EVERY))
-    script = f"{command} | head -3; echo ${{PIPESTATUS[0]}}"
+WATCH = " ".join(halfopen("watch", OPEN, "--interval", EVERY))
+SCRIPTS = {
+    "head": (f"{WATCH} --format json | head -3 | wc -l; echo ${{PIPESTATUS[0]}}", "3\n0\n"),
+    "head, and nothing changes any more": (
+        f"{WATCH} {CLOSED} {HOST}:110 | head -3 | wc -l; echo ${{PIPESTATUS[0]}}",
+        "3\n2\n",
+    ),
+    "timeout": (f"timeout 4 {WATCH}; echo $?", rf".*\n{OPEN}  open .*  100\.0%  0  .*\n124\n"),
+    "nohup": (
+        f"nohup {WATCH} --count 4 & sleep 1; kill -HUP $!; wait $!; echo $?",
+        r".*\n4 rounds in .*\n0\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", list(SCRIPTS))
+def test_a_watch_ends_as_a_shell_expects(lab: Lab, how: str) -> None:
+    script, printed = SCRIPTS[how]
 
     done = lab.run(["bash", "-c", script], timeout=PATIENCE)
 
-    *lines, code = done.stdout.splitlines()
-    assert (len(lines), code, done.stderr) == (3, last, "")
+    assert re.fullmatch(printed, done.stdout, re.S)
+    assert done.stderr == ""
     assert nmaps(lab) == 0
-
-
-def test_timeout_ends_a_watch_with_its_summary(lab: Lab) -> None:
-    done: subprocess.CompletedProcess[str] = lab.run(
-        ["timeout", "4", *halfopen("watch", OPEN, "--interval", EVERY)], timeout=PATIENCE
-    )
-
-    assert (done.returncode, done.stderr) == (124, "")
-    assert re.search(rf"^{OPEN}  open .*  100\.0%  0  ", done.stdout, re.M)
-
-
-def test_nohup_outlives_its_terminal(lab: Lab) -> None:
-    process: Running[str] = lab.popen(
-        ["nohup", *halfopen("watch", OPEN, "--interval", EVERY, "--count", 4)]
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGHUP)
-
-    stdout, _ = process.communicate(timeout=PATIENCE)
-
-    assert process.returncode == 0
-    assert re.search(r"^4 rounds in ", stdout, re.M)
-
-
-def test_watch_goes_on_after_it_was_stopped_for_longer_than_it_waits(
-    start: Callable[..., Terminal],
-) -> None:
-    terminal = start("watch", OPEN, "--interval", EVERY, script="{}; sleep 2; fg")
-    until(lambda: "  o" in terminal.printed, "it was seen open")
-    terminal.type(b"\x1a")
-    until(lambda: terminal.printed.count("\033[?1049h") > 1, "it is in the foreground again")
-    rounds = max(map(len, re.findall("  (o+)", terminal.printed)))
-
-    until(lambda: "  " + "o" * (rounds + 3) in terminal.printed, "rounds go on")
-
-    terminal.type(b"\x03")
-    terminal.finish()

@@ -8,8 +8,8 @@ from typing import Sequence
 from halfopen.check import judge
 from halfopen.errors import CheckError, HopelessError, NotAllowedError, NoTimeError
 from halfopen.model import Expectation, Observation, Report, Target, Verdict, failure
-from halfopen.runbook.schedule import Round, Stop
-from halfopen.runbook.statistics import Rows, Standing, Statistics
+from halfopen.runbook.schedule import Stop
+from halfopen.runbook.statistics import Standing, Statistics
 
 A, B = Target("192.0.2.11", 443, label="web1"), Target("2001:db8::12", 443)
 BEGIN = 1000.0
@@ -60,19 +60,17 @@ class FakeStop(Stop):
         super().__init__()
         self._clock, self._at, self._woken_at = clock, BEGIN + at, BEGIN + woken_at
 
-    def wait(self, until: float) -> bool:
+    def wait(self, until: float) -> None:
         """Move the clock, at most to the signal or to wake()."""
-        wakes = self._clock.now < self._woken_at <= until
-        ends = min(until, self._at, self._woken_at if wakes else until)
+        self.woken = self._clock.now < self._woken_at <= until
+        ends = min(until, self._at, self._woken_at if self.woken else until)
         self._clock.now = max(self._clock.now, ends)
-        self.woken = wakes and self._clock.now == self._woken_at
-        return self.see()
+        self.see()
 
-    def see(self) -> bool:
+    def see(self) -> None:
         """Let the signal come if its time has."""
         if self._clock.now >= self._at:
             self.number = signal.SIGINT
-        return bool(self.number)
 
 
 class FakeChecks:
@@ -101,23 +99,20 @@ class FakeChecks:
 
 
 def row(
-    *words: str,
-    target: Target = B,
-    rtt: float | None = None,
-    interval: float = 1.0,
-    wanted: Sequence[str] = ("open",),
-) -> tuple[Target, Statistics]:
-    """Return a target with the statistics of rounds that found this, an interval apart."""
-    statistics = Statistics(wanted)
-    for number, word in enumerate(words):
-        passed = number * interval
+    *words: str, target: Target = B, rtt: float | None = None, wanted: Sequence[str] = ("open",)
+) -> Statistics:
+    """Return the statistics of rounds that found this, a second apart."""
+    statistics = Statistics(target, wanted)
+    for passed, word in enumerate(words):
         statistics.add(verdict(word, target, rtt), UNIX + passed, BEGIN + passed)
-    return target, statistics
+    return statistics
 
 
-def standing(rows: Rows, seconds: float, took: float = 0.1, rounds: int = 4) -> Standing:
+def standing(
+    rows: Sequence[Statistics], seconds: float, took: float = 0.1, rounds: int = 4
+) -> Standing:
     """Return how it stands after a last round that took so long."""
     if not rounds:
         return Standing(rows, seconds)
-    report = Report(tuple(s.verdict for _, s in rows if s.verdict))
-    return Standing(rows, seconds, Round(rounds, UNIX + 4, BEGIN + 4, took, report))
+    report = Report(tuple(row.verdict for row in rows))
+    return Standing(rows, seconds, True, rounds, UNIX + 4, took, int(took > 2.0), report)

@@ -1,4 +1,4 @@
-"""A clock that tests move, a time zone that is not UTC, and no variable that rich obeys."""
+"""A clock that tests move, a time zone that is not UTC, and a terminal of a known kind."""
 
 import time
 from typing import Iterator
@@ -6,14 +6,14 @@ from typing import Iterator
 import pytest
 from support.rounds import Clock
 
-from halfopen.runbook import reporter, schedule, wait
+from halfopen.runbook import schedule, wait
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return the clock that the rounds go by."""
     clock = Clock()
-    for module in (reporter, schedule, wait):
+    for module in (schedule, wait):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -21,9 +21,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:
-        patch.setenv("TZ", "XXX+03:30")  # in POSIX that is 3.5 hours behind UTC
-        patch.setenv("TERM", "xterm-256color")
-        for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "COLUMNS", "LINES"):
+        fixed = {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+        fixed["TZ"] = "XXX+03:30"  # in POSIX that is 3.5 hours behind UTC
+        for name, value in fixed.items():
+            patch.setenv(name, value)
+        for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
             patch.delenv(name, raising=False)
         time.tzset()
         yield

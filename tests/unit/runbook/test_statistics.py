@@ -1,43 +1,45 @@
 """What a series of rounds adds up to."""
 
-from typing import List, Optional
-
 import pytest
 from support.rounds import BEGIN, UNIX, row, verdict
 
-from halfopen.model import Status
-from halfopen.runbook.statistics import HISTORY, Standing, Statistics
+from halfopen.runbook.statistics import HISTORY
+
+FOUND = [
+    # The rounds; then changes, the round since when it is so, how many found it open of those that
+    # found anything, the first round of an outage that has not ended, the longest outage in rounds.
+    ("closed", "0 since 0, 0/1, down 0, longest 0"),  # one round has no length
+    ("error", "0 since 0, 0/0, down -, longest 0"),
+    ("open open", "0 since 0, 2/2, down -, longest 0"),
+    ("open open error", "1 since 2, 2/2, down -, longest 0"),
+    ("open error error open", "2 since 3, 2/2, down -, longest 0"),  # failed checks are no outage
+    ("error closed closed", "1 since 1, 0/2, down 1, longest 1"),
+    ("closed error error open", "2 since 3, 1/2, down -, longest 3"),  # nor do they end one
+    ("closed error error", "1 since 1, 0/1, down 0, longest 0"),  # nor prolong it
+    ("closed filtered closed open", "3 since 3, 1/4, down -, longest 3"),
+    ("open closed error filtered", "3 since 3, 1/3, down 1, longest 2"),
+    ("open closed closed closed", "1 since 1, 1/4, down 1, longest 2"),  # until the last round
+    ("open closed open", "2 since 2, 2/3, down -, longest 1"),
+    ("open closed open closed closed open closed", "5 since 6, 3/7, down 6, longest 2"),
+]
 
 
-def test_without_a_round_nothing_is_known() -> None:
-    _, nothing = row()
+@pytest.mark.parametrize(("states", "expected"), FOUND)
+def test_changes_and_outages_and_the_rounds_that_found_it_open(states: str, expected: str) -> None:
+    found = row(*states.split())
 
-    assert (nothing.verdict, nothing.state, nothing.status) == (None, "", Status.UNKNOWN)
-    assert (nothing.in_a_row, nothing.changes, nothing.availability) == (0, 0, None)
-    assert (nothing.rtt_mean, list(nothing.history)) == (0, [])
-
-
-@pytest.mark.parametrize(
-    ("states", "changes", "since"),
-    [
-        ("closed", 0, 0),
-        ("open open", 0, 0),
-        ("open open error", 1, 2),
-        ("open closed closed open", 2, 3),
-    ],
-)
-def test_another_state_is_a_change_and_the_first_is_none(
-    states: str, changes: int, since: int
-) -> None:
-    _, statistics = row(*states.split())
-
-    assert (statistics.changes, statistics.since) == (changes, UNIX + since)
-    assert statistics.state == states.rsplit(maxsplit=1)[-1]
+    down = "-" if found.down_since is None else f"{found.down_since - UNIX:.0f}"
+    assert expected == (
+        f"{found.changes} since {found.since - UNIX:.0f}, {found.open}/{found.found}, "
+        f"down {down}, longest {found.longest_outage:.0f}"
+    )
+    assert [found.before, found.state] == ["", *states.split()][-2:]
 
 
 @pytest.mark.parametrize(
     ("wanted", "states", "in_a_row"),
     [
+        ("open", "", 0),
         ("open", "closed open open", 2),
         ("open", "open open error", 0),
         ("closed filtered", "open closed filtered closed", 3),
@@ -46,103 +48,31 @@ def test_another_state_is_a_change_and_the_first_is_none(
 def test_rounds_in_a_row_that_found_what_is_waited_for_are_counted(
     wanted: str, states: str, in_a_row: int
 ) -> None:
-    assert row(*states.split(), wanted=wanted.split())[1].in_a_row == in_a_row
-
-
-@pytest.mark.parametrize(
-    ("states", "availability"),
-    [
-        ("open", 100.0),
-        ("closed filtered", 0.0),
-        ("open closed filtered open", 50.0),
-        ("open error error error", 100.0),
-        ("error closed", 0.0),
-        ("error", None),
-    ],
-)
-def test_availability_is_of_the_rounds_that_found_anything(
-    states: str, availability: Optional[float]
-) -> None:
-    _, statistics = row(*states.split())
-
-    assert statistics.availability == availability
-
-
-@pytest.mark.parametrize(
-    ("states", "longest"),
-    [
-        pytest.param("open open", 0, id="none"),
-        pytest.param("open closed open", 1, id="until-it-was-found-open"),
-        pytest.param("closed filtered closed open", 3, id="in-any-state-but-open"),
-        pytest.param("open closed open closed closed closed open closed open", 3, id="longest"),
-        pytest.param("open closed closed closed", 2, id="it-lasts-until-the-last-round"),
-        pytest.param("closed", 0, id="one-round-has-no-length"),
-        pytest.param("open error error open", 0, id="failed-checks-are-none"),
-        pytest.param("closed error error open", 3, id="failed-checks-end-none"),
-        pytest.param("closed error error", 0, id="failed-checks-prolong-none"),
-        pytest.param("error closed closed", 1, id="after-failed-checks"),
-    ],
-)
-def test_the_longest_outage(states: str, longest: int) -> None:
-    assert row(*states.split(), interval=10)[1].longest_outage == 10 * longest
+    assert row(*states.split(), wanted=wanted.split()).in_a_row == in_a_row
 
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
 def test_a_step_of_the_clock_changes_the_shown_times_and_no_length(step: float) -> None:
-    _, statistics = row("closed")
+    found = row("closed")
 
-    statistics.add(verdict("closed"), UNIX + step + 1, BEGIN + 1)
-    statistics.add(verdict("open"), UNIX + step + 2, BEGIN + 2)
+    found.add(verdict("closed"), UNIX + step + 1, BEGIN + 1)
+    found.add(verdict("open"), UNIX + step + 2, BEGIN + 2)
 
-    assert statistics.longest_outage == 2
-    assert statistics.since == UNIX + step + 2
-
-
-@pytest.mark.parametrize(
-    ("states", "since"),
-    [("open closed error filtered", 1), ("closed open", None), ("error", None)],
-)
-def test_an_outage_that_has_not_ended_tells_since_when(states: str, since: Optional[int]) -> None:
-    down_since = row(*states.split())[1].down_since
-
-    assert down_since == (None if since is None else UNIX + since)
+    assert (found.longest_outage, found.since) == (2, UNIX + step + 2)
 
 
 def test_round_trips_are_those_that_were_measured() -> None:
-    statistics = Statistics()
+    found = row()
     for word, rtt in (("open", 0.002), ("filtered", None), ("closed", 0.001), ("open", 0.006)):
-        statistics.add(verdict(word, rtt=rtt), UNIX, BEGIN)
-    statistics.add(verdict("error"), UNIX, BEGIN)
+        found.add(verdict(word, rtt=rtt), UNIX, BEGIN)
+    found.add(verdict("error"), UNIX, BEGIN)
 
-    assert statistics.rtts == 3
-    assert (statistics.rtt_min, statistics.rtt_max) == (0.001, 0.006)
-    assert statistics.rtt_mean == pytest.approx(0.003)
-
-
-@pytest.mark.parametrize(
-    ("states", "history"),
-    [
-        (["open", "closed", "filtered", "error"], "ox.?"),
-        (["closed"] + ["open"] * (HISTORY - 1), "x" + "o" * (HISTORY - 1)),
-        (["closed"] + ["open"] * HISTORY, "o" * HISTORY),
-    ],
-    ids=["marks", "full", "oldest-goes"],
-)
-def test_the_history_has_the_last_results(states: List[str], history: str) -> None:
-    assert "".join(row(*states)[1].history) == history
+    assert (found.rtts, found.rtt_min, found.rtt_max) == (3, 0.001, 0.006)
+    assert found.rtt_sum == pytest.approx(0.009)
 
 
-@pytest.mark.parametrize(
-    ("states", "status"),
-    [
-        ("open open", Status.OK),
-        ("open error", Status.UNKNOWN),
-        ("error closed", Status.CRITICAL),
-        ("filtered open", Status.CRITICAL),
-        ("- open", Status.UNKNOWN),
-    ],
-)
-def test_the_worst_of_the_last_states_counts(states: str, status: Status) -> None:
-    rows = [row() if state == "-" else row("closed", state) for state in states.split()]
-
-    assert Standing(rows).status is status
+def test_the_history_has_the_last_results() -> None:
+    assert "".join(row("open", "closed", "filtered", "error").history) == "ox.?"
+    for number in (HISTORY - 1, HISTORY):
+        history = "".join(row("closed", *["open"] * number).history)
+        assert history == ("x" + "o" * number)[-HISTORY:]

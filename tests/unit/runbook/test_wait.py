@@ -1,33 +1,18 @@
 """`wait`: what a condition makes of the rounds, and what is told of it."""
 
-from typing import List, NamedTuple, Optional
+from typing import Callable, List, NamedTuple, Optional, Sequence
 
 import pytest
 from support.rounds import A, B, Clock, FakeChecks, FakeStop, row, standing
 
 from halfopen.model import Target
 from halfopen.runbook import wait
-from halfopen.runbook.reporter import ClosedError, Reporter
-from halfopen.runbook.statistics import Rows, Standing
+from halfopen.runbook.statistics import Standing, Statistics
+from halfopen.runbook.terminal import ClosedError
 from halfopen.runbook.wait import Condition, Result
 from halfopen.scan.head_start import TIMEOUT
 
 LATE = Result.LATE
-
-
-class Noted(Reporter):
-    """Notes what it is to tell; its reader may have gone."""
-
-    def __init__(self, error: Optional[Exception] = None) -> None:
-        self.told: List[Standing] = []
-        self._error = error
-
-    def show(self, now: Standing) -> None:
-        self.told.append(now)
-        if self._error:
-            raise self._error
-
-    tick = show
 
 
 class Waited(NamedTuple):
@@ -39,7 +24,7 @@ class Waited(NamedTuple):
 
     @property
     def states(self) -> List[str]:
-        return [statistics.state for _, statistics in self.now.rows]
+        return [row.state for row in self.now.rows]
 
 
 def waited(
@@ -48,103 +33,77 @@ def waited(
     *findings: str,
     takes: float = 0.2,
     stop: Optional[FakeStop] = None,
-    reporter: Optional[Noted] = None,
+    tell: Callable[[Standing], None] = lambda _: None,
 ) -> Waited:
     """Wait for A, or A and B if a finding has two words."""
     stop = stop or FakeStop(clock)
     checks = FakeChecks(clock, *findings, takes=takes, stop=stop)
     targets = [A, B][: len(findings[0].split())]
-    return Waited(*wait.wait(targets, condition, stop, checks, reporter or Noted()), checks)
+    return Waited(*wait.wait(targets, condition, stop, checks, tell), checks)
 
 
-@pytest.mark.parametrize(
-    ("state", "met"),
-    [
-        ("open", "open"),
-        ("closed", "closed"),
-        ("filtered", "filtered"),
-        ("not-open", "closed filtered"),
-    ],
-)
-def test_a_condition_is_met_by_what_was_found_and_never_by_a_failed_check(
-    clock: Clock, state: str, met: str
-) -> None:
-    condition, found = Condition(state, timeout=0.5), ("open", "closed", "filtered", "error")
+def test_a_condition_is_met_by_what_was_found_and_never_by_a_failed_check(clock: Clock) -> None:
+    states = ("open", "closed", "filtered", "error")
 
-    reached = [each for each in found if waited(clock, condition, each).result is Result.REACHED]
+    def met_by(state: str) -> List[str]:
+        condition = Condition(state, timeout=0.5)
+        return [s for s in states if waited(clock, condition, s).result is Result.REACHED]
 
-    assert reached == met.split()
+    assert [met_by(state) for state in states[:3]] == [["open"], ["closed"], ["filtered"]]
+    assert met_by("not-open") == ["closed", "filtered"]
 
 
 REACHED = [
-    # condition, what the rounds find, how many rounds there are, which targets are reached
-    pytest.param(Condition(), ["open"], [True], id="at-once"),
-    pytest.param(Condition(), ["closed", "filtered", "error", "open"], [True], id="later"),
-    pytest.param(
-        Condition(successes=3),
-        ["open", "open", "closed", "open", "error", "open", "open", "open"],
-        [True],
-        id="so-many-in-a-row",
-    ),
-    pytest.param(
-        Condition(), ["open closed", "closed open", "open open"], [True, True], id="all-at-once"
-    ),
-    pytest.param(
-        Condition(), ["open error", "open error", "open open"], [True, True], id="a-name-later"
-    ),
-    pytest.param(
-        Condition(any_target=True), ["closed filtered", "closed open"], [False, True], id="any"
-    ),
-    pytest.param(
-        Condition(successes=2, any_target=True),
-        ["open closed", "closed open", "open closed", "open closed"],
-        [True, False],
-        id="in-a-row-is-of-one-target",
-    ),
-    pytest.param(
-        Condition(any_target=True), ["none open"], [False, True], id="any-before-what-is-hopeless"
-    ),
-]
+    # condition, what the rounds find, which targets are reached in the last
+    (Condition(), "open", [True]),
+    (Condition(), "closed, filtered, error, open", [True]),
+    (Condition(successes=3), "open, open, closed, open, error, open, open, open", [True]),
+    (Condition(), "open closed, closed open, open open", [True, True]),
+    (Condition(), "open error, open error, open open", [True, True]),  # a name resolves later
+    (Condition(any_target=True), "closed filtered, closed open", [False, True]),
+    # What is counted in a row is of one target.
+    (Condition(successes=2, any_target=True), "open closed, closed open, open closed, open closed",
+     [True, False]),
+    (Condition(any_target=True), "none open", [False, True]),  # before what is hopeless
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("condition", "findings", "reached"), REACHED)
 def test_waiting_goes_on_until_the_condition_is_met(
-    clock: Clock, condition: Condition, findings: List[str], reached: List[bool]
+    clock: Clock, condition: Condition, findings: str, reached: List[bool]
 ) -> None:
-    condition = condition._replace(interval=5)
+    condition, found = condition._replace(interval=5), findings.split(", ")
 
-    ended = waited(clock, condition, *findings, "closed closed")
+    ended = waited(clock, condition, *found, "closed closed")
 
-    assert (ended.result, ended.now.rounds) == (Result.REACHED, len(findings))
-    assert [condition.reached(statistics) for _, statistics in ended.now.rows] == reached
-    assert ended.checks.began == [5 * number for number in range(len(findings))]
+    assert (ended.result, ended.now.rounds) == (Result.REACHED, len(found))
+    assert [condition.reached(row) for row in ended.now.rows] == reached
+    assert ended.checks.began == [5 * number for number in range(len(found))]
     assert ended.now.seconds == pytest.approx(ended.checks.began[-1] + 0.2)
 
 
 @pytest.mark.parametrize("hopeless", ["none", "forbidden"])
-@pytest.mark.parametrize(
-    "condition", [Condition(), Condition("not-open"), Condition(any_target=True)]
-)
+@pytest.mark.parametrize("condition", [Condition(), Condition("not-open", any_target=True)])
 def test_what_waiting_cannot_change_ends_it_at_once(
     clock: Clock, hopeless: str, condition: Condition
 ) -> None:
-    ended = waited(clock, condition, f"error {hopeless}")
-    later = waited(clock, condition, "error error", f"error {hopeless}")
-
-    assert (ended.result, len(ended.checks.began)) == (Result.HOPELESS, 1)
-    assert (later.result, len(later.checks.began)) == (Result.HOPELESS, 2)
+    for findings in ([f"error {hopeless}"], ["error error", f"error {hopeless}"]):
+        ended = waited(clock, condition, *findings)
+        assert (ended.result, len(ended.checks.began)) == (Result.HOPELESS, len(findings))
 
 
-@pytest.mark.parametrize(
-    ("condition", "takes", "began"),
-    [
-        pytest.param(Condition(timeout=5), 0.2, [0, 1, 2, 3, 4], id="every-second"),
-        pytest.param(Condition(timeout=0.5), 0.2, [0], id="less-than-an-interval"),
-        pytest.param(Condition(timeout=6, interval=5), 1.6, [0, 5], id="a-long-round-before"),
-        pytest.param(Condition(timeout=60, interval=30), 0.2, [0, 30], id="none-at-the-very-end"),
-        pytest.param(Condition(timeout=9.5, interval=4), 99.0, [0], id="a-round-takes-it-all"),
-    ],
-)
+LASTS = [
+    # condition, how long a round would take, when rounds begin
+    (Condition(timeout=5), 0.2, [0, 1, 2, 3, 4]),
+    (Condition(timeout=0.5), 0.2, [0]),
+    (Condition(timeout=6, interval=5), 1.6, [0, 5]),
+    (Condition(timeout=60, interval=30), 0.2, [0, 30]),  # none at the very end
+    (Condition(timeout=9.5, interval=4), 99.0, [0]),
+    (Condition(timeout=35, interval=30), 99.0, [0, 30]),
+]
+
+
+@pytest.mark.parametrize(("condition", "takes", "began"), LASTS)
 def test_waiting_lasts_as_long_as_it_may_and_no_longer(
     clock: Clock, condition: Condition, takes: float, began: List[float]
 ) -> None:
@@ -153,36 +112,20 @@ def test_waiting_lasts_as_long_as_it_may_and_no_longer(
     assert (ended.result, ended.now.rounds) == (LATE, len(began))
     assert ended.now.seconds == pytest.approx(condition.timeout)
     assert ended.checks.began == began
+    assert ended.checks.deadlines == [min(begin + TIMEOUT, condition.timeout) for begin in began]
     assert clock.passed == pytest.approx(condition.timeout)
-
-
-@pytest.mark.parametrize("interval", [0.1, 30.0])
-def test_a_round_may_take_as_long_as_a_check_but_not_longer_than_waiting(
-    clock: Clock, interval: float
-) -> None:
-    checks = waited(clock, Condition(timeout=TIMEOUT + 25, interval=interval), "closed").checks
-
-    assert checks.deadlines[0] == TIMEOUT
-    assert max(checks.deadlines) == TIMEOUT + 25
-
-
-def test_a_round_that_had_no_time_hides_nothing_of_what_was_found(clock: Clock) -> None:
-    condition = Condition(timeout=3.1, successes=9)
-
-    ended = waited(clock, condition, "closed open", "closed open", "closed open", "late late")
-
-    # The one that was open is no longer known to be: it is what is missing.
-    assert (ended.result, ended.states) == (LATE, ["closed", "error"])
-    assert [statistics.in_a_row for _, statistics in ended.now.rows] == [0, 0]
 
 
 @pytest.mark.parametrize(
     ("findings", "result", "states"),
     [
+        # Each round but the last takes a second; of that one little time is left.
         pytest.param(["closed late", "open open"], Result.REACHED, "open open", id="seen"),
         pytest.param(["open closed", "error closed"], LATE, "error closed", id="failed"),
         pytest.param(["error closed", "error open"], LATE, "error open", id="failed-again"),
         pytest.param(["closed closed", "closed none"], Result.HOPELESS, "closed error", id="none"),
+        # The one that was open is no longer known to be: it is what is missing.
+        pytest.param(["closed open", "late late"], LATE, "closed error", id="no-time"),
     ],
 )
 def test_what_the_last_round_finds_counts_however_short(
@@ -191,36 +134,23 @@ def test_what_the_last_round_finds_counts_however_short(
     ended = waited(clock, Condition(timeout=1.3), *findings)
 
     assert (ended.result, ended.states) == (result, states.split())
-
-
-def test_it_is_told_at_once_after_each_round_and_each_second(clock: Clock) -> None:
-    noted = Noted()
-
-    waited(clock, Condition(interval=2.5), "closed", "open", reporter=noted)
-
-    assert [(round(each.seconds, 6), each.rounds) for each in noted.told] == [
-        (0, 0), (0.2, 1), (1.2, 1), (2.2, 1), (2.5, 1), (2.7, 2),
-    ]  # fmt: skip
+    assert [row.in_a_row > 0 for row in ended.now.rows] == [s == "open" for s in ended.states]
 
 
 def test_a_reader_that_goes_away_changes_no_outcome(clock: Clock) -> None:
-    ended = waited(clock, Condition(), "closed", "open", reporter=Noted(ClosedError()))
+    def tell(_: Standing) -> None:
+        raise ClosedError
 
-    assert ended.result is Result.REACHED
+    assert waited(clock, Condition(), "closed", "open", tell=tell).result is Result.REACHED
 
 
-@pytest.mark.parametrize(
-    ("at", "rounds"), [(1.1, 1), (1.9, 2), (0.1, 0)], ids=["in-a-round", "between", "in-the-first"]
-)
+@pytest.mark.parametrize(("at", "states"), [(1.9, ["closed"]), (0.1, [""])])
 def test_a_signal_stops_waiting_and_a_round_cut_short_says_nothing(
-    clock: Clock, at: float, rounds: int
+    clock: Clock, at: float, states: List[str]
 ) -> None:
-    condition = Condition(timeout=2)
+    ended = waited(clock, Condition(timeout=2), "closed", stop=FakeStop(clock, at=at))
 
-    ended = waited(clock, condition, "closed", "closed", stop=FakeStop(clock, at=at))
-
-    assert (ended.result, ended.now.rounds) == (Result.STOPPED, rounds)
-    assert ended.states == ["closed" if rounds else ""]
+    assert (ended.result, ended.states) == (Result.STOPPED, states)
 
 
 # -- what is told -------------------------------------------------------------------------------
@@ -242,6 +172,8 @@ TOLD = [
     (Condition(), None, [OPEN, *MANY], 18,
      "open: 1 of 9, 42 s left; h0:1 closed, h1:1 filtered, h2:1 closed, h3:1 filtered, "
      "h4:1 closed, and 3 more: 1 closed, 2 filtered"),
+    (NOT_OPEN, None, DOWN, 18, "not-open: 0 of 2, 42 s left; "
+     "web1 (192.0.2.11:443) open, [2001:db8::12]:443 filtered 2 of 3 times"),
     (Condition(), Result.REACHED, [OPEN], 3.21, "open after 3.2 s: web1 (192.0.2.11:443)"),
     (Condition(), Result.REACHED, [OPEN, OPEN, OPEN], 18, "open after 18 s: all 3"),
     (Condition(any_target=True), Result.REACHED, [CLOSED, OPEN, CLOSED], 18,
@@ -267,16 +199,13 @@ TOLD = [
 
 @pytest.mark.parametrize(("condition", "result", "rows", "seconds", "told"), TOLD)
 def test_what_is_missing_and_how_it_ended_is_a_line(
-    condition: Condition, result: Optional[Result], rows: Rows, seconds: float, told: str
+    condition: Condition,
+    result: Optional[Result],
+    rows: Sequence[Statistics],
+    seconds: float,
+    told: str,
 ) -> None:
     now = standing(rows, seconds, rounds=0 if rows == [NOT_ASKED] else 3)
 
     line = wait.outcome(condition, result, now) if result else wait.missing(condition, now)
     assert line == told
-
-
-def test_the_live_line_counts_the_rounds_in_a_row() -> None:
-    assert wait.missing(NOT_OPEN, standing(DOWN, 18)) == (
-        "not-open: 0 of 2, 42 s left; "
-        "web1 (192.0.2.11:443) open, [2001:db8::12]:443 filtered 2 of 3 times"
-    )
