@@ -198,7 +198,7 @@ def _smoke(_: Command, values: "Values") -> Output:
     if folder is not None:
         try:
             recordings.save(found, folder)
-        except UsageError as error:  # what was found is told all the same
+        except (UsageError, OSError) as error:  # what was found is told all the same
             _say(f"halfopen: not saved: {error}")
     return report.output(
         found, values["format"], verbose=values["verbose"], strict=values["strict"]

@@ -14,7 +14,7 @@ from halfopen.model import NmapRun, ScanOptions
 from halfopen.smoke import targets
 from halfopen.smoke.findings import Examination, Machine
 from halfopen.smoke.probes import examine
-from halfopen.smoke.targets import LOOPBACK, Neighbour, Port
+from halfopen.smoke.targets import LOOPBACK, Port
 from support.fake_run import HOST, PORT, RUN, SAYS, port_of
 
 NMAP, SYSTEM = "/opt/nmap", "libpcap-1.10.3"
@@ -86,15 +86,18 @@ class FakeMachine:
         asked = ScanOptions(self.nmap)._replace(**options)
         return examine(asked, time.monotonic() + self.time, self.told.append, machine)
 
-    def _make_port(self, state: str, version: int, number: int = 0) -> Port:
-        return self._port(state, version, number, LOOPBACK[version])
-
-    def _port(self, state: str, version: int, number: int, address: str) -> Port:
+    @contextlib.contextmanager
+    def _make_port(self, state: str, version: int, number: int = 0) -> Iterator[Port]:
         if (state, version, bool(number)) in self.absent:
             raise self.absent[state, version, bool(number)]
+        yield self._port(state, version, number, LOOPBACK[version])
+
+    def _port(
+        self, state: str, version: int, number: int, address: str, via: Tuple[str, ...] = ()
+    ) -> Port:
         where = (address, number or next(self._numbers))
         sock: Any = FakeSocket(*where, self.deaf)
-        self._ports[where] = Port(state, version, sock)
+        self._ports[where] = Port(state, version, sock, via)
         return self._ports[where]
 
     def _connect(self, port: Port) -> str:
@@ -104,10 +107,10 @@ class FakeMachine:
         return found
 
     @contextlib.contextmanager
-    def _second_host(self) -> Iterator[Neighbour]:
+    def _second_host(self) -> Iterator[Port]:
         for error in self.no_neighbour:
             raise error
-        yield Neighbour(self._port("open", 4, 0, targets.THERE), ("enter", "--net"))
+        yield self._port("open", 4, 0, targets.THERE, ("enter", "--net"))
 
     def _run_all(
         self, commands: Sequence[Argv], _deadline: float, _meanwhile: object

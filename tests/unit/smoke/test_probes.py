@@ -21,10 +21,9 @@ from halfopen.errors import CheckError
 from halfopen.model import LATE, NmapRun
 from halfopen.scan import diagnosis
 from halfopen.smoke import report
-from halfopen.smoke.conclusion import Verdict, second_port_needed, verdict
+from halfopen.smoke.conclusion import FIT, NOT_FIT, second_port_needed, verdict
 from halfopen.smoke.findings import Examination, Outcome
 
-FIT, WORKED_AROUND, NOT_FIT, INCONCLUSIVE = Verdict
 KILLED: dict[str, Any] = {"stdout": b"", "exit_code": -9, "cut": LATE}
 
 Says = Callable[[Argv, str], str]
@@ -54,7 +53,7 @@ def test_an_nmap_without_a_fault_is_fit(machine: FakeMachine) -> None:
 
     assert verdict(found.findings) is FIT
     assert {f.outcome for f in found.findings} == {Outcome.OK}
-    assert found.nmap.path == NMAP
+    assert found.nmap == NMAP
     assert second_port_needed(found.findings) is False
     assert len(machine.told) == len(set(machine.told)) == 3
     assert machine.told[-1] == "two hosts"
@@ -94,8 +93,8 @@ def test_what_nmap_says_of_itself(
     machine.version, machine.library = version, library
     found = machine.examine()
 
-    assert found.nmap.version == re.split("[/\x1b]", version)[0]
-    assert told(found)["means: nmap"] == f"ok: {NMAP}, {found.nmap.version}, {detail}"
+    assert found.version == re.split("[/\x1b]", version)[0]
+    assert told(found)["means: nmap"] == f"ok: {NMAP}, {found.version}, {detail}"
     assert ("means: suspicion" in told(found, Outcome.SKIPPED)) is suspect
     assert verdict(found.findings) is FIT, "what is measured counts"
 
@@ -234,7 +233,7 @@ def test_what_nmap_said_when_it_was_refused_is_kept(machine: FakeMachine) -> Non
     machine.gives = refused
     (raw,) = [f for f in machine.examine().findings if f.name == "raw sockets"]
 
-    assert {trial.run.exit_code for trial in raw.trials} == {1}
+    assert {run.exit_code for run in raw.runs} == {1}
 
 
 def test_a_negative_round_trip_is_counted(machine: FakeMachine) -> None:

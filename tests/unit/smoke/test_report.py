@@ -15,20 +15,20 @@ from halfopen.errors import UsageError
 from halfopen.formats.registry import Output
 from halfopen.model import NmapRun
 from halfopen.smoke import probes
-from halfopen.smoke.findings import About, Examination, Finding, Nmap, Outcome, Trial
+from halfopen.smoke.findings import About, Examination, Finding, Outcome
 
 HOSTILE = "\x1b[31mred\x07 \x00 <b>&amp;\"' ]]> \ufffe \udce9 \u202e | % \r\t"
 GOOD = Finding("states", "open port, IPv4, alone", Outcome.OK, "open (syn-ack)", 1.25)
 BAD = Finding("states", "closed port, IPv4, alone", Outcome.FAILED, "nmap says open", 0.1)
 LEFT_OUT = Finding("two hosts", "open port", Outcome.SKIPPED, "needs root")
 IN_DOUBT = Finding("states", "SYN scan", Outcome.INCONCLUSIVE, "not allowed")
-OWN = Finding("two hosts", "halfopen's own scan", Outcome.OK, "5 of 5 open", about=About.OWN)
+OWN = Finding("two hosts", "halfopen's own scan", Outcome.OK, "5 of 5 open", about=About.WITH_NEXT)
 WRONG_ALONE = BAD._replace(about=About.PLAIN_ALONE)
 
 
 def smoke(monkeypatch: pytest.MonkeyPatch, findings: list[Finding], *typed: str) -> Output:
     """Return what the command makes of these findings."""
-    found = Examination(Nmap("/usr/bin/nmap", "7.93"), findings)
+    found = Examination("/usr/bin/nmap", findings, "7.93")
     monkeypatch.setattr(probes, "examine", lambda *_: found)
     return commands.main("halfopen", ["smoke", *typed])
 
@@ -180,23 +180,25 @@ def test_junit_says_why_where_jenkins_and_gitlab_see_it_and_stays_well_formed(
 # -- recordings -----------------------------------------------------------------------------------
 
 
-def trial(stdout: bytes = b"") -> Trial:
-    run = NmapRun(("/opt/nmap", "-p", "25", "127.0.0.1"), -11, stdout, b"\xff\x1b", 0.1234)
-    return Trial("case", 25, "open", run)
+CASE = "states-closed-port-IPv4-alone"
+
+
+def run(stdout: bytes = b"") -> NmapRun:
+    return NmapRun(("/opt/nmap", "-p", "25", "127.0.0.1"), -11, stdout, b"\xff\x1b", 0.1234)
 
 
 def test_what_nmap_printed_is_saved_byte_for_byte(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hostile = b"\xff\x00<nmaprun>\r\n"
-    found = BAD._replace(trials=(trial(hostile), trial(), trial()))
+    found = BAD._replace(truth="25 open", runs=(run(hostile), run(), run()))
     ended = smoke(monkeypatch, [found], "--save", str(tmp_path / "new" / "folder"))
 
     folder = tmp_path / "new" / "folder" / "nmap-7.93"
     assert ended.code == 2
-    assert {path.name for path in folder.iterdir()} == {"case", "case-2", "case-3"}
-    assert (folder / "case" / "nmap.xml").read_bytes() == hostile
-    saved = json.loads((folder / "case" / "run.json").read_text(encoding="utf-8"))
+    assert {path.name for path in folder.iterdir()} == {CASE, f"{CASE}-2", f"{CASE}-3"}
+    assert (folder / CASE / "nmap.xml").read_bytes() == hostile
+    saved = json.loads((folder / CASE / "run.json").read_text(encoding="utf-8"))
     assert (saved["returncode"], saved["seconds"], saved["stderr"]) == (-11, 0.123, "\ufffd\x1b")
     assert (saved["truth"], saved["argv"][0]) == ("25 open", "/opt/nmap")
 
@@ -213,8 +215,9 @@ def test_what_was_found_is_told_even_if_it_cannot_be_saved(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "nmap-7.93").write_text("in the way")
-    found = GOOD._replace(trials=(trial(),))
+    found = GOOD._replace(runs=(run(),))
     ended = smoke(monkeypatch, [found], "--save", str(tmp_path))
 
-    assert capsys.readouterr().err.startswith("halfopen: not saved: cannot write to ")
+    why = f"halfopen: not saved: [Errno 17] File exists: '{tmp_path}/nmap-7.93'\n"
+    assert capsys.readouterr().err == why
     assert (ended.code, "fit for half-open checks." in ended.text) == (0, True)
