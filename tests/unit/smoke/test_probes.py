@@ -117,16 +117,6 @@ REFUSED = give(
 )
 
 
-def late_and_wrong(argv: Argv, true: str, run: NmapRun) -> NmapRun:
-    """Give what 7.70 with late delivery would if halfopen's own scan were wrong, too."""
-    late = late_7_70(argv, true, run)
-    if not apart(argv) or plain(argv):
-        return late
-    return late._replace(
-        stdout=late.stdout.replace(b'"open" reason="syn-ack"', b'"closed" reason="reset"')
-    )
-
-
 def no_memory(argv: Argv, _: str, run: NmapRun) -> NmapRun:
     """Give nothing once plain scans begin."""
     if plain(argv):
@@ -158,7 +148,10 @@ CASES: dict[str, dict[str, Any]] = {
     "plain scans with the next port are wrong": {
         "says": answer("closed", lambda a, _: apart(a) and plain(a) and not alone(a))
     },
-    "packets are late and halfopen's own scan is wrong": {**V7_70, "gives": late_and_wrong},
+    "packets are late and halfopen's own scan is wrong, too": {
+        **V7_70,
+        "says": answer("filtered", lambda a, _: apart(a) and (alone(a) or not plain(a))),
+    },
     "packets are late as 7.70 was recorded": {**V7_70, "gives": late_7_70},
     "one plain scan of the port alone is wrong": {
         "says": answer("filtered", lambda a, _: apart(a) and plain(a) and alone(a), only=3)
