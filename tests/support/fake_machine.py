@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
+from halfopen.errors import CheckError
 from halfopen.model import NmapRun, ScanOptions
 from halfopen.smoke import targets
 from halfopen.smoke.findings import Examination, Machine
@@ -68,9 +69,9 @@ class FakeMachine:
         """A command, the true state and what a good nmap gives, to what this one gives."""
         self.connections: Mapping[Tuple[str, int], str] = {}
         """What a plain connection finds of a state in an IP version, where not the truth."""
-        self.absent: Mapping[Tuple[str, int, bool], OSError] = {}
-        """Ports that can't be made: state, IP version, whether 65535."""
-        self.no_neighbour: Sequence[Exception] = ()
+        self.absent: Sequence[Tuple[str, int, int]] = ()
+        """Ports that can't be made: state, IP version, number."""
+        self.neighbour = True
         self.connects = False
         """Whether nmap makes a connection of each scan of an open port."""
         self.deaf = False
@@ -88,8 +89,8 @@ class FakeMachine:
 
     @contextlib.contextmanager
     def _make_port(self, state: str, version: int, number: int) -> Iterator[Port]:
-        if (state, version, bool(number)) in self.absent:
-            raise self.absent[state, version, bool(number)]
+        if (state, version, number) in self.absent:
+            raise OSError(99, "Cannot assign requested address")
         yield self._port(state, version, LOOPBACK[version], number)
 
     def _port(self, state: str, version: int, address: str, number: int = 0, *via: str) -> Port:
@@ -106,8 +107,8 @@ class FakeMachine:
 
     @contextlib.contextmanager
     def _second_host(self) -> Iterator[Port]:
-        for error in self.no_neighbour:
-            raise error
+        if not self.neighbour:
+            raise CheckError("needs root")
         yield self._port("open", 4, targets.THERE, 0, "enter", "--net")
 
     def _run_all(self, commands: Sequence[Argv], *_: object) -> List[NmapRun]:

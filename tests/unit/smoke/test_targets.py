@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -21,33 +20,22 @@ def test_a_port_is_in_the_state_that_it_was_made_in(state: str) -> None:
         assert not port.waiting()
 
 
-def test_a_port_can_be_named_and_is_refused_where_it_is_taken() -> None:
-    with targets.make_port("open", 4) as port:
-        again = targets.make_port("open", 4, port.number)
-        with pytest.raises(OSError, match="in use"), again:
-            pass
-
-
 @pytest.mark.parametrize(
     ("user", "missing", "message"),
     [
         (1000, "", "needs root"),
         (0, "ip", "ip not found; install iproute2"),
         (0, "nsenter", "nsenter not found; install util-linux"),
-        (0, "", "ip link add eth0 .* failed: not here|this system allows no network namespaces"),
+        (0, "", "ip link add eth0 .* failed: .* option|this system allows no network namespaces"),
     ],
 )
 def test_a_second_host_that_cannot_be_made_is_explained(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, user: int, missing: str, message: str
+    monkeypatch: pytest.MonkeyPatch, user: int, missing: str, message: str
 ) -> None:
-    refuses = tmp_path / "refuses"
-    refuses.write_text("#!/bin/sh\necho not here >&2\nexit 1\n")
-    refuses.chmod(0o755)
-
     def find(name: str, advice: str) -> str:
         if name == missing:
             raise CheckError(f"{name} not found; {advice}")
-        return str(refuses)
+        return "/bin/ls"  # it has none of the options
 
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr("halfopen.scan.process.find_program", find)
