@@ -177,7 +177,7 @@ def _smoke(_: Command, values: "Values") -> Output:
     if folder is not None:
         try:
             recordings.save(found, folder)
-        except UsageError as error:  # what was found is told all the same
+        except (UsageError, OSError) as error:  # what was found is told all the same
             return printed._replace(note=printable(f"halfopen: not saved: {error}"))
     return printed
 

@@ -1,22 +1,27 @@
 """What follows from the findings, and from nothing else."""
 
-import enum
-from typing import List, Optional, Sequence
+from typing import List, NamedTuple, Optional, Sequence
 
 from halfopen.smoke.findings import ALL, About, Examination, Finding, Outcome
 
 
-class Verdict(enum.Enum):
+class Verdict(NamedTuple):
     """Whether nmap is fit for half-open checks."""
 
-    FIT = "fit"
-    WORKED_AROUND = "fit with halfopen's workarounds"
-    """halfopen's own scan is right where a plain one is not."""
-    NOT_FIT = "not fit"
-    INCONCLUSIVE = "inconclusive"
+    word: str
+    exit_code: int
+    sentence: str
 
 
-_WORKED_AROUND = About.PLAIN_ALONE
+FIT = Verdict("fit", 0, "fit for half-open checks")
+WORKED_AROUND = Verdict("fit with halfopen's workarounds", 0, "fit with halfopen's workarounds")
+"""halfopen's own scan is right where a plain one is not."""
+NOT_FIT = Verdict("not fit", 2, "not fit for half-open checks")
+INCONCLUSIVE = Verdict(
+    "inconclusive", 3, "inconclusive: could not tell whether it is fit for half-open checks"
+)
+
+_OUR_REASON = About.PLAIN_ALONE
 """The fault that halfopen's own scan is made for: nmap before 7.80 with late delivery."""
 
 _SECOND_PORT = {
@@ -25,67 +30,50 @@ _SECOND_PORT = {
     None: "Whether a second port is needed here was not found out: leave out --no-plus-one.",
 }
 
-_NO_TESTS = ("nmap", "raw sockets", "suspicion")
-"""Findings that are no test of their own; the first line gives the reason."""
-
 
 def verdict(findings: Sequence[Finding]) -> Verdict:
     """Return whether nmap is fit."""
-    failed = {finding.about for finding in _named(findings, Outcome.FAILED)}
-    if failed - {_WORKED_AROUND}:
-        return Verdict.NOT_FIT
-    if _named(findings, Outcome.INCONCLUSIVE):
-        return Verdict.INCONCLUSIVE
-    return Verdict.WORKED_AROUND if failed else Verdict.FIT
+    failed = {finding.about for finding in findings if finding.outcome is Outcome.FAILED}
+    if failed - {_OUR_REASON}:
+        return NOT_FIT
+    if any(finding.outcome is Outcome.INCONCLUSIVE for finding in findings):
+        return INCONCLUSIVE
+    return WORKED_AROUND if failed else FIT
 
 
 def second_port_needed(findings: Sequence[Finding]) -> Optional[bool]:
     """Return whether a scan goes wrong without it, and right with it; None if that is not known."""
-    with_next = _outcomes(findings, About.OWN, About.PLAIN_WITH_NEXT)
-    if Outcome.FAILED in with_next or Outcome.OK not in with_next:
+    seen = {(finding.about, finding.outcome) for finding in findings}
+    if (About.WITH_NEXT, Outcome.FAILED) in seen or (About.WITH_NEXT, Outcome.OK) not in seen:
         return None
-    if Outcome.FAILED in _outcomes(findings, About.OWN_ALONE, About.PLAIN_ALONE):
+    if {(About.OWN_ALONE, Outcome.FAILED), (About.PLAIN_ALONE, Outcome.FAILED)} & seen:
         return True
     # On loopback a port alone seldom goes wrong: that proves nothing.
-    return False if Outcome.OK in _outcomes(findings, About.PLAIN_ALONE) else None
-
-
-def _outcomes(findings: Sequence[Finding], *about: About) -> List[Outcome]:
-    return [finding.outcome for finding in findings if finding.about in about]
+    return False if (About.PLAIN_ALONE, Outcome.OK) in seen else None
 
 
 def sentences(found: Examination) -> List[str]:
-    """Return the verdict, whether the second port is needed, and what to do."""
+    """Return the verdict and its reason, whether the second port is needed, and what to do."""
     conclusion = verdict(found.findings)
-    lines = [_first(found, conclusion), _SECOND_PORT[second_port_needed(found.findings)]]
-    if conclusion is Verdict.WORKED_AROUND:
-        wrong = _named(found.findings, Outcome.FAILED)[0].detail
-        lines.insert(1, f"A plain script with a single port is wrong here: {wrong}.")
-    if conclusion is Verdict.NOT_FIT:
+    decisive = Outcome.INCONCLUSIVE if conclusion is INCONCLUSIVE else Outcome.FAILED
+    # What halfopen works around comes first only where nothing else is wrong.
+    wrong = sorted(
+        (finding for finding in found.findings if finding.outcome is decisive),
+        key=lambda finding: finding.about is _OUR_REASON,
+    )
+    reason = " ({0.group}: {0.name}: {0.detail})".format(wrong[0]) if wrong else ""
+    lines = ["{}: {}{}.".format(f"nmap {found.version}".strip(), conclusion.sentence, reason)]
+    if conclusion is WORKED_AROUND:
+        lines.append(f"A plain script with a single port is wrong here: {wrong[0].detail}.")
+    lines.append(_SECOND_PORT[second_port_needed(found.findings)])
+    if conclusion is NOT_FIT:
         lines.append("Install another nmap (7.80 or later), or name one with --nmap.")
     untested = [
-        f.group if f.name == ALL else f"{f.group}, {f.name}"
-        for f in found.findings
-        if f.outcome in (Outcome.SKIPPED, Outcome.INCONCLUSIVE) and f.name not in _NO_TESTS
+        finding.group if finding.name == ALL else f"{finding.group}, {finding.name}"
+        for finding in found.findings
+        # The means are no tests of their own: the first line gives the reason.
+        if finding.outcome in (Outcome.SKIPPED, Outcome.INCONCLUSIVE) and finding.group != "means"
     ]
     if untested:
         lines.append("Not tested: {}.".format("; ".join(untested)))
     return lines
-
-
-def _first(found: Examination, conclusion: Verdict) -> str:
-    what = {
-        Verdict.FIT: "fit for half-open checks",
-        Verdict.NOT_FIT: "not fit for half-open checks",
-        Verdict.INCONCLUSIVE: "inconclusive: could not tell whether it is fit for half-open checks",
-    }.get(conclusion, conclusion.value)
-    decisive = Outcome.INCONCLUSIVE if conclusion is Verdict.INCONCLUSIVE else Outcome.FAILED
-    failed = _named(found.findings, decisive)
-    # What halfopen works around comes first only where nothing else is wrong.
-    failed.sort(key=lambda finding: finding.about is _WORKED_AROUND)
-    reason = "" if not failed else " ({0.group}: {0.name}: {0.detail})".format(failed[0])
-    return "{}: {}{}.".format(f"nmap {found.nmap.version}".strip(), what, reason)
-
-
-def _named(findings: Sequence[Finding], outcome: Outcome) -> List[Finding]:
-    return [finding for finding in findings if finding.outcome is outcome]

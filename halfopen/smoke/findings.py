@@ -2,18 +2,19 @@
 
 import enum
 import time
-from typing import Callable, ContextManager, NamedTuple, Sequence, Tuple
+from typing import Callable, ContextManager, NamedTuple, Optional, Sequence, Tuple
 
 from halfopen.check import Run
-from halfopen.model import LATE, UNSTARTED, NmapRun, Observation, ScanOptions
-from halfopen.scan import reader, runner
+from halfopen.errors import HalfopenError
+from halfopen.model import NmapRun, ScanOptions
+from halfopen.scan import runner
 from halfopen.smoke import targets
-from halfopen.smoke.targets import Neighbour, Port
+from halfopen.smoke.targets import Port
 
 ALL = "all"
 """The name of a finding about a whole group, which was not tested."""
 
-STEP = 5.0
+_STEP = 5.0
 """Seconds that one step may take: a hanging nmap has to leave time for the conclusion."""
 
 _ENOUGH = 3.0
@@ -35,31 +36,9 @@ class About(enum.Enum):
     """What a finding is evidence of, where the conclusion depends on it."""
 
     OTHER = "nothing in particular"
-    OWN = "halfopen's own scan of an open port"
-    OWN_ALONE = "the same with --no-plus-one"
+    WITH_NEXT = "a scan of an open port and the next"
+    OWN_ALONE = "halfopen's own scan of an open port with --no-plus-one"
     PLAIN_ALONE = "a plain scan of an open port of another host, as a script makes it"
-    PLAIN_WITH_NEXT = "a plain scan of that port and the next"
-
-
-class Trial(NamedTuple):
-    """A run of nmap and the true state of the port that it was asked about: a recording."""
-
-    case: str
-    port: int
-    state: str
-    run: NmapRun
-
-    @property
-    def right(self) -> bool:
-        """Whether halfopen reads that state from it."""
-        address = self.run.argv[-1]
-        seen = reader.read(self.run, [address], [self.port])[address, self.port]
-        return isinstance(seen, Observation) and seen.state == self.state
-
-
-def had_no_time(run: NmapRun) -> bool:
-    """Return whether our time limit ended a run."""
-    return run.cut in (LATE, UNSTARTED)
 
 
 class Finding(NamedTuple):
@@ -70,29 +49,22 @@ class Finding(NamedTuple):
     outcome: Outcome
     detail: str
     seconds: float = 0.0
+    error: Optional[HalfopenError] = None
+    """Why halfopen names no state."""
+    truth: str = ""
+    """The number and the true state of the port that nmap was asked about."""
+    runs: Tuple[NmapRun, ...] = ()
+    """The runs of nmap that show it."""
     about: About = About.OTHER
-    trials: Tuple[Trial, ...] = ()
-    """The runs that show it."""
-
-
-class Nmap(NamedTuple):
-    """The nmap under test."""
-
-    path: str
-    """Its name, if it was not found."""
-    version: str = ""
-    """Empty if it gave none."""
-    suspect: bool = False
-    """Whether this build is known to deliver packets late."""
 
 
 class Machine(NamedTuple):
     """What the probes do to this machine; a test gives a fake."""
 
     run: Run = runner.run_all
-    make_port: Callable[[str, int, int], Port] = targets.make_port
+    make_port: Callable[[str, int, int], ContextManager[Port]] = targets.make_port
     connect: Callable[[Port], str] = targets.connect
-    second_host: Callable[[], ContextManager[Neighbour]] = targets.second_host
+    second_host: Callable[[], ContextManager[Port]] = targets.second_host
 
 
 class Context(NamedTuple):
@@ -102,11 +74,12 @@ class Context(NamedTuple):
     deadline: float
     """In `time.monotonic` seconds."""
     machine: Machine
-    nmap: Nmap
+    suspect: bool = False
+    """Whether this build of nmap is known to deliver packets late."""
 
-    def until(self, seconds: float = STEP) -> float:
+    def until(self) -> float:
         """Return when a step that begins now has to end."""
-        return min(self.deadline, time.monotonic() + seconds)
+        return min(self.deadline, time.monotonic() + _STEP)
 
     def unfinished(self, began: float) -> Outcome:
         """Return what it means that nmap did not end: a fault, if it had enough time."""
@@ -114,7 +87,12 @@ class Context(NamedTuple):
 
 
 class Examination(NamedTuple):
-    """All that was found."""
+    """All that was found of an nmap."""
 
-    nmap: Nmap
+    nmap: str
+    """Its path, or its name if it was not found."""
     findings: Sequence[Finding]
+    version: str = ""
+    """Empty if it gave none."""
+    suspect: bool = False
+    """Whether this build is known to deliver packets late."""

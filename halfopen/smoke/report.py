@@ -1,19 +1,13 @@
 """What `halfopen smoke` found: as text, JSON or JUnit's XML."""
 
 import json
-import sys
-from typing import Dict, Sequence
+from typing import Sequence
 
 from halfopen.formats.registry import Output, printable
-from halfopen.smoke.conclusion import Verdict, second_port_needed, sentences, verdict
+from halfopen.runbook.terminal import new_console, on_terminal
+from halfopen.smoke import conclusion
 from halfopen.smoke.findings import Examination, Finding, Outcome
 
-_CODES = {
-    Verdict.FIT: 0,
-    Verdict.WORKED_AROUND: 0,
-    Verdict.NOT_FIT: 2,
-    Verdict.INCONCLUSIVE: 3,
-}
 _SHOWN = {
     Outcome.OK: ("green", "system-out"),
     Outcome.FAILED: ("red", "failure"),
@@ -31,33 +25,23 @@ _FILE = 1000000
 
 def output(found: Examination, format_name: str, *, verbose: bool, strict: bool) -> Output:
     """Return what to print, and the exit code; `strict`: that of "not fit" for workarounds."""
-    conclusion = verdict(found.findings)
-    code = _CODES[conclusion]
-    if strict and conclusion is Verdict.WORKED_AROUND:
-        code = _CODES[Verdict.NOT_FIT]
+    verdict = conclusion.verdict(found.findings)
+    if strict and verdict is conclusion.WORKED_AROUND:
+        verdict = conclusion.NOT_FIT
     if format_name == "json":
-        return Output(_json(found), code)
+        return Output(_json(found), verdict.exit_code)
     if format_name == "junit":
-        return Output(_junit(found.findings), code)
+        return Output(_junit(found.findings), verdict.exit_code)
     rows = [f for f in found.findings if verbose or f.outcome is not Outcome.OK]
-    return Output(_text(sentences(found), rows), code)
+    return Output(_text(conclusion.sentences(found), rows), verdict.exit_code)
 
 
 def _text(lines: Sequence[str], rows: Sequence[Finding]) -> str:
     """Return the conclusion and the rows; on a terminal wrapped, and in colour."""
-    from rich.console import Console  # noqa: PLC0415  80 ms that JSON and JUnit need not
-    from rich.padding import Padding  # noqa: PLC0415  as above
-    from rich.table import Table  # noqa: PLC0415  as above
+    from rich.table import Table  # noqa: PLC0415  80 ms that JSON and JUnit need not
     from rich.text import Text  # noqa: PLC0415  as above
 
-    on_terminal = sys.stdout is not None and sys.stdout.isatty()
-    console = Console(
-        width=None if on_terminal else _FILE,
-        force_terminal=on_terminal,
-        markup=False,
-        highlight=False,
-        emoji=False,
-    )
+    console = new_console(None if on_terminal() else _FILE)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for _ in range(4):
         table.add_column(overflow="fold")
@@ -69,8 +53,8 @@ def _text(lines: Sequence[str], rows: Sequence[Finding]) -> str:
             if console.width >= _WIDE:
                 table.add_row(row.group, row.name, outcome, printable(row.detail))
             else:
-                console.print(Text.assemble(f"{row.group}, {row.name}: ", outcome))
-                console.print(Padding(printable(row.detail), (0, 0, 0, 2)))
+                detail = f": {printable(row.detail)}"
+                console.print(Text.assemble(f"{row.group}, {row.name}: ", outcome, detail))
         console.print(table)
     return "\n".join(line.rstrip() for line in drawn.get().rstrip().splitlines())
 
@@ -82,11 +66,11 @@ def _json(found: Examination) -> str:
     return json.dumps(
         {
             "version": 2,
-            "verdict": verdict(found.findings).value,
-            "nmap": found.nmap.path,
-            "nmap_version": found.nmap.version or None,
-            "second_port_needed": second_port_needed(found.findings),
-            "conclusion": " ".join(sentences(found)),
+            "verdict": conclusion.verdict(found.findings).word,
+            "nmap": found.nmap,
+            "nmap_version": found.version or None,
+            "second_port_needed": conclusion.second_port_needed(found.findings),
+            "conclusion": " ".join(conclusion.sentences(found)),
             "findings": [
                 {
                     "group": finding.group,
@@ -106,7 +90,7 @@ def _junit(findings: Sequence[Finding]) -> str:
     from xml.etree import ElementTree as ET  # noqa: PLC0415  what only this format needs
 
     outcomes = [finding.outcome for finding in findings]
-    counts: Dict[str, str] = {
+    counts = {
         "tests": str(len(outcomes)),
         "failures": str(outcomes.count(Outcome.FAILED)),
         "errors": str(outcomes.count(Outcome.INCONCLUSIVE)),

@@ -1,14 +1,14 @@
-"""Targets of our own whose state is known: ports on loopback, and a second host in a namespace."""
+"""Ports of our own whose state is known: on loopback, and on a second host in a namespace."""
 
 import contextlib
 import ctypes
-import errno
 import os
+import re
 import socket
-import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Iterator, NamedTuple, Optional, Tuple
+from pathlib import Path
+from typing import Iterator, NamedTuple, Tuple
 
 from halfopen.errors import CheckError
 from halfopen.scan import process, runner
@@ -18,10 +18,9 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 """The two hosts' addresses (RFC 5737), in namespaces of their own."""
 
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _PATIENCE = 0.3
-"""Seconds for a plain connection on loopback to be answered, and for a tool to do its part."""
+"""Seconds for a plain connection on loopback to be answered."""
 
 
 class Port(NamedTuple):
@@ -30,13 +29,8 @@ class Port(NamedTuple):
     state: str
     version: int
     sock: socket.socket
-    client: Optional[socket.socket] = None
-    """What fills its queue."""
-
-    def close(self) -> None:
-        """Give it up."""
-        for sock in filter(None, (self.sock, self.client)):
-            sock.close()
+    via: Tuple[str, ...] = ()
+    """What to put before a command, so that it runs where another host's port is reached."""
 
     @property
     def address(self) -> str:
@@ -59,89 +53,56 @@ class Port(NamedTuple):
 
     def waiting(self) -> bool:
         """Return whether it waits for the end of a handshake: no RST has come."""
-        number, syn_recv = f":{self.number:04X}", "03"  # TCP_SYN_RECV, net/tcp_states.h
-        try:
-            with open(f"/proc/self/net/tcp{'6' if self.version == 6 else ''}") as lines:
-                rows = [line.split() for line in lines]
-        except OSError:
-            return False
-        return any(row[1].endswith(number) and row[3] == syn_recv for row in rows)
+        table = "/proc/self/net/tcp" + ("6" if self.version == 6 else "")
+        with contextlib.suppress(OSError):
+            # Our number, the other's address, and TCP_SYN_RECV (net/tcp_states.h).
+            return bool(re.search(rf":{self.number:04X} \S+ 03 ", Path(table).read_text("ascii")))
+        return False
 
 
-def make_port(state: str, version: int, number: int = 0) -> Port:
-    """Return a port in this state, on loopback; 0 takes any free number.
+@contextlib.contextmanager
+def make_port(state: str, version: int, number: int = 0) -> Iterator[Port]:
+    """Give a port in this state, on loopback; 0 takes any free number.
 
     Raises OSError if there is none, or no such family on this system.
     """
-    sock = socket.socket(_FAMILY[version])
-    client = None
-    try:
+    family = _FAMILY[version]
+    with socket.socket(family) as sock, socket.socket(family) as client:
         sock.bind((LOOPBACK[version], number))
-        if state == "filtered" and not _drop_everything(sock):
-            client = _fill(sock)
+        if state == "filtered":
+            # The queue holds one connection: while it is full, the kernel drops further SYNs.
+            sock.listen(0)
+            client.settimeout(_PATIENCE)
+            client.connect(sock.getsockname())
         elif state != "closed":  # bound only: the kernel answers RST, and nobody else takes it
             sock.listen(8)
-    except BaseException:
-        sock.close()
-        raise
-    return Port(state, version, sock, client)
-
-
-def _drop_everything(sock: socket.socket) -> bool:
-    """Let no packet through to the socket: a filter of one instruction, "return 0" (BPF_RET).
-
-    Returns whether the kernel allows it; some allow it to root alone.
-    """
-    program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
-    fprog = struct.pack("HL", 1, ctypes.addressof(program))
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
-    except PermissionError:
-        return False
-    return True
-
-
-def _fill(sock: socket.socket) -> socket.socket:
-    """Listen, and fill the queue, which holds one connection: the kernel drops further SYNs."""
-    sock.listen(0)
-    client = socket.socket(sock.family)
-    client.settimeout(_PATIENCE)
-    client.connect(sock.getsockname())
-    return client
+        yield Port(state, version, sock)
 
 
 def connect(port: Port) -> str:
     """Return the state that a full connection finds: what is true, known without nmap.
 
-    Raises OSError for any other answer.
+    For any other answer, its text.
     """
-    with socket.socket(_FAMILY[port.version]) as sock:
+    with socket.socket(port.sock.family) as sock:
         sock.settimeout(_PATIENCE)
         try:
-            sock.connect((port.address, port.number))
+            sock.connect(port.sock.getsockname())
         except socket.timeout:
             return "filtered"
+        except ConnectionRefusedError:
+            return "closed"
         except OSError as error:
-            if error.errno == errno.ECONNREFUSED:
-                return "closed"
-            raise
+            return str(error.strerror)
     return "open"
 
 
-class Neighbour(NamedTuple):
-    """A second host, with an open port."""
-
-    port: Port
-    via: Tuple[str, ...]
-    """What to put before a command, so that it runs on the first host."""
-
-
 @contextlib.contextmanager
-def second_host() -> Iterator[Neighbour]:
-    """Make two hosts, joined by a wire: namespaces that nothing but we keep alive.
+def second_host() -> Iterator[Port]:
+    """Give an open port of another of two hosts, which are joined by a wire.
 
-    They end when we do, however we end, for only our descriptors name them. Raises CheckError or
-    OSError if this machine allows none.
+    They are namespaces that nothing but we keep alive, and end when we do, however we end, for only
+    our descriptors name them. Raises CheckError or OSError if this machine allows none.
     """
     if os.geteuid() != 0:
         raise CheckError("needs root")
@@ -149,15 +110,13 @@ def second_host() -> Iterator[Neighbour]:
     nsenter = process.find_program("nsenter", "install util-linux")
     with contextlib.ExitStack() as stack:
         (here, _), (there, sock) = _network(stack), _network(stack)
-        steps = [
+        for host, step in (
             (here, f"link add eth0 type veth peer name eth0 netns {there}"),
             (here, f"addr add {HERE}/24 dev eth0"),
             (there, f"addr add {THERE}/24 dev eth0"),
-        ]
-        steps += [
-            (host, f"link set {name} up") for host in (here, there) for name in ("lo", "eth0")
-        ]
-        for host, step in steps:
+            (here, "link set eth0 up"),
+            (there, "link set eth0 up"),
+        ):
             argv = [nsenter, f"--net={host}", ip, *step.split()]
             run = runner.run_all([argv], time.monotonic() + 5)[0]
             if run.exit_code or run.cut:
@@ -165,7 +124,7 @@ def second_host() -> Iterator[Neighbour]:
                 raise CheckError(f"ip {step} failed: {said or 'it did not end'}")
         sock.bind((THERE, 0))
         sock.listen(8)
-        yield Neighbour(Port("open", 4, sock), (nsenter, f"--net={here}"))
+        yield Port("open", 4, sock, (nsenter, f"--net={here}"))
 
 
 def _network(stack: contextlib.ExitStack) -> Tuple[str, socket.socket]:
@@ -176,8 +135,7 @@ def _network(stack: contextlib.ExitStack) -> Tuple[str, socket.socket]:
     with ThreadPoolExecutor(1) as thread:
         descriptor, sock = thread.submit(_new_network).result()
     stack.callback(os.close, descriptor)
-    stack.callback(sock.close)
-    return f"/proc/{os.getpid()}/fd/{descriptor}", sock
+    return f"/proc/{os.getpid()}/fd/{descriptor}", stack.enter_context(sock)
 
 
 def _new_network() -> Tuple[int, socket.socket]:

@@ -248,9 +248,9 @@ def test_recordings_are_not_kept_in_a_folder_that_another_has_made(
     os.chown(str(theirs), NOBODY_ELSE, NOBODY_ELSE)
     if name == "link":
         (tmp_path / "nmap-7.93").symlink_to(theirs)
-    trial = findings.Trial("case", 25, "open", NmapRun(("nmap",), 0, b"", b"", 0.1))
-    finding = findings.Finding("states", "port", findings.Outcome.OK, "", trials=(trial,))
-    found = findings.Examination(findings.Nmap("nmap", "7.93"), [finding])
+    run = NmapRun(("nmap",), 0, b"", b"", 0.1)
+    finding = findings.Finding("states", "port", findings.Outcome.OK, "", runs=(run,))
+    found = findings.Examination("nmap", [finding], "7.93")
     with pytest.raises(UsageError, match="another user's"):
         recordings.save(found, str(tmp_path))
 

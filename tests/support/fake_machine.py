@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
+from halfopen.errors import CheckError
 from halfopen.model import NmapRun, ScanOptions
 from halfopen.smoke import targets
 from halfopen.smoke.findings import Examination, Machine
 from halfopen.smoke.probes import examine
-from halfopen.smoke.targets import LOOPBACK, Neighbour, Port
+from halfopen.smoke.targets import LOOPBACK, Port
 from support.fake_run import HOST, PORT, RUN, SAYS, port_of
 
 NMAP, SYSTEM = "/opt/nmap", "libpcap-1.10.3"
@@ -42,13 +43,13 @@ def plain(argv: Argv) -> bool:
 class FakeSocket:
     """A listener's, which counts the connections that wait for accept()."""
 
-    def __init__(self, address: str, number: int, deaf: bool) -> None:
-        self.queue, self._deaf = 0, deaf
+    def __init__(self, address: str, number: int) -> None:
+        self.queue = 0
         self.getsockname = lambda: (address, number)
         self.settimeout = self.close = lambda *_: None
 
     def accept(self) -> Tuple["FakeSocket", None]:
-        if not self.queue or self._deaf:
+        if self.queue <= 0:
             raise BlockingIOError
         self.queue -= 1
         return self, None
@@ -68,9 +69,9 @@ class FakeMachine:
         """A command, the true state and what a good nmap gives, to what this one gives."""
         self.connections: Mapping[Tuple[str, int], str] = {}
         """What a plain connection finds of a state in an IP version, where not the truth."""
-        self.absent: Mapping[Tuple[str, int, bool], OSError] = {}
-        """Ports that can't be made: state, IP version, whether 65535."""
-        self.no_neighbour: Sequence[Exception] = ()
+        self.absent: Sequence[Tuple[str, int, int]] = ()
+        """Ports that can't be made: state, IP version, number."""
+        self.neighbour = True
         self.connects = False
         """Whether nmap makes a connection of each scan of an open port."""
         self.deaf = False
@@ -80,38 +81,37 @@ class FakeMachine:
         self._ports: Dict[Tuple[str, int], Port] = {}
         self._numbers = itertools.count(40000)
 
-    def examine(self, **options: Any) -> Examination:
+    def examine(self) -> Examination:
         """Return what smoke finds here."""
         machine = Machine(self._run_all, self._make_port, self._connect, self._second_host)
-        asked = ScanOptions(self.nmap)._replace(**options)
-        return examine(asked, time.monotonic() + self.time, self.told.append, machine)
+        options = ScanOptions(self.nmap)
+        return examine(options, time.monotonic() + self.time, self.told.append, machine)
 
-    def _make_port(self, state: str, version: int, number: int = 0) -> Port:
-        return self._port(state, version, number, LOOPBACK[version])
+    @contextlib.contextmanager
+    def _make_port(self, state: str, version: int, number: int) -> Iterator[Port]:
+        if (state, version, number) in self.absent:
+            raise OSError(99, "Cannot assign requested address")
+        yield self._port(state, version, LOOPBACK[version], number)
 
-    def _port(self, state: str, version: int, number: int, address: str) -> Port:
-        if (state, version, bool(number)) in self.absent:
-            raise self.absent[state, version, bool(number)]
+    def _port(self, state: str, version: int, address: str, number: int = 0, *via: str) -> Port:
         where = (address, number or next(self._numbers))
-        sock: Any = FakeSocket(*where, self.deaf)
-        self._ports[where] = Port(state, version, sock)
+        sock: Any = FakeSocket(*where)
+        self._ports[where] = Port(state, version, sock, via)
         return self._ports[where]
 
     def _connect(self, port: Port) -> str:
         found = self.connections.get((port.state, port.version), port.state)
         sock: Any = port.sock
-        sock.queue += found == "open"
+        sock.queue += found == "open" and not self.deaf
         return found
 
     @contextlib.contextmanager
-    def _second_host(self) -> Iterator[Neighbour]:
-        for error in self.no_neighbour:
-            raise error
-        yield Neighbour(self._port("open", 4, 0, targets.THERE), ("enter", "--net"))
+    def _second_host(self) -> Iterator[Port]:
+        if not self.neighbour:
+            raise CheckError("needs root")
+        yield self._port("open", 4, targets.THERE, 0, "enter", "--net")
 
-    def _run_all(
-        self, commands: Sequence[Argv], _deadline: float, _meanwhile: object
-    ) -> List[NmapRun]:
+    def _run_all(self, commands: Sequence[Argv], *_: object) -> List[NmapRun]:
         self.commands += commands
         return [self._run(command) for command in commands]
 
@@ -125,30 +125,21 @@ class FakeMachine:
         if self.connects:
             self._connect(port)
         state, reason = SAYS["silent" if says == "filtered" else says]
-        host = HOST.format(
-            address=address,
-            kind="ipv6" if ":" in address else "ipv4",
-            ports=PORT.format(port=number, state=state, reason=reason),
-            srtt=65,
-        )
+        ports = PORT.format(port=number, state=state, reason=reason)
+        kind = "ipv6" if ":" in address else "ipv4"
+        host = HOST.format(address=address, kind=kind, ports=ports, srtt=65)
         run = NmapRun(argv, 0, RUN.format(hosts=host, up=1).encode(), b"", 0.05)
         return self.gives(argv, port.state, run)
 
 
-def late_7_70(argv: Argv, true: str, run: NmapRun) -> NmapRun:
-    """Return what nmap 7.70 with late delivery gives: its recordings, for this address and port."""
-    case = "filtered-no-response" if true == "filtered" else f"{true}-plus-one"
-    version = "v6" if ":" in argv[-1] else "v4"
-    if true == "open" and version == "v4":
-        case = "open-plus-one-direct"
-        if plain(argv) and apart(argv):
-            case = "open-single" if alone(argv) else "open-plus-one"
-    folder = RECORDED / "nmap-7.70-late-delivery" / f"{version}-{case}"
-    if not folder.exists():
-        folder = RECORDED / "nmap-7.70" / folder.name
-    xml = (folder / "nmap.xml").read_text(encoding="utf-8")
-    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    old, first = facts["argv"][-3], facts["argv"][-4].partition("-")[0]
-    xml = xml.replace(f'"{old}"', f'"{argv[-1]}"')
+def late_7_70(argv: Argv, _true: str, run: NmapRun) -> NmapRun:
+    """Return what nmap 7.70 with late delivery gives of the second host: its recordings."""
+    if not apart(argv):
+        return run
+    case = "plus-one-direct" if not plain(argv) else "single" if alone(argv) else "plus-one"
+    folder = RECORDED / "nmap-7.70-late-delivery" / f"v4-open-{case}"
+    old = json.loads((folder / "run.json").read_text(encoding="utf-8"))["argv"]
+    xml = (folder / "nmap.xml").read_text(encoding="utf-8").replace(f'"{old[-3]}"', f'"{argv[-1]}"')
+    first = old[-4].partition("-")[0]
     xml = xml.replace(f'portid="{first}"', f'portid="{port_of(argv)}"')
     return run._replace(stdout=xml.encode())

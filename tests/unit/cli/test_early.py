@@ -19,7 +19,17 @@ from halfopen.scan import attempts, head_start, process
 
 TARGET = Target(HOST, OPEN_PORT)
 PLUGIN, CHECK = ["check_tcp_half_open"], ["halfopen", "check"]
-SLOW = {"enum", "signal", "typing", "re", "subprocess", "socket", "threading", "select", "selectors"}
+SLOW = {
+    "enum",
+    "signal",
+    "typing",
+    "re",
+    "subprocess",
+    "socket",
+    "threading",
+    "select",
+    "selectors",
+}
 
 
 @pytest.fixture(autouse=True)

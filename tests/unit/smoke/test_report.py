@@ -6,6 +6,7 @@ import json
 import os
 import pty
 from pathlib import Path
+from typing import Any, Callable
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,22 +16,32 @@ from halfopen.errors import UsageError
 from halfopen.formats.registry import Output
 from halfopen.model import NmapRun
 from halfopen.smoke import probes
-from halfopen.smoke.findings import About, Examination, Finding, Nmap, Outcome, Trial
+from halfopen.smoke.findings import About, Examination, Finding, Outcome
 
 HOSTILE = "\x1b[31mred\x07 \x00 <b>&amp;\"' ]]> \ufffe \udce9 \u202e | % \r\t"
 GOOD = Finding("states", "open port, IPv4, alone", Outcome.OK, "open (syn-ack)", 1.25)
 BAD = Finding("states", "closed port, IPv4, alone", Outcome.FAILED, "nmap says open", 0.1)
 LEFT_OUT = Finding("two hosts", "open port", Outcome.SKIPPED, "needs root")
 IN_DOUBT = Finding("states", "SYN scan", Outcome.INCONCLUSIVE, "not allowed")
-OWN = Finding("two hosts", "halfopen's own scan", Outcome.OK, "5 of 5 open", about=About.OWN)
+OWN = Finding("two hosts", "halfopen's own scan", Outcome.OK, "5 of 5 open", about=About.WITH_NEXT)
 WRONG_ALONE = BAD._replace(about=About.PLAIN_ALONE)
 
+Smoke = Callable[..., Output]
 
-def smoke(monkeypatch: pytest.MonkeyPatch, findings: list[Finding], *typed: str) -> Output:
-    """Return what the command makes of these findings."""
-    found = Examination(Nmap("/usr/bin/nmap", "7.93"), findings)
-    monkeypatch.setattr(probes, "examine", lambda *_: found)
-    return commands.main("halfopen", ["smoke", *typed])
+
+@pytest.fixture
+def smoke(monkeypatch: pytest.MonkeyPatch) -> Smoke:
+    """Return what runs the command, which finds what it is given."""
+
+    def run(findings: list[Finding], *typed: str) -> Output:
+        def examine(_options: object, _deadline: float, tell: Callable[[str], None]) -> Examination:
+            tell("states")
+            return Examination("/usr/bin/nmap", findings, "7.93")
+
+        monkeypatch.setattr(probes, "examine", examine)
+        return commands.main("halfopen", ["smoke", *typed])
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -45,20 +56,20 @@ def smoke(monkeypatch: pytest.MonkeyPatch, findings: list[Finding], *typed: str)
     ],
 )
 def test_the_verdict_comes_first_and_decides_the_exit_code(
-    monkeypatch: pytest.MonkeyPatch, findings: list[Finding], word: str, code: int, strict: int
+    smoke: Smoke, findings: list[Finding], word: str, code: int, strict: int
 ) -> None:
-    lines = smoke(monkeypatch, findings).text.partition("\n\n")[0].splitlines()
-    told = json.loads(smoke(monkeypatch, findings, "--format", "json").text)
+    lines = smoke(findings).text.partition("\n\n")[0].splitlines()
+    told = json.loads(smoke(findings, "--format", "json").text)
 
     assert lines[0].startswith(f"nmap 7.93: {word}")
     assert (told["verdict"], told["conclusion"]) == (word, " ".join(lines))
     for form in ("text", "json", "junit"):
-        assert smoke(monkeypatch, findings, "--format", form).code == code
-        assert smoke(monkeypatch, findings, "--format", form, "--strict").code == strict
+        assert smoke(findings, "--format", form).code == code
+        assert smoke(findings, "--format", form, "--strict").code == strict
 
 
 def test_the_table_shows_what_is_not_ok_or_all_and_no_control_character(
-    monkeypatch: pytest.MonkeyPatch,
+    smoke: Smoke, capsys: pytest.CaptureFixture[str]
 ) -> None:
     findings = [GOOD, BAD, LEFT_OUT]
     good = "states     open port, IPv4, alone    ok       open (syn-ack)"
@@ -67,30 +78,30 @@ def test_the_table_shows_what_is_not_ok_or_all_and_no_control_character(
         "two hosts  open port                 skipped  needs root",
     ]
 
-    def table(*typed: str) -> list[str]:
-        return smoke(monkeypatch, findings, *typed).text.partition("\n\n")[2].splitlines()
-
-    assert table() == others
-    assert table("-v") == [good, *others]
-    assert "\n\n" not in smoke(monkeypatch, [GOOD]).text
-    hostile = smoke(monkeypatch, [each._replace(detail=HOSTILE) for each in findings], "-v").text
+    assert smoke(findings).text.partition("\n\n")[2].splitlines() == others
+    assert smoke(findings, "-v").text.partition("\n\n")[2].splitlines() == [good, *others]
+    assert "\n\n" not in smoke([GOOD]).text
+    hostile = smoke([each._replace(detail=HOSTILE) for each in findings], "-v").text
     assert all(char == "\n" or char.isprintable() for char in hostile)
     assert (hostile.count("\n"), hostile.count("\\x1b[31mred\\x07")) == (7, 4)
+    assert capsys.readouterr().err == "", "what is being done is for a terminal"
 
 
 @pytest.mark.parametrize("width", [120, 80, 40])
 def test_on_a_terminal_lines_are_wrapped_and_coloured(
-    monkeypatch: pytest.MonkeyPatch, width: int
+    smoke: Smoke, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     here, there = pty.openpty()
-    with os.fdopen(here), open(there, "w", encoding="utf-8") as terminal:
+    with os.fdopen(here) as screen, open(there, "w", encoding="utf-8") as terminal:
         monkeypatch.setattr("sys.stdout", terminal)
-        coloured = smoke(monkeypatch, [BAD._replace(detail=HOSTILE + " word" * 40)]).text
+        monkeypatch.setattr("sys.stderr", terminal)
+        coloured = smoke([BAD._replace(detail=HOSTILE + " word" * 40)]).text
         monkeypatch.setenv("NO_COLOR", "1")
-        plain = smoke(monkeypatch, [BAD._replace(detail=HOSTILE + " word" * 40)]).text
+        plain = smoke([BAD._replace(detail=HOSTILE + " word" * 40)]).text
+        assert screen.readline() == "smoke: states ...\n"
 
     assert "\x1b[31mfailed\x1b[0m" in coloured
     assert "\x1b" not in plain
@@ -101,102 +112,47 @@ def test_on_a_terminal_lines_are_wrapped_and_coloured(
     assert ("\nstates, closed port, IPv4, alone:" in plain) is (width == 40)
 
 
-def test_the_json_names_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = json.loads(smoke(monkeypatch, [GOOD], "--format", "json").text)
+def parsed(form: str, text: str) -> Any:
+    """Return what a program reads; of XML the tags, attributes and texts."""
 
-    assert told == {
-        "version": 2,
-        "verdict": "fit",
-        "nmap": "/usr/bin/nmap",
-        "nmap_version": "7.93",
-        "second_port_needed": None,
-        "conclusion": "nmap 7.93: fit for half-open checks. Whether a second port is needed here "
-        "was not found out: leave out --no-plus-one.",
-        "findings": [
-            {
-                "group": "states",
-                "name": "open port, IPv4, alone",
-                "outcome": "ok",
-                "detail": "open (syn-ack)",
-                "seconds": 1.25,
-            }
-        ],
-    }
+    def tree(element: ET.Element) -> Any:
+        text = (element.text or "").strip()
+        return element.tag, element.attrib, text, [tree(inside) for inside in element]
+
+    return json.loads(text) if form == "json" else tree(ET.fromstring(text.encode()))  # noqa: S314
 
 
-# -- JUnit ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("form", ["json", "junit"])
+def test_programs_are_told_every_finding(smoke: Smoke, form: str) -> None:
+    """Compare with expected.json and expected.junit.
 
-# What the schema of Jenkins' xUnit plugin (junit-10.xsd) allows of what we use: attributes that
-# must be there, that may, and what may be inside.
-COUNTS = "tests failures errors"
-SCHEMA = {
-    "testsuites": ("", COUNTS, "testsuite"),
-    "testsuite": (f"name {COUNTS}", "skipped", "testcase"),
-    "testcase": ("name", "classname time", "skipped error failure system-out"),
-    **dict.fromkeys(("failure", "error", "skipped"), ("", "message", "")),
-    "system-out": ("", "", ""),
-}
+    The latter is as the schema of Jenkins' xUnit plugin (junit-10.xsd) allows; Jenkins shows the
+    attribute "message", GitLab the text.
+    """
+    findings = [GOOD, *(each._replace(detail=HOSTILE) for each in (BAD, LEFT_OUT, IN_DOUBT))]
+    expected = Path(__file__).with_name(f"expected.{form}").read_text(encoding="utf-8")
 
-
-def junit(monkeypatch: pytest.MonkeyPatch, *findings: Finding) -> ET.Element:
-    """Return the findings as JUnit's XML, which the schema allows."""
-    root = ET.fromstring(smoke(monkeypatch, [*findings], "--format", "junit").text.encode())  # noqa: S314
-    for element in root.iter():
-        needed, allowed, inside = (set(words.split()) for words in SCHEMA[element.tag])
-        assert needed <= set(element.attrib) <= needed | allowed
-        assert {child.tag for child in element} <= inside
-        assert not inside or not (element.text or "").strip()
-        assert not (element.tail or "").strip()
-    return root
-
-
-def test_junit_has_a_test_case_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    root = junit(monkeypatch, GOOD, BAD, LEFT_OUT, IN_DOUBT)
-    (suite,) = root
-
-    assert [root.get(name) for name in COUNTS.split()] == ["4", "1", "1"]
-    assert all(suite.get(name) == root.get(name) for name in COUNTS.split())
-    assert (suite.get("name"), suite.get("skipped")) == ("halfopen.smoke", "1")
-    assert [(c.get("classname"), c.get("name"), c[0].tag, c.get("time")) for c in suite] == [
-        ("halfopen.smoke.states", "open port, IPv4, alone", "system-out", "1.250"),
-        ("halfopen.smoke.states", "closed port, IPv4, alone", "failure", "0.100"),
-        ("halfopen.smoke.two hosts", "open port", "skipped", "0.000"),
-        ("halfopen.smoke.states", "SYN scan", "error", "0.000"),
-    ]
-
-
-@pytest.mark.parametrize("outcome", Outcome)
-def test_junit_says_why_where_jenkins_and_gitlab_see_it_and_stays_well_formed(
-    monkeypatch: pytest.MonkeyPatch, outcome: Outcome
-) -> None:
-    (element,) = junit(monkeypatch, Finding("states", "open port", outcome, HOSTILE))[0][0]
-
-    assert element.text is not None
-    assert "<b>&amp;\"' ]]> \\ufffe \\udce9" in element.text
-    assert element.text.isprintable()
-    assert element.get("message", element.text) == element.text
+    printed = smoke(findings, "--format", form).text
+    assert parsed(form, printed) == parsed(form, expected)
 
 
 # -- recordings -----------------------------------------------------------------------------------
 
 
-def trial(stdout: bytes = b"") -> Trial:
-    run = NmapRun(("/opt/nmap", "-p", "25", "127.0.0.1"), -11, stdout, b"\xff\x1b", 0.1234)
-    return Trial("case", 25, "open", run)
+def run(stdout: bytes = b"") -> NmapRun:
+    return NmapRun(("/opt/nmap", "-p", "25", "127.0.0.1"), -11, stdout, b"\xff\x1b", 0.1234)
 
 
-def test_what_nmap_printed_is_saved_byte_for_byte(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    hostile = b"\xff\x00<nmaprun>\r\n"
-    found = BAD._replace(trials=(trial(hostile), trial(), trial()))
-    ended = smoke(monkeypatch, [found], "--save", str(tmp_path / "new" / "folder"))
+def test_what_nmap_printed_is_saved_byte_for_byte(smoke: Smoke, tmp_path: Path) -> None:
+    hostile, case = b"\xff\x00<nmaprun>\r\n", "states-closed-port-IPv4-alone"
+    found = BAD._replace(truth="25 open", runs=(run(hostile), run(), run()))
+    ended = smoke([found], "--save", str(tmp_path / "new" / "folder"))
 
     folder = tmp_path / "new" / "folder" / "nmap-7.93"
     assert ended.code == 2
-    assert {path.name for path in folder.iterdir()} == {"case", "case-2", "case-3"}
-    assert (folder / "case" / "nmap.xml").read_bytes() == hostile
-    saved = json.loads((folder / "case" / "run.json").read_text(encoding="utf-8"))
+    assert {path.name for path in folder.iterdir()} == {case, f"{case}-2", f"{case}-3"}
+    assert (folder / case / "nmap.xml").read_bytes() == hostile
+    saved = json.loads((folder / case / "run.json").read_text(encoding="utf-8"))
     assert (saved["returncode"], saved["seconds"], saved["stderr"]) == (-11, 0.123, "\ufffd\x1b")
     assert (saved["truth"], saved["argv"][0]) == ("25 open", "/opt/nmap")
 
@@ -209,12 +165,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> 
         commands.main("halfopen", ["smoke", "--save", str(tmp_path / name)])
 
 
-def test_what_was_found_is_told_even_if_it_cannot_be_saved(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_was_found_is_told_even_if_it_cannot_be_saved(smoke: Smoke, tmp_path: Path) -> None:
     (tmp_path / "nmap-7.93").write_text("in the way")
-    found = GOOD._replace(trials=(trial(),))
-    ended = smoke(monkeypatch, [found], "--save", str(tmp_path))
+    ended = smoke([GOOD._replace(runs=(run(),))], "--save", str(tmp_path))
 
-    assert ended.note.startswith("halfopen: not saved: cannot write to ")
+    assert ended.note == f"halfopen: not saved: [Errno 17] File exists: '{tmp_path}/nmap-7.93'"
     assert (ended.code, "fit for half-open checks." in ended.text) == (0, True)
