@@ -221,22 +221,6 @@ def test_a_command_without_output_overwrites_nothing(
     assert "no option" in ended.stderr
 
 
-@pytest.mark.parametrize(("last", "code"), [("keepalived", 1), ("systemd", 255), ("nagios", 3)])
-def test_of_two_formats_the_last_counts_even_for_bad_words(
-    run: Commands, last: str, code: int
-) -> None:
-    words = ["--format", "haproxy", f"--format={last}", "192.0.2.25", "25"]
-
-    assert run.plugin(*words, "--nonsense").code == code
-    assert run.plugin(*words[:-1], "0").code == code
-
-
-def test_a_bad_option_is_sent_to_the_help_that_lists_it(run: Commands) -> None:
-    assert run.check("--nonsense").stderr.endswith("; see halfopen check --help\n")
-    assert run(HALFOPEN, "--nonsense").stderr.endswith("; see halfopen --help\n")
-    assert run.plugin("--nonsense").stdout.endswith("; see check_tcp_half_open --help\n")
-
-
 # -- processes ----------------------------------------------------------------------------------
 
 
