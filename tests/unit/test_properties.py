@@ -269,10 +269,10 @@ def test_any_report_has_an_exit_code_and_a_text_that_its_caller_can_read(
     assert printed.text or format_name == "f5"
     assert all(line.isprintable() for line in printed.text.split("\n"))
     printed.text.encode("utf-8")  # a lone surrogate could not be written
-    if not wanted:
-        worst = max(verdict.status for verdict in report.verdicts)
-        assert printed.code == known.codes[worst]
-        check_shape(format_name, printed.text, report, worst)
+    worst = max(verdict.status for verdict in report.verdicts)
+    usual = output(format_name, report, {}, verbose)
+    assert usual.code == known.codes[worst]
+    check_shape(format_name, usual.text, report, worst)
 
 
 # -- XML ----------------------------------------------------------------------------------------
