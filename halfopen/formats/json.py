@@ -9,13 +9,12 @@ def report(given: Report, verbose: bool) -> str:
     """Return one JSON object, as report.schema.json describes it."""
     from json import dumps  # noqa: PLC0415  2 ms that only this format needs
 
-    failures = [str(verdict.error) for verdict in given.verdicts if verdict.target is None]
     document: Dict[str, object] = {
         "version": 2,
         "status": max(verdict.status for verdict in given.verdicts).name,
         "expected": given.expectation.state,
         "targets": [target(verdict) for verdict in given.verdicts if verdict.target is not None],
-        "error": "; ".join(failures) or None,
+        "error": "; ".join(str(v.error) for v in given.verdicts if v.target is None) or None,
     }
     if verbose:
         document["nmap"] = [

@@ -136,9 +136,7 @@ def _summary(bad: Sequence[_Row], report: Report) -> str:
         states = Counter(verdict.state for verdict in report.verdicts)
         parts = [f"{states[s]} {s}" for s in (*PORT_STATES, "error") if s in states]
         return f"{total} targets: {', '.join(parts)}"
-    kinds: Dict[str, int] = Counter()
-    for row in bad:
-        kinds[_kind(row.verdict, report)] += row.targets
+    kinds = Counter(_kind(row.verdict, report) for row in bad for _ in range(row.targets))
     counts = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
     alike = bad[0].targets == total and bad[0].verdict.error
     return f"{counts.replace(' ', f' of {total} ', 1)}: {alike or _culprits(bad)}"
@@ -155,8 +153,7 @@ def _culprits(rows: Sequence[_Row]) -> str:
     lengths = accumulate(len(row.text) + len(", ") for row in rows)
     told = max(1, sum(length - len(", ") <= MAX_CULPRITS for length in lengths))
     more = sum(row.targets for row in rows[told:])
-    texts = [row.text for row in rows[:told]] + [f"{more} more"] * bool(more)
-    return ", ".join(texts)
+    return ", ".join([row.text for row in rows[:told]] + [f"{more} more"] * bool(more))
 
 
 def _size(text: str) -> int:

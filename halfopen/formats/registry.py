@@ -56,9 +56,8 @@ def output(name: str, report: Report, exit_map: ExitMap, verbose: bool) -> Outpu
     coded = [_coded(verdict, form, exit_map) for verdict in report.verdicts]
     # A failed check whose code is to be 0 hides no other's.
     worst, code = max(coded, key=lambda pair: (pair[1] > 0, pair[0].status, pair[1]))
-    stream = form.failure_stream if worst.target is None else 1
-    judged = report._replace(verdicts=tuple(verdict for verdict, _ in coded))
-    return Output(printable(form.render(judged, verbose)), code, stream)
+    text = form.render(report._replace(verdicts=tuple(verdict for verdict, _ in coded)), verbose)
+    return Output(printable(text), code, form.failure_stream if worst.target is None else 1)
 
 
 def _coded(verdict: Verdict, form: Format, exit_map: ExitMap) -> Tuple[Verdict, int]:

@@ -80,10 +80,7 @@ def transcript(report: Report, verbose: bool) -> List[str]:
 
 def once_by_target(report: Report) -> List[Verdict]:
     """Return a verdict a target: a sample or a service that comes twice voids the whole output."""
-    once: Dict[object, Verdict] = {}
-    for verdict in report.verdicts:
-        asked = verdict.target
-        once[(str(asked), asked.label) if asked else place(verdict)] = verdict
+    once = {(v.target.name,) if v.target else place(v): v for v in report.verdicts}
     return list(once.values())
 
 

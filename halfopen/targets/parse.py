@@ -35,14 +35,12 @@ def _refuse(wrong: object, text: str) -> None:
 
 def canonical_ip(word: str) -> Optional[str]:
     """Return an IP address in canonical form, with its zone if it has one; None for no address."""
-    family, address, percent, zone = socket.AF_INET, word, "", ""
-    if ":" in word:
-        family, (address, percent, zone) = socket.AF_INET6, word.partition("%")
+    family = socket.AF_INET6 if ":" in word else socket.AF_INET
+    address, percent, zone = word.partition("%") if ":" in word else (word, "", "")
     try:
-        packed = socket.inet_pton(family, address)
+        return socket.inet_ntop(family, socket.inet_pton(family, address)) + percent + zone
     except (OSError, ValueError):  # ValueError: a NUL or a character outside ASCII
         return None
-    return socket.inet_ntop(family, packed) + percent + zone
 
 
 def ip_version(host: str) -> Optional[int]:
@@ -67,15 +65,13 @@ def _usable_ip(word: str, address: str) -> str:
     if bare.startswith("::ffff:") and "." in bare:
         _refuse(percent, f"{host}: an IPv4 address has no zone")
         bare = bare[len("::ffff:") :]
-    _refuse(
-        percent and not re.match(_ZONE, zone), f"{host}: after '%' goes the name of an interface"
-    )
+    bad_zone = percent and not re.match(_ZONE, zone)
+    _refuse(bad_zone, f"{host}: after '%' goes the name of an interface")
     link_local = bool(re.match("fe[89ab][0-9a-f]:", bare))  # fe80::/10
     _refuse(link_local and not percent, f"{host} is link-local; name the interface, as {bare}%eth0")
     _refuse(percent and not link_local, f"{host} is not link-local; leave out the zone, %{zone}")
     first = bare.partition(".")[0]
-    several = first == "0" or int(first) >= 224 if first.isdigit() else bare.startswith("ff")
-    several = several or bare == "::"
+    several = first == "0" or int(first) >= 224 if first.isdigit() else re.match(r"ff|::\Z", bare)
     _refuse(several, f"{host} is unspecified, multicast or broadcast; give one host's")
     return bare + percent + zone
 
@@ -129,9 +125,9 @@ def parse_port(word: str) -> int:
 def make(host: str, port: str, family: Optional[int] = None) -> Target:
     """Return the Target of two words; raise UsageError if one is bad or not of `family`."""
     valid_host = parse_host(_unbracketed(host))
-    version = ip_version(valid_host)
-    other = family is not None and version not in (None, family)
-    _refuse(other, f"host {host!r} is an IPv{version} address, but -{family} was given")
+    version = ip_version(valid_host) or family
+    wrong = family not in (None, version)
+    _refuse(wrong, f"host {host!r} is an IPv{version} address, but -{family} was given")
     return Target(valid_host, parse_port(port), family)
 
 
