@@ -4,6 +4,9 @@
 class HalfopenError(Exception):
     """The check itself failed; the text says what happened and what to do about it."""
 
+    place = ""
+    """FILE:LINE, if the error is about a line of a file."""
+
     def __init__(self, text: str) -> None:
         # Words from outside may hold line ends; the text is one line.
         super().__init__(text.replace("\n", "\\n"))

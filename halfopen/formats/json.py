@@ -9,14 +9,12 @@ def report(given: Report, verbose: bool) -> str:
     """Return one JSON object, as report.schema.json describes it."""
     from json import dumps  # noqa: PLC0415  2 ms that only this format needs
 
-    targets = [verdict for verdict in given.verdicts if verdict.target is not None]
-    failures = [str(verdict.error) for verdict in given.verdicts if verdict.target is None]
     document: Dict[str, object] = {
         "version": 2,
         "status": max(verdict.status for verdict in given.verdicts).name,
         "expected": given.expectation.state,
-        "targets": [target(verdict) for verdict in targets],
-        "error": "; ".join(failures) or None,
+        "targets": [target(verdict) for verdict in given.verdicts if verdict.target is not None],
+        "error": "; ".join(str(v.error) for v in given.verdicts if v.target is None) or None,
     }
     if verbose:
         document["nmap"] = [
@@ -40,10 +38,7 @@ def target(verdict: Verdict) -> Dict[str, object]:
         "port": asked.port,
         **({"label": asked.label} if asked.label else {}),
         "status": verdict.status.name,
-        "state": seen.state if seen else None,
-        "reason": seen.reason if seen else None,
-        "silent_at": seen.silent_at if seen else None,
-        "address": seen.address if seen else None,
+        **{key: getattr(seen, key, None) for key in ("state", "reason", "silent_at", "address")},
         "rtt_seconds": seen.rtt if seen else None,
         "service": verdict.service or None,
         "error": None if verdict.error is None else str(verdict.error),

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from itertools import accumulate
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from halfopen.formats.wording import metric, name, sentence, transcript, unique_labels
-from halfopen.model import PORT_STATES, Report, Status, Verdict
+from halfopen.model import PORT_STATES, Report, Status, Target, Verdict
 
 MAX_CULPRITS = 200
 """Characters of the first line that name culprits: what a pager or a web page shows."""
@@ -19,28 +19,21 @@ MAX_OUTPUT = 8192
 _NAMES_OF_ONE_FAILURE = 5
 
 
-class _Row(NamedTuple):
-    """A line of long text and perfdata, either may be empty; how many targets the line is about."""
-
-    line: str
-    perfdata: str
-    targets: int
-
-
 def nagios(report: Report, verbose: bool) -> str:
     """Return text, perfdata after the bar, and more lines below: the plugins' guidelines."""
     if len(report.verdicts) > 1:
-        return _assembled(report, verbose, with_perfdata=True)
+        return _of_several(report, verbose, unique_labels(report))
+    first, *more = _without_bar(plain(report, verbose)).split("\n")
     perfdata = metric("time", report.verdicts[0], report, unit="s")
-    first, *more = (_without_bar(line) for line in (_head(report), *transcript(report, verbose)))
-    return "\n".join([first + (f" | {perfdata}" if perfdata else ""), *more])
+    return "\n".join([f"{first} | {perfdata}" if perfdata else first, *more])
 
 
 def plain(report: Report, verbose: bool) -> str:
     """Return the same lines without perfdata."""
     if len(report.verdicts) > 1:
-        return _assembled(report, verbose, with_perfdata=False)
-    return "\n".join([_head(report), *transcript(report, verbose)])
+        return _of_several(report, verbose, {})
+    head = _head(report, sentence(report.verdicts[0], report))
+    return "\n".join([head, *transcript(report, verbose)])
 
 
 def one_line(report: Report, verbose: bool) -> str:
@@ -48,32 +41,41 @@ def one_line(report: Report, verbose: bool) -> str:
     return plain(report, verbose).replace("\n", "; ").replace("%", "\\x25")
 
 
-def _head(report: Report) -> str:
-    worst = max(verdict.status for verdict in report.verdicts)
-    several = len(report.verdicts) > 1
-    text = _summary(report) if several else sentence(report.verdicts[0], report)
-    return f"TCP HALF-OPEN {worst.name} - {text}"
+def _head(report: Report, text: str) -> str:
+    return f"TCP HALF-OPEN {max(verdict.status for verdict in report.verdicts).name} - {text}"
 
 
 # -- several targets ----------------------------------------------------------------------------
 
 
-def _assembled(report: Report, verbose: bool, *, with_perfdata: bool) -> str:
-    """Return first line, failures, and the rest, as far as MAX_OUTPUT goes, in order of worth."""
-    head = _without_bar(_head(report))
-    bad, good = _rows(report, with_perfdata)
+class _Row(NamedTuple):
+    """What is told of a target, or of several whose checks failed alike."""
+
+    verdict: Verdict
+    text: str
+    perfdata: str
+    targets: int
+    """How many."""
+
+
+def _of_several(report: Report, verbose: bool, labels: Dict[Optional[Target], str]) -> str:
+    """Return first line, failures, and the rest, as far as MAX_OUTPUT goes, in order of worth.
+
+    `labels`: what perfdata calls the targets.
+    """
+    rows = _rows(report, labels)
+    bad = [row for row in rows if row.verdict.status is not Status.OK]
+    head = _without_bar(_head(report, _summary(bad, report)))
     space = MAX_OUTPUT - _size(head) - len(f"and {len(report.verdicts)} more\n | ")
     shown: List[_Row] = []
-    for row in (
-        *(row._replace(perfdata="") for row in bad),
-        *(_Row("", row.perfdata, 0) for row in bad),
-        *good,
-    ):
-        size = _size(row.line) + _size(row.perfdata)
+    failures = [row._replace(perfdata="") for row in bad]
+    their_perfdata = [row._replace(text="", targets=0) for row in bad]
+    for row in [*failures, *their_perfdata, *rows[len(bad) :]]:
+        size = _size(_line(row)) + _size(row.perfdata)
         if size <= space:
             space -= size
             shown.append(row)
-    lines = [row.line for row in shown if row.line]
+    lines = [_line(row) for row in shown if row.text]
     left_out = len(report.verdicts) - sum(row.targets for row in shown)
     if left_out:
         lines.append(f"and {left_out} more")
@@ -96,31 +98,25 @@ def _with_perfdata(head: str, lines: Sequence[str], perfdata: Sequence[str]) -> 
     return f"{first}\n{last}"
 
 
-def _rows(report: Report, with_perfdata: bool) -> Tuple[List[_Row], List[_Row]]:
-    """Return the rows of what is not OK, worst first, and those of the rest, in their order."""
-    labels = unique_labels(report) if with_perfdata else {}
-    bad: List[_Row] = []
-    good: List[_Row] = []
-    for group in _grouped(report):
-        verdict = group[0]
-        label = labels.get(verdict.target, "")
-        perfdata = metric(f"'{label}'", verdict, report, unit="s") if label else ""
-        if perfdata:  # a target that is named twice has it once
-            del labels[verdict.target]
-        line = _without_bar(f"{verdict.status.name} - {_told_once(group, report)}")
-        rows = good if verdict.status is Status.OK else bad
-        rows.append(_Row(line, perfdata, len(group)))
-    return bad, good
-
-
-def _grouped(report: Report) -> List[List[Verdict]]:
-    """Return the verdicts, worst first, each alone; those with the same failure together."""
+def _rows(report: Report, labels: Dict[Optional[Target], str]) -> List[_Row]:
+    """Return the rows, worst first: each verdict alone, those with the same failure together."""
     groups: Dict[object, List[Verdict]] = {}
     for number, verdict in enumerate(sorted(report.verdicts, key=lambda v: -v.status)):
         same = verdict.target is not None and verdict.error is not None
         key = (verdict.status, str(verdict.error)) if same else number
         groups.setdefault(key, []).append(verdict)
-    return list(groups.values())
+    rows: List[_Row] = []
+    for group in groups.values():
+        verdict, label = group[0], labels.get(group[0].target, "")
+        perfdata = metric(f"'{label}'", verdict, report, unit="s") if label else ""
+        if perfdata:  # a target that is named twice has it once
+            del labels[verdict.target]
+        rows.append(_Row(verdict, _told_once(group, report), perfdata, len(group)))
+    return rows
+
+
+def _line(row: _Row) -> str:
+    return _without_bar(f"{row.verdict.status.name} - {row.text}") if row.text else ""
 
 
 def _told_once(group: Sequence[Verdict], report: Report) -> str:
@@ -133,18 +129,17 @@ def _told_once(group: Sequence[Verdict], report: Report) -> str:
     return f"{', '.join(names)}: {group[0].error}"
 
 
-def _summary(report: Report) -> str:
+def _summary(bad: Sequence[_Row], report: Report) -> str:
     """Return how many targets are not as expected, and which, as many as fit."""
-    bad = [group for group in _grouped(report) if group[0].status is not Status.OK]
+    total = len(report.verdicts)
     if not bad:
-        return _count(report)
-    counts = Counter(_kind(verdict, report) for group in bad for verdict in group)
-    (kind, number), *others = counts.items()
-    text = f"{number} of {len(report.verdicts)} {kind}"
-    text += "".join(f", {number} {kind}" for kind, number in others)
-    if len(bad) == 1 and len(bad[0]) == len(report.verdicts) and bad[0][0].error is not None:
-        return f"{text}: {bad[0][0].error}"
-    return f"{text}: {_culprits(bad, report)}"
+        states = Counter(verdict.state for verdict in report.verdicts)
+        parts = [f"{states[s]} {s}" for s in (*PORT_STATES, "error") if s in states]
+        return f"{total} targets: {', '.join(parts)}"
+    kinds = Counter(_kind(row.verdict, report) for row in bad for _ in range(row.targets))
+    counts = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    alike = bad[0].targets == total and bad[0].verdict.error
+    return f"{counts.replace(' ', f' of {total} ', 1)}: {alike or _culprits(bad)}"
 
 
 def _kind(verdict: Verdict, report: Report) -> str:
@@ -153,23 +148,12 @@ def _kind(verdict: Verdict, report: Report) -> str:
     return "slow" if verdict.slow else f"not {report.expectation.state}"
 
 
-def _culprits(groups: Sequence[Sequence[Verdict]], report: Report) -> str:
-    """Return the first sentences, as many as fit MAX_CULPRITS characters and one at least."""
-    text, told = _told_once(groups[0], report), 1
-    for group in groups[1:]:
-        longer = f"{text}, {_told_once(group, report)}"
-        if len(longer) > MAX_CULPRITS:
-            break
-        text, told = longer, told + 1
-    more = sum(len(group) for group in groups[told:])
-    return f"{text}, {more} more" if more else text
-
-
-def _count(report: Report) -> str:
-    """Return how many targets are in each state."""
-    states = [verdict.state for verdict in report.verdicts]
-    parts = [f"{states.count(s)} {s}" for s in (*PORT_STATES, "error") if s in states]
-    return "{} targets: {}".format(len(states), ", ".join(parts))
+def _culprits(rows: Sequence[_Row]) -> str:
+    """Return the first rows' texts, as many as fit MAX_CULPRITS characters and one at least."""
+    lengths = accumulate(len(row.text) + len(", ") for row in rows)
+    told = max(1, sum(length - len(", ") <= MAX_CULPRITS for length in lengths))
+    more = sum(row.targets for row in rows[told:])
+    return ", ".join([row.text for row in rows[:told]] + [f"{more} more"] * bool(more))
 
 
 def _size(text: str) -> int:

@@ -21,7 +21,7 @@ def prometheus(report: Report, _verbose: bool) -> str:
     """
     lines: List[str] = []
     samples: Dict[str, List[str]] = {family: [] for family in _FAMILIES}
-    for _, verdict in once_by_target(report):
+    for verdict in once_by_target(report):
         labels, seen = _labels(verdict), verdict.observation
         if verdict.error is not None:
             lines.append(f"# {verdict.target or 'halfopen'}: {verdict.error}")
@@ -44,13 +44,8 @@ def prometheus(report: Report, _verbose: bool) -> str:
 
 def _labels(verdict: Verdict) -> str:
     target = verdict.target
-    if target is None:
-        return f'target="{_escaped(place(verdict))}"'
-    # Nothing in a valid target needs the format's escapes.
-    labels = f'target="{target}"'
-    return f'{labels},label="{target.label}"' if target.label else labels
-
-
-def _escaped(text: str) -> str:
-    """Return text as a label's value: the format has these three escapes and no others."""
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    named = str(target) if target else place(verdict)
+    # The format has these three escapes and no others; only a file's name can need them.
+    escaped = named.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    label = f',label="{target.label}"' if target and target.label else ""
+    return f'target="{escaped}"{label}'

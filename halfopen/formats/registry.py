@@ -1,6 +1,7 @@
 """A registry: for each kind of caller, its exit codes and wording. A new monitor is one entry."""
 
-from typing import Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from functools import partial
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from halfopen.errors import UsageError
 from halfopen.formats import agents, json, people, plugin, prometheus
@@ -30,9 +31,9 @@ class Format(NamedTuple):
     """How one kind of caller wants to be told."""
 
     about: str
-    codes: Mapping[Status, int]
     render: Callable[[Report, bool], str]
     """A report, and whether to be verbose, to the text to print."""
+    codes: Mapping[Status, int]
     failure_stream: int = 1
     """The file descriptor for what went wrong before there was a target."""
     timeout: float = TIMEOUT
@@ -55,9 +56,8 @@ def output(name: str, report: Report, exit_map: ExitMap, verbose: bool) -> Outpu
     coded = [_coded(verdict, form, exit_map) for verdict in report.verdicts]
     # A failed check whose code is to be 0 hides no other's.
     worst, code = max(coded, key=lambda pair: (pair[1] > 0, pair[0].status, pair[1]))
-    stream = form.failure_stream if worst.target is None else 1
-    judged = report._replace(verdicts=tuple(verdict for verdict, _ in coded))
-    return Output(printable(form.render(judged, verbose)), code, stream)
+    text = form.render(report._replace(verdicts=tuple(verdict for verdict, _ in coded)), verbose)
+    return Output(printable(text), code, form.failure_stream if worst.target is None else 1)
 
 
 def _coded(verdict: Verdict, form: Format, exit_map: ExitMap) -> Tuple[Verdict, int]:
@@ -83,80 +83,64 @@ def printable(text: str) -> str:
 
 def listing() -> str:
     """Return a table of all formats with their exit codes."""
-    rows = [("FORMAT", "OPEN", "CLOSED", "FILTERED", "FAILED", "FOR")]
+    rows: List[Tuple[object, ...]] = [("FORMAT", "OPEN", "CLOSED", "FILTERED", "FAILED", "FOR")]
     for name, form in FORMATS.items():
-        up, down, failed = (
-            str(form.codes[status]) for status in (Status.OK, Status.CRITICAL, Status.UNKNOWN)
-        )
+        up, down, failed = map(form.codes.get, (Status.OK, Status.CRITICAL, Status.UNKNOWN))
         rows.append((name, up, down, down, failed, form.about))
     return "\n".join("{:<12}  {:>4}  {:>6}  {:>8}  {:>6}  {}".format(*row) for row in rows)
 
 
 _PLUGIN_STATUS = {code: status for status, code in PLUGIN_CODES.items()}
 _UP_OR_DOWN = {Status.OK: 0, Status.WARNING: 0, Status.CRITICAL: 1, Status.UNKNOWN: 1}
-_CONDITION = {**_UP_OR_DOWN, Status.UNKNOWN: 255}
-_PRINTED = dict.fromkeys(Status, 0)
+
+# Callers that see all of a plugin's exit codes, or only up and down, or none of them.
+_plugin = partial(Format, codes=PLUGIN_CODES)
+_up_or_down = partial(Format, render=plugin.plain, codes=_UP_OR_DOWN)
+_printed = partial(Format, codes=dict.fromkeys(Status, 0), only=())
 
 PLUGIN_FORMAT, DEFAULT_FORMAT = "nagios", "text"
 """What check_tcp_half_open and halfopen speak if not told otherwise."""
 
 FORMATS: Dict[str, Format] = {
-    "nagios": Format(
-        "Nagios, Icinga, Naemon, NRPE: one line, perfdata", PLUGIN_CODES, plugin.nagios
-    ),
-    "text": Format("people: a row a target", PLUGIN_CODES, people.text, failure_stream=2),
-    "json": Format("programs: one JSON object (report.schema.json)", PLUGIN_CODES, json.report),
-    "farmguardian": Format(
+    "nagios": _plugin("Nagios, Icinga, Naemon, NRPE: one line, perfdata", plugin.nagios),
+    "text": _plugin("people: a row a target", people.text, failure_stream=2),
+    "json": _plugin("programs: one JSON object (report.schema.json)", json.report),
+    "farmguardian": _plugin(
         "ZEVENET, SKUDONET, RELIANOID: one line without %",
-        PLUGIN_CODES,
         plugin.one_line,
         parse=parse_plugin_words,
     ),
-    "haproxy": Format(
+    "haproxy": _up_or_down(
         "HAProxy's external-check; HAPROXY_SERVER_ADDR and _PORT do as well",
-        _UP_OR_DOWN,
-        plugin.plain,
         timeout=1.7,  # `inter` is 2 s
         parse=parse_balancer_words,
     ),
-    "ldirectord": Format(
+    "ldirectord": _up_or_down(
         "ldirectord's external check",
-        _UP_OR_DOWN,
-        plugin.plain,
         timeout=4.0,  # `checktimeout` is 5 s, and counts the start of Python as well
         parse=parse_balancer_words,
         code_on_signal=True,  # ldirectord takes a death by signal for 0
     ),
-    "keepalived": Format(
+    "keepalived": _up_or_down(
         "keepalived's MISC_CHECK and vrrp_script: 0 or 1, nothing else",
-        _UP_OR_DOWN,
-        plugin.plain,
         code_on_signal=True,
         only=(0, 1),  # under misc_dynamic 2 to 255 are up, with a weight
     ),
-    "systemd": Format("systemd's ExecCondition", _CONDITION, plugin.plain),
-    "f5": Format(
+    "systemd": _up_or_down("systemd's ExecCondition", codes={**_UP_OR_DOWN, Status.UNKNOWN: 255}),
+    "f5": _printed(
         "F5's external monitor: prints only when as expected",
-        _PRINTED,
         agents.f5,
         timeout=4.0,  # the interval is 5 s
         parse=parse_plugin_words,
-        only=(),
     ),
-    "checkmk": Format("Checkmk's local checks: a line a target", _PRINTED, agents.checkmk, only=()),
-    "zabbix": Format(
+    "checkmk": _printed("Checkmk's local checks: a line a target", agents.checkmk),
+    "zabbix": _printed(
         "Zabbix agent: 1 or 0, or why there is no value",
-        _PRINTED,
         agents.zabbix,
         timeout=2.0,  # Timeout is 3 s
-        only=(),
     ),
-    "prometheus": Format(
-        "node_exporter's textfile collector",
-        _PRINTED,
-        prometheus.prometheus,
-        only=(),
-        good_lines_count=True,
+    "prometheus": _printed(
+        "node_exporter's textfile collector", prometheus.prometheus, good_lines_count=True
     ),
 }
 """Name to format, in the order in which help lists them."""

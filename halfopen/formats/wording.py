@@ -1,9 +1,8 @@
 """How verdicts, targets and measurements are put into words, for every format."""
 
 import socket
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Dict, List, Optional
 
-from halfopen.errors import LineError
 from halfopen.model import Report, Status, Target, Verdict
 
 PLUGIN_CODES = {Status.OK: 0, Status.WARNING: 1, Status.CRITICAL: 2, Status.UNKNOWN: 3}
@@ -32,8 +31,7 @@ def sentence(verdict: Verdict, report: Report) -> str:
     """Return what a verdict says; its target is named if the report has several."""
     seen = verdict.observation
     if seen is None:
-        several = len(report.verdicts) > 1
-        named = several and verdict.target is not None
+        named = len(report.verdicts) > 1 and verdict.target is not None
         return f"{name(verdict)}: {verdict.error}" if named else str(verdict.error)
     text = f"{name(verdict)} {seen.state} ({seen.reason})"
     if seen.state == "open" and verdict.service:
@@ -74,27 +72,21 @@ def transcript(report: Report, verbose: bool) -> List[str]:
     """Return nmap's command lines and messages, for -v."""
     lines: List[str] = []
     for run in report.runs if verbose else ():
-        lines.append(
-            "nmap: {} (exit code {}, {:.3f} s)".format(
-                " ".join(run.argv).replace("\n", "\\n"), run.exit_code, run.seconds
-            )
-        )
+        argv = " ".join(run.argv).replace("\n", "\\n")
+        lines.append(f"nmap: {argv} (exit code {run.exit_code}, {run.seconds:.3f} s)")
         lines += run.stderr.decode("utf-8", "replace").splitlines()
     return lines
 
 
+def once_by_target(report: Report) -> List[Verdict]:
+    """Return a verdict a target: a sample or a service that comes twice voids the whole output."""
+    once = {(v.target.name,) if v.target else place(v): v for v in report.verdicts}
+    return list(once.values())
+
+
 def place(verdict: Verdict) -> str:
     """Return FILE:LINE for a bad line of a targets file, else ""."""
-    return verdict.error.place if isinstance(verdict.error, LineError) else ""
-
-
-def once_by_target(report: Report) -> List[Tuple[Optional[Target], Verdict]]:
-    """Return each target once: a sample or a service that comes twice voids the whole output."""
-    once = {
-        (str(verdict.target), verdict.target.label) if verdict.target else place(verdict): verdict
-        for verdict in report.verdicts
-    }
-    return [(verdict.target, verdict) for verdict in once.values()]
+    return "" if verdict.error is None else verdict.error.place
 
 
 def unique_labels(report: Report) -> Dict[Optional[Target], str]:
@@ -103,22 +95,17 @@ def unique_labels(report: Report) -> Dict[Optional[Target], str]:
     Of two targets with the same label the second has its address added. IPv6 addresses are
     written out: Icinga 2 cuts a perfdata label at `::`, which check_multi uses.
     """
-    labels: Dict[Optional[Target], str] = {}
-    taken: Set[str] = set()
-    for target, _ in once_by_target(report):
-        if target is None:
-            continue
+    targets: Dict[str, Target] = {}
+    for target in filter(None, (verdict.target for verdict in once_by_target(report))):
         address = _written_out(target)
-        shared = target.label in taken
-        labels[target] = f"{target.label} {address}" if shared else target.label or address
-        taken.update(filter(None, [target.label]))
-    return labels
+        label = target.label or address
+        targets[f"{label} {address}" if label in targets else label] = target
+    return {target: label for label, target in targets.items()}
 
 
 def _written_out(target: Target) -> str:
-    if "::" not in target.host:
-        return str(target._replace(label=""))
     address, percent, zone = target.host.partition("%")
-    packed = socket.inet_pton(socket.AF_INET6, address)
-    groups = (f"{packed[i] << 8 | packed[i + 1]:x}" for i in range(0, 16, 2))
-    return str(target._replace(host=":".join(groups) + percent + zone))
+    if "::" in address:
+        packed = socket.inet_pton(socket.AF_INET6, address)
+        address = ":".join(f"{high << 8 | low:x}" for high, low in zip(packed[::2], packed[1::2]))
+    return str(target._replace(host=address + percent + zone))

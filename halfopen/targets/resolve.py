@@ -1,9 +1,10 @@
 """Names to addresses, and ports to service names: everything that asks the system's databases."""
 
+import contextlib
 import functools
 import socket
 import time
-from typing import Callable, Dict, List, Sequence, Union
+from typing import Callable, Dict, Sequence, Union
 
 from halfopen.deadline import Call, Calls, call_all_by, call_by
 from halfopen.errors import CheckError, UsageError
@@ -19,7 +20,8 @@ _FRESH = 1.0
 _STALE = 60.0
 """Seconds for which an answer is good while a newer one is on its way."""
 
-Found = Dict[Target, Union[Address, CheckError]]
+Answer = Union[Address, CheckError]
+Found = Dict[Target, Answer]
 
 
 def resolve(targets: Sequence[Target], deadline: float) -> Found:
@@ -28,11 +30,12 @@ def resolve(targets: Sequence[Target], deadline: float) -> Found:
     A name that does not resolve, or not by `deadline` (`time.monotonic` seconds), has a
     CheckError. An IP address is its own.
     """
-    names = _names(targets)
-    answers = call_all_by(
-        [functools.partial(_look_up, name) for name in names], deadline, "resolving names"
-    )
-    return _answered(targets, dict(zip(names, answers)))
+
+    def ask(names: Sequence[Target]) -> Sequence[Answer]:
+        calls = [functools.partial(_look_up, name) for name in names]
+        return call_all_by(calls, deadline, "resolving names")
+
+    return _found(targets, ask)
 
 
 class Resolver:
@@ -49,7 +52,10 @@ class Resolver:
 
     def resolve(self, targets: Sequence[Target], deadline: float) -> Found:
         """Return what the function of this name does; wait for a look-up a second at most."""
-        names, now = _names(targets), time.monotonic()
+        return _found(targets, lambda names: self._ask(names, deadline))
+
+    def _ask(self, names: Sequence[Target], deadline: float) -> Sequence[Answer]:
+        now = time.monotonic()
         for name in names:
             newest = self._newest.get(name)
             if newest is None or (newest.ended is not None and now - newest.ended > _FRESH):
@@ -57,7 +63,7 @@ class Resolver:
         begun = [self._newest[name] for name in names]
         awaited = [call for call in begun if now - call.began < _FRESH]
         self._calls.wait(awaited, min(deadline, now + _FRESH))
-        return _answered(targets, {name: self._answer(name) for name in names})
+        return [self._answer(name) for name in names]
 
     def _look_up(self, name: Target, began: float) -> Address:
         address = _look_up(name)
@@ -65,7 +71,7 @@ class Resolver:
             self._on_late()
         return address
 
-    def _answer(self, name: Target) -> Union[Address, CheckError]:
+    def _answer(self, name: Target) -> Answer:
         newest, now = self._newest[name], time.monotonic()
         if newest.ended is not None:
             self._answered[name] = newest
@@ -78,28 +84,16 @@ class Resolver:
         )
 
 
-def _names(targets: Sequence[Target]) -> List[Target]:
-    """Return what the resolver has to be asked, each once: two ports of one name are one."""
-    named = [target for target in targets if ip_version(target.host) is None]
-    return list({_question(target): None for target in named})
+def _found(targets: Sequence[Target], ask: Callable[[Sequence[Target]], Sequence[Answer]]) -> Found:
+    """Return each target's address; `ask` is given each name once, for two ports of it are one."""
+    named = {t: t._replace(port=0, label="") for t in targets if ip_version(t.host) is None}
+    names = list(dict.fromkeys(named.values()))
+    answers = dict(zip(names, ask(names)))
+    return {t: answers[named[t]] if t in named else _own_address(t.host) for t in targets}
 
 
-def _question(target: Target) -> Target:
-    return target._replace(port=0, label="")
-
-
-def _answered(targets: Sequence[Target], answers: Found) -> Found:
-    found: Found = {}
-    for target in targets:
-        version = ip_version(target.host)
-        if version is None:
-            found[target] = answers[_question(target)]
-        else:
-            found[target] = _with_interface(Address(target.host, version))
-    return found
-
-
-def _with_interface(address: Address) -> Union[Address, CheckError]:
+def _own_address(host: str) -> Answer:
+    address = Address(host, ip_version(host) or 4)
     try:
         if address.zone:
             socket.if_nametoindex(address.zone)
@@ -109,43 +103,33 @@ def _with_interface(address: Address) -> Union[Address, CheckError]:
 
 
 def _look_up(target: Target) -> Address:
+    host, family = target.host, target.family
     try:
-        info = socket.getaddrinfo(
-            target.host, None, _AF[target.family], socket.SOCK_STREAM, socket.IPPROTO_TCP
-        )
+        info = socket.getaddrinfo(host, None, _AF[family], socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except (OSError, UnicodeError) as error:
+        to = "" if family is None else f" to IPv{family}"
         why = error.strerror if isinstance(error, OSError) else "not a name"
-        raise CheckError(
-            "cannot resolve {}{}: {}; check the name and the resolver (getent hosts {})".format(
-                target.host,
-                "" if target.family is None else f" to IPv{target.family}",
-                why,
-                target.host,
-            )
-        ) from error
+        advice = f"check the name and the resolver (getent hosts {host})"
+        raise CheckError(f"cannot resolve {host}{to}: {why}; {advice}") from error
     try:
         text = parse_host(str(info[0][4][0]))
     except UsageError as error:  # a link-local address without its zone, from /etc/hosts say
-        raise CheckError(f"{target.host} resolves to an unusable address: {error}") from error
+        raise CheckError(f"{host} resolves to an unusable address: {error}") from error
     return Address(text, ip_version(text) or 4, len({each[4] for each in info}))
 
 
 def service_names(ports: Sequence[int], deadline: float) -> Dict[int, str]:
     """Return the TCP service names that the system knows; a port without one is left out."""
-    unique = sorted(set(ports))
 
     def look_up() -> Dict[int, str]:
         # One after the other: getservbyport's answer lies in memory that all threads share.
-        return {port: name for port, name in ((p, _service_name(p)) for p in unique) if name}
+        found: Dict[int, str] = {}
+        for port in sorted(set(ports)):
+            with contextlib.suppress(OSError):
+                found[port] = socket.getservbyport(port, "tcp")
+        return found
 
     try:
         return call_by(look_up, deadline, "service names")
     except CheckError:
         return {}  # an ornament, not worth a verdict
-
-
-def _service_name(port: int) -> str:
-    try:
-        return socket.getservbyport(port, "tcp")
-    except OSError:
-        return ""

@@ -32,9 +32,10 @@ from halfopen.targets.parse import (
 )
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-XML_FILES = sorted(FIXTURES.glob("recorded/*/*/nmap.xml")) + sorted(
-    FIXTURES.glob("synthetic/*/nmap.xml")
-)
+XML_FILES = [
+    *sorted(FIXTURES.glob("recorded/*/*/nmap.xml")),
+    *sorted(FIXTURES.glob("synthetic/*/nmap.xml")),
+]
 
 # -- words --------------------------------------------------------------------------------------
 
@@ -175,50 +176,26 @@ def is_address(word: str) -> bool:
 
 
 _DATA_FOLDER = os.path.join(os.path.dirname(os.path.abspath(halfopen.__file__)), "nmap_data")
-_FLAGS = {"-n", "-sS", "-6", "-Pn", "--disable-arp-ping", "--send-ip", "-v5"}
-_MILLISECONDS = "[0-9]+ms"
-_VALUES = {
-    "--datadir": re.escape(_DATA_FOLDER),
-    "--min-rate": "[0-9]+",
-    "--max-retries": "1",
-    "--max-scan-delay": "0",
-    "--initial-rtt-timeout": _MILLISECONDS,
-    "--min-rtt-timeout": _MILLISECONDS,
-    "--max-rtt-timeout": _MILLISECONDS,
-    "--host-timeout": _MILLISECONDS,
-    "-p": "[1-9][0-9]*([-,][1-9][0-9]*)+",
-}
+_ARGV = re.compile(
+    rf"{NMAP}(\0--privileged)?(\0(-n|-sS|(?P<six>-6)|-Pn|--disable-arp-ping|--send-ip|-v5"
+    rf"|--datadir\0{re.escape(_DATA_FOLDER)}|--min-rate\0[0-9]+|--max-retries\0001"
+    r"|--max-scan-delay\0000|--((initial|min|max)-rtt|host)-timeout\0[0-9]+ms"
+    r"|-p\0(?P<ports>[1-9][0-9]*([-,][1-9][0-9]*)+)))+\0-oX\0-\0(?P<addresses>.+)\Z"
+)
+"""The words with a NUL in between."""
 
 
 def _check_argv(argv: Sequence[str], ports: Set[int]) -> None:
     """Check that it holds our own options, digits and addresses, and no word of another shape."""
-    program, *words = argv
-    assert program == NMAP
-    if words[0] == "--privileged":
-        words.pop(0)
-    options, form, stdout, addresses = _split_at(words, "-oX")
-    assert (form, stdout) == ("-oX", "-"), argv
-    version = 4
-    while options:
-        word = options.pop(0)
-        if word in _FLAGS:
-            version = 6 if word == "-6" else version
-            continue
-        value = options.pop(0)
-        assert re.match(_VALUES[word] + r"\Z", value), argv
-        if word == "-p":
-            asked, *others = map(int, re.split("[-,]", value))
-            assert asked in ports, argv
-            assert len(others) == 1 or set(others) < ports, argv
-            assert all(1 <= port <= 65535 for port in others), argv
-    assert addresses
-    for address in addresses:
-        _check_address(address, version)
-
-
-def _split_at(words: Sequence[str], word: str) -> Tuple[List[str], str, str, List[str]]:
-    place = list(words).index(word)
-    return list(words[:place]), words[place], words[place + 1], list(words[place + 2 :])
+    assert not any("\0" in word for word in argv), argv
+    match = _ARGV.match("\0".join(argv))
+    assert match, argv
+    asked, *others = map(int, re.split("[-,]", match.group("ports")))
+    assert asked in ports, argv
+    assert len(others) == 1 or set(others) < ports, argv
+    assert all(1 <= port <= 65535 for port in others), argv
+    for address in match.group("addresses").split("\0"):
+        _check_address(address, 6 if match.group("six") else 4)
 
 
 # -- XML ----------------------------------------------------------------------------------------
@@ -275,24 +252,26 @@ def _whole(xml: bytes) -> Optional[ET.Element]:
         return None
 
 
-def check_xml(xml: bytes, path: str) -> List[str]:
+def check_xml(xml: bytes, path: str) -> Set[str]:
     """Check what a replay and the reader make of XML; return the states that the replay saw.
 
     `path` is where to put the recording.
     """
     Path(path).write_bytes(xml)
     report = replay([path], time.monotonic() + 600)
-    assert report.verdicts
+    states = {verdict.state for verdict in report.verdicts}
+    assert states
     for verdict in report.verdicts:
         if verdict.target is None:
             assert isinstance(verdict.error, CheckError)
         elif verdict.observation is not None:
-            target = verdict.target
-            _check_outcome(xml, target.host, target.port, verdict.observation)
-    states = [verdict.state for verdict in report.verdicts]
-    _check_printed(states, path)
-    run = NmapRun(("nmap",), 0, xml, b"", 0.0)
-    outcomes = read(run, ASKED, (25, 80))
+            _check_outcome(xml, verdict.target.host, verdict.target.port, verdict.observation)
+    printed = output("nagios", report, {}, verbose=False)
+    worst = 2 if states & {"closed", "filtered"} else 3 if "error" in states else 0
+    assert printed.code == worst
+    assert all(line.isprintable() for line in printed.text.split("
+"))
+    outcomes = read(NmapRun(("nmap",), 0, xml, b"", 0.0), ASKED, (25, 80))
     assert list(outcomes) == [(address, port) for address in ASKED for port in (25, 80)]
     for (address, port), outcome in outcomes.items():
         _check_outcome(xml, address, port, outcome)
@@ -311,18 +290,6 @@ def _check_outcome(xml: bytes, address: str, port: int, outcome: Outcome) -> Non
     assert outcome.rtt is None or 0 < outcome.rtt < 3600
 
 
-def _check_printed(states: Sequence[str], path: str) -> None:
-    printed = output("nagios", replay([path], time.monotonic() + 600), {}, verbose=False)
-    seen = set(states)
-    if seen & {"closed", "filtered"}:
-        assert printed.code == 2
-    else:
-        assert printed.code == (3 if "error" in seen else 0)
-    assert all(line.isprintable() for line in printed.text.split("\n"))
-
-
-_TAG = re.compile(r"<(/?)([A-Za-z]+)[^<>]*?(/?)>")
-_ATTRIBUTE = re.compile(r'([a-z]+)="([^"]*)"')
 _WORDS = {
     "state": ["open", "closed", "filtered", "open|filtered", "unfiltered", "up", "down", "Open"],
     "reason": ["syn-ack", "reset", "no-response", "conn-refused", "admin-prohibited", ""],
@@ -340,84 +307,49 @@ _WORDS = {
 def mutated(xml: bytes, other: bytes, random: Random) -> bytes:
     """Return XML with one to four changes: bytes, elements, attributes, parts of another."""
     for _ in range(random.randint(1, 4)):
-        xml = random.choice(_MUTATIONS)(xml, other, random)
+        change = random.choice([_bytes_changed, _element_changed, _attribute_changed])
+        xml = change(xml, other, random)
     return xml
 
 
-def _bytes_changed(xml: bytes, _other: bytes, random: Random) -> bytes:
+def _bytes_changed(xml: bytes, other: bytes, random: Random) -> bytes:
     begin = random.randrange(len(xml) + 1)
+    if not random.randrange(3):
+        return xml[:begin] + other[random.randrange(len(other) + 1) :]
     end = min(len(xml), begin + random.choice([0, 1, 1, 2, 40]))
     new = random.choice([b"", xml[begin:end] * 2, bytes([random.randrange(256)]), b"\0", b"<"])
     return xml[:begin] + new + xml[end:]
 
 
-def _spliced(xml: bytes, other: bytes, random: Random) -> bytes:
-    return xml[: random.randrange(len(xml) + 1)] + other[random.randrange(len(other) + 1) :]
-
-
 def _element_changed(xml: bytes, other: bytes, random: Random) -> bytes:
     """Delete, double, or move an element, or put another's in its place or beside it."""
-    mine, others = _elements(xml), _elements(other)
-    if not mine:
-        return xml
-    begin, end, name = random.choice(mine)
-    same = [span for span in others if span[2] == name] or [(0, 0, "")]
-    foreign = random.choice(same)
-    element, its = xml[begin:end], other[foreign[0] : foreign[1]]
-    new = random.choice([b"", element + element, its, its + element, element + its])
-    changed = xml[:begin] + new + xml[end:]
+    root, foreign = _whole(xml), _whole(other)
+    if root is None or foreign is None or not len(root):
+        return _bytes_changed(xml, other, random)
+    parent = random.choice([element for element in root.iter() if len(element)])
+    place = random.randrange(len(parent))
+    element = parent[place]
+    its = random.choice(list(foreign.iter(element.tag)) or [element])
+    new = random.choice([[], [element, element], [its], [its, element], [element, its]])
+    parent[place : place + 1] = new
     if not new and random.randrange(2):
-        place = random.choice(random.choice(_elements(changed) or [(0, 0, "")])[:2])
-        return changed[:place] + element + changed[place:]
-    return changed
+        random.choice(list(root.iter())).append(element)
+    return ET.tostring(root)
 
 
-def _attribute_changed(xml: bytes, _other: bytes, random: Random) -> bytes:
+def _attribute_changed(xml: bytes, other: bytes, random: Random) -> bytes:
     """Swap the values of two attributes, or give one another value."""
-    text = xml.decode("latin-1")
-    found = [match for match in _ATTRIBUTE.finditer(text) if match.group(1) in _WORDS]
-    if not found:
-        return xml
-    first = random.choice(found)
+    root = _whole(xml)
+    elements = [] if root is None else list(root.iter())
+    found = [(element, key) for element in elements for key in element.attrib if key in _WORDS]
+    if root is None or not found:
+        return _bytes_changed(xml, other, random)
+    first, key = random.choice(found)
+    second = random.choice([element for element, its in found if its == key])
     if random.randrange(2):
-        value = random.choice(_WORDS[first.group(1)])
-        text = text[: first.start(2)] + value + text[first.end(2) :]
+        first.set(key, random.choice(_WORDS[key]))
     else:
-        alike = [match for match in found if match.group(1) == first.group(1)]
-        first, second = sorted([first, random.choice(alike)], key=lambda match: match.start())
-        if first is not second:
-            text = "".join(
-                [
-                    text[: first.start(2)],
-                    second.group(2),
-                    text[first.end(2) : second.start(2)],
-                    first.group(2),
-                    text[second.end(2) :],
-                ]
-            )
-    return text.encode("latin-1")
-
-
-_MUTATIONS = [
-    _bytes_changed,
-    _spliced,
-    _element_changed,
-    _element_changed,
-    _attribute_changed,
-    _attribute_changed,
-]
-
-
-def _elements(xml: bytes) -> List[Tuple[int, int, str]]:
-    """Return begin, end and name of each element of XML that may be broken."""
-    spans = []
-    begun: List[Tuple[str, int]] = []
-    for tag in _TAG.finditer(xml.decode("latin-1")):
-        closing, name, empty = tag.groups()
-        if empty:
-            spans.append((tag.start(), tag.end(), name))
-        elif not closing:
-            begun.append((name, tag.start()))
-        elif begun and begun[-1][0] == name:
-            spans.append((begun.pop()[1], tag.end(), name))
-    return spans
+        value = first.get(key, "")
+        first.set(key, second.get(key, ""))
+        second.set(key, value)
+    return ET.tostring(root)

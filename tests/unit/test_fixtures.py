@@ -6,44 +6,17 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import pytest
+from support.invariants import FIXTURES, check_xml, claims
 
 from halfopen.check import Run, check
 from halfopen.cli import commands
-from halfopen.formats.registry import output
-from halfopen.model import NmapRun, ScanOptions, Target, Verdict
+from halfopen.formats.registry import Output, output
+from halfopen.model import NmapRun, ScanOptions, Target
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-RECORDED = FIXTURES / "recorded"
-EXPECTED = FIXTURES / "expected"
-SYNTHETIC = FIXTURES / "synthetic"
+RECORDED, EXPECTED, SYNTHETIC = (FIXTURES / name for name in ("recorded", "expected", "synthetic"))
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
 NAGIOS_WORDS = {OK: "OK", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
-STDOUT = 1
-
-
-class Case(NamedTuple):
-    """One run of nmap, and what halfopen has to make of it."""
-
-    name: str
-    xml_file: Path
-    run: Dict[str, Any]
-    expected: Dict[str, Any]
-
-    @property
-    def replayed(self) -> Dict[str, Any]:
-        """What is expected of a replay, which knows neither the exit code nor stderr."""
-        differs = self.expected.get("replay", {})
-        dropped = {"targets": ("error",), "error": ("targets",)}
-        without = [key for name in differs for key in dropped.get(name, ())]
-        kept = {key: value for key, value in self.expected.items() if key not in without}
-        return {**kept, **differs}
-
-    @property
-    def ask_port(self) -> Optional[int]:
-        """The judged port, where it is not the first of the recorded command line."""
-        port = self.expected.get("ask_port")
-        return None if port is None else int(port)
 
 
 def read(path: Path) -> Dict[str, Any]:
@@ -52,41 +25,59 @@ def read(path: Path) -> Dict[str, Any]:
     return content
 
 
-def recorded_cases() -> List[Case]:
+class Case(NamedTuple):
+    """One run of nmap, and what halfopen has to make of it."""
+
+    folder: Path
+    expected: Dict[str, Any]
+
+    @property
+    def xml_file(self) -> Path:
+        return self.folder / "nmap.xml"
+
+    @property
+    def run(self) -> Dict[str, Any]:
+        return read(self.folder / "run.json")
+
+    @property
+    def replayed(self) -> Dict[str, Any]:
+        """What is expected of a replay, which knows neither the exit code nor stderr."""
+        differs = self.expected.get("replay", {})
+        other = {"targets": "error", "error": "targets"}
+        without = {other.get(name) for name in differs}
+        kept = {key: value for key, value in self.expected.items() if key not in without}
+        return {**kept, **differs}
+
+    def replay(self, format_name: str) -> Output:
+        words = ["replay", str(self.xml_file), "--format", format_name]
+        if "ask_port" in self.expected:  # it is not the first of the recorded command line
+            words += ["--port", str(self.expected["ask_port"])]
+        return commands.main("halfopen", words)
+
+    def reason(self, message: str) -> str:
+        """Return the message without the recording's path: a case's name is no part of a reason."""
+        return message.replace(str(self.xml_file), "")
+
+
+def cases() -> List[Case]:
     """Return each case of each version, with what differs for that version put in."""
-    cases = []
-    for folder in sorted(RECORDED.glob("*/*")):
-        expected = read(EXPECTED / (folder.name + ".json"))
-        differs = expected.pop("versions", {}).get(folder.parent.name, {})
-        expected.update(differs)
-        name = f"{folder.parent.name}/{folder.name}"
-        cases.append(Case(name, folder / "nmap.xml", read(folder / "run.json"), expected))
-    return cases
+    found = []
+    for folder in [*sorted(RECORDED.glob("*/*")), *sorted(SYNTHETIC.iterdir())]:
+        its_own = folder / "expected.json"
+        expected = read(its_own if its_own.exists() else EXPECTED / f"{folder.name}.json")
+        expected.update(expected.pop("versions", {}).get(folder.parent.name, {}))
+        found.append(Case(folder, expected))
+    return found
 
 
-def synthetic_cases() -> List[Case]:
-    """Return each hand-made case."""
-    return [
-        Case(
-            "synthetic/" + folder.name,
-            folder / "nmap.xml",
-            read(folder / "run.json"),
-            read(folder / "expected.json"),
-        )
-        for folder in sorted(SYNTHETIC.glob("*"))
-    ]
-
-
-CASES = recorded_cases() + synthetic_cases()
-
-
-def targets_of(expected: Dict[str, Any]) -> List[Target]:
-    """Return what was asked."""
-    return [Target(one["host"], one["port"]) for one in expected.get("targets", [expected])]
+each_case = pytest.mark.parametrize(
+    "case", cases(), ids=lambda case: f"{case.folder.parent.name}/{case.folder.name}"
+)
 
 
 def printing(case: Case) -> Run:
     """Return what stands in for running nmap: each command prints what the case's nmap printed."""
+    xml, ran = case.xml_file.read_bytes(), case.run
 
     def run(
         commands: Sequence[Sequence[str]],
@@ -95,101 +86,10 @@ def printing(case: Case) -> Run:
     ) -> List[NmapRun]:
         if meanwhile is not None:
             meanwhile()
-        return [
-            NmapRun(
-                argv=command,
-                exit_code=case.run["returncode"],
-                stdout=case.xml_file.read_bytes(),
-                stderr=case.run["stderr"].encode(),
-                seconds=case.run["seconds"],
-            )
-            for command in commands
-        ]
+        stderr = ran["stderr"].encode()
+        return [NmapRun(c, ran["returncode"], xml, stderr, ran["seconds"]) for c in commands]
 
     return run
-
-
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_a_live_check_judges_what_nmap_printed(case: Case) -> None:
-    targets = targets_of(case.expected)
-
-    report = check(targets, time.monotonic() + 60, ScanOptions(nmap="/no/nmap"), run=printing(case))
-
-    assert [verdict.target for verdict in report.verdicts] == targets
-    assert output("nagios", report, {}, verbose=False).code == case.expected["exit"]
-    if "targets" in case.expected:
-        assert [seen(verdict) for verdict in report.verdicts] == case.expected["targets"]
-    else:
-        (verdict,) = report.verdicts
-        assert verdict.state == "error"
-        assert "\n" not in str(verdict.error)
-        assert case.expected["error"] in str(verdict.error)
-
-
-def seen(verdict: Verdict) -> Dict[str, Any]:
-    """Return a verdict as expectations write it."""
-    assert verdict.observation is not None, verdict.error
-    assert verdict.target is not None
-    return {
-        "host": verdict.observation.address,
-        "port": verdict.target.port,
-        "state": verdict.observation.state,
-        "reason": verdict.observation.reason,
-        "rtt": verdict.observation.rtt is not None,
-    }
-
-
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_a_replay_prints_one_line_and_exits_as_a_monitor_expects(case: Case) -> None:
-    expected = case.replayed
-
-    printed = commands.main("halfopen", [*replay_words(case), "--format", "nagios"])
-
-    assert printed.code == expected["exit"]
-    assert printed.stream == STDOUT
-    first, *more = printed.text.splitlines()
-    assert first.startswith(f"TCP HALF-OPEN {NAGIOS_WORDS[expected['exit']]} - ")
-    if "targets" in expected:
-        assert len(more) == (0 if len(expected["targets"]) == 1 else len(expected["targets"]))
-        for target in expected["targets"]:
-            assert [answer(target) in line for line in more or [first]].count(True) == 1
-        timed = [one for one in expected["targets"] if one["state"] == "open" and one["rtt"]]
-        assert ("=" in first.partition(" | ")[2]) == bool(timed)
-    else:
-        assert not more
-        assert expected["error"] in without_its_path(first, case)
-
-
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_a_replay_sees_in_the_xml_what_is_there(case: Case) -> None:
-    expected = case.replayed
-
-    printed = json.loads(commands.main("halfopen", [*replay_words(case), "--format", "json"]).text)
-
-    if "targets" in expected:
-        assert printed["error"] is None
-        assert [as_expectations_write_it(one) for one in printed["targets"]] == expected["targets"]
-    else:
-        errors = [printed["error"], *(one["error"] for one in printed["targets"])]
-        assert expected["error"] in without_its_path(" ".join(filter(None, errors)), case)
-        assert not [one for one in printed["targets"] if one["state"]]
-
-
-def replay_words(case: Case) -> List[str]:
-    """Return the command line that replays a case."""
-    port = [] if case.ask_port is None else ["--port", str(case.ask_port)]
-    return ["replay", str(case.xml_file), *port]
-
-
-def without_its_path(message: str, case: Case) -> str:
-    """Return the message without the recording's path: a case's name is no part of a reason."""
-    return message.replace(str(case.xml_file), "")
-
-
-def answer(target: Dict[str, Any]) -> str:
-    """Return what the one line says of a target: host, port, state and reason."""
-    where = str(Target(target["host"], target["port"]))
-    return f"{where} {target['state']} ({target['reason']})"
 
 
 def as_expectations_write_it(target: Dict[str, Any]) -> Dict[str, Any]:
@@ -203,20 +103,71 @@ def as_expectations_write_it(target: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def test_every_recorded_case_has_an_expectation_and_every_expectation_a_case() -> None:
-    recorded = {folder.name for folder in RECORDED.glob("*/*")}
+def assert_seen(case: Case, expected: Dict[str, Any], text: str) -> None:
+    """Assert that the JSON output tells the targets that are expected, or the error."""
+    printed = json.loads(text)
+    if "targets" in expected:
+        assert printed["error"] is None
+        assert [as_expectations_write_it(one) for one in printed["targets"]] == expected["targets"]
+    else:
+        errors = [printed["error"], *(one["error"] for one in printed["targets"])]
+        assert expected["error"] in case.reason(" ".join(filter(None, errors)))
+        assert not [one for one in printed["targets"] if one["state"]]
 
-    assert recorded == {file.stem for file in EXPECTED.iterdir()}
+
+@each_case
+def test_a_live_check_judges_what_nmap_printed(case: Case) -> None:
+    asked = case.expected.get("targets", [case.expected])
+    targets = [Target(one["host"], one["port"]) for one in asked]
+
+    report = check(targets, time.monotonic() + 60, ScanOptions(nmap="/no/nmap"), run=printing(case))
+
+    assert [verdict.target for verdict in report.verdicts] == targets
+    assert output("nagios", report, {}, verbose=False).code == case.expected["exit"]
+    assert_seen(case, case.expected, output("json", report, {}, verbose=False).text)
 
 
-def test_every_version_that_an_expectation_names_was_recorded() -> None:
-    for file in EXPECTED.iterdir():
-        for version in read(file).get("versions", {}):
-            assert (RECORDED / version / file.stem).is_dir(), file.name
+@each_case
+def test_a_replay_sees_in_the_xml_what_is_there(case: Case) -> None:
+    assert_seen(case, case.replayed, case.replay("json").text)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_an_expectation_says_either_what_is_seen_or_why_not(case: Case) -> None:
+@each_case
+def test_a_replay_prints_one_line_and_exits_as_a_monitor_expects(case: Case) -> None:
+    expected, printed = case.replayed, case.replay("nagios")
+
+    assert (printed.code, printed.stream) == (expected["exit"], 1)
+    first, *more = printed.text.splitlines()
+    assert first.startswith(f"TCP HALF-OPEN {NAGIOS_WORDS[expected['exit']]} - ")
+    if "targets" in expected:
+        assert len(more) == (0 if len(expected["targets"]) == 1 else len(expected["targets"]))
+        for one in expected["targets"]:
+            said = f"{Target(one['host'], one['port'])} {one['state']} ({one['reason']})"
+            assert [said in line for line in more or [first]].count(True) == 1
+        timed = [one for one in expected["targets"] if one["state"] == "open" and one["rtt"]]
+        assert ("=" in first.partition(" | ")[2]) == bool(timed)
+    else:
+        assert not more
+        assert expected["error"] in case.reason(first)
+
+
+@each_case
+def test_the_oracle_of_the_properties_claims_what_is_expected(case: Case, tmp_path: Path) -> None:
+    """It would not do for it to deny everything."""
+    xml = case.xml_file.read_bytes()
+    check_xml(xml, str(tmp_path / "scratch"))
+    for one in case.expected.get("targets", []):
+        assert claims(xml, one["host"], one["port"]) == {(one["state"], one["reason"])}
+
+
+# -- what is in the folders -----------------------------------------------------------------------
+
+
+@each_case
+def test_an_expectation_is_written_from_the_truth_and_says_what_is_seen_or_why_not(
+    case: Case,
+) -> None:
+    assert case.expected["truth"] == case.run["truth"]
     for expected in (case.expected, case.replayed):
         if expected["exit"] == UNKNOWN:
             assert expected["error"]
@@ -226,9 +177,14 @@ def test_an_expectation_says_either_what_is_seen_or_why_not(case: Case) -> None:
             assert expected["exit"] == (OK if states == {"open"} else CRITICAL)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_an_expectation_is_written_from_the_truth_of_its_run(case: Case) -> None:
-    assert case.expected["truth"] == case.run["truth"]
+def test_every_recorded_case_has_an_expectation_and_every_expectation_a_case() -> None:
+    names = {file.stem for file in EXPECTED.iterdir()}
+
+    assert names == {folder.name for folder in RECORDED.glob("*/*")}
+    assert not names & {folder.name for folder in SYNTHETIC.iterdir()}
+    for file in EXPECTED.iterdir():
+        for version in read(file).get("versions", {}):
+            assert (RECORDED / version / file.stem).is_dir(), file.name
 
 
 def test_recorded_folders_hold_only_what_was_recorded() -> None:
@@ -245,7 +201,3 @@ def test_hand_made_folders_say_why_they_exist_and_do_not_pass_for_recordings() -
         assert {file.name for file in folder.iterdir()} == files, folder
         assert (folder / "why.md").read_text(encoding="utf-8").strip(), folder
         assert "recorded" not in read(folder / "run.json"), folder
-
-
-def test_no_hand_made_case_has_the_name_of_a_recorded_one() -> None:
-    assert not {file.stem for file in EXPECTED.iterdir()} & {f.name for f in SYNTHETIC.iterdir()}

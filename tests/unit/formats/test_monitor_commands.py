@@ -44,15 +44,12 @@ def test_both_commands_take_the_words_of_the_host(
 @pytest.mark.parametrize(
     ("format_name", "words", "variables", "asked"),
     [
-        ("haproxy", [], ("2001:db8::25", "8443"), ["2001:db8::25:8443"]),
-        ("ldirectord", [], ("2001:db8::25", "8443"), ["2001:db8::25:8443"]),
-        ("haproxy", HOST_FORMS["haproxy"], ("192.0.2.99", "99"), ["192.0.2.25:25"]),
-        ("haproxy", [], ("192.0.2.25", None), []),
-        ("haproxy", [], (None, "25"), []),
-        ("haproxy", [], ("/run/backend.sock", "25"), []),
-        ("haproxy", [], ("-iL/etc/passwd", "25"), []),
-        ("haproxy", [], ("192.0.2.0/24", "25"), []),
-        ("keepalived", [], ("192.0.2.25", "25"), []),
+        ("haproxy", [], {"ADDR": "2001:db8::25", "PORT": "8443"}, ["2001:db8::25:8443"]),
+        ("ldirectord", [], {"ADDR": "2001:db8::25", "PORT": "8443"}, ["2001:db8::25:8443"]),
+        ("haproxy", HOST_FORMS["haproxy"], {"ADDR": "::1", "PORT": "9"}, ["192.0.2.25:25"]),
+        *[("haproxy", [], variables, []) for variables in ({"ADDR": "::1"}, {"PORT": "25"})],
+        *[("haproxy", [], {"ADDR": a, "PORT": "25"}, []) for a in ("/run/x", "-iL/x", "::1/64")],
+        ("keepalived", [], {"ADDR": "192.0.2.25", "PORT": "25"}, []),
     ],
 )
 def test_a_load_balancer_may_leave_the_server_in_the_environment(
@@ -61,12 +58,11 @@ def test_a_load_balancer_may_leave_the_server_in_the_environment(
     console: Console,
     format_name: str,
     words: list[str],
-    variables: tuple[str | None, str | None],
+    variables: dict[str, str],
     asked: list[str],
 ) -> None:
-    for name, value in zip(("ADDR", "PORT"), variables):
-        if value is not None:
-            monkeypatch.setenv(f"HAPROXY_SERVER_{name}", value)
+    for name, value in variables.items():
+        monkeypatch.setenv(f"HAPROXY_SERVER_{name}", value)
 
     assert run.full(console, "--format", format_name, *words).code == (0 if asked else 1)
     assert run.asked == asked
@@ -124,15 +120,9 @@ def test_help_is_never_up(run: Commands, console: Console, format_name: str, wor
 def test_keepalived_takes_no_exit_code_but_0_and_1(run: Commands, codes: str) -> None:
     ended = run.check("--format", "keepalived", "--exit", codes, "192.0.2.25:25")
 
-    assert ended.code == 1
-    assert ended.stdout == (
-        "TCP HALF-OPEN UNKNOWN - --exit: keepalived knows the codes 0 and 1 only\n"
-    )
-
-
-def test_keepalived_may_be_told_that_a_failed_check_is_up(run: Commands) -> None:
+    said = "TCP HALF-OPEN UNKNOWN - --exit: keepalived knows the codes 0 and 1 only\n"
+    assert (ended.code, ended.stdout) == (1, said)
     run.nmap.answers = {"192.0.2.25": [CRASH]}
-
     assert run.check("--format", "keepalived", "--exit", "error=0", "192.0.2.25:25").code == 0
 
 
@@ -140,8 +130,7 @@ def test_keepalived_may_be_told_that_a_failed_check_is_up(run: Commands) -> None
 def test_exit_codes_are_refused_where_the_printed_decides(run: Commands, format_name: str) -> None:
     ended = run.check("--format", format_name, "--exit", "error=0", "192.0.2.25", "25")
 
-    assert ended.code == 0
-    assert run.asked == []
+    assert (ended.code, run.asked) == (0, [])
     assert "--exit changes nothing" in ended.stdout or format_name == "f5"
 
 
@@ -163,6 +152,7 @@ def test_a_report_goes_to_a_file_instead_that_others_may_read(
 
     assert (ended.code, ended.said) == (0, "")
     assert 'halfopen_up{target="192.0.2.25:25"} 1\n' in file.read_text()
+    assert re.search(r"(?m)^halfopen_check_timestamp_seconds\S+ 1[0-9]{9}\.", file.read_text())
     assert "old" not in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert os.listdir(str(tmp_path)) == ["halfopen.prom"]
@@ -231,22 +221,6 @@ def test_a_command_without_output_overwrites_nothing(
     assert "no option" in ended.stderr
 
 
-@pytest.mark.parametrize(("last", "code"), [("keepalived", 1), ("systemd", 255), ("nagios", 3)])
-def test_of_two_formats_the_last_counts_even_for_bad_words(
-    run: Commands, last: str, code: int
-) -> None:
-    words = ["--format", "haproxy", f"--format={last}", "192.0.2.25", "25"]
-
-    assert run.plugin(*words, "--nonsense").code == code
-    assert run.plugin(*words[:-1], "0").code == code
-
-
-def test_a_bad_option_is_sent_to_the_help_that_lists_it(run: Commands) -> None:
-    assert run.check("--nonsense").stderr.endswith("; see halfopen check --help\n")
-    assert run(HALFOPEN, "--nonsense").stderr.endswith("; see halfopen --help\n")
-    assert run.plugin("--nonsense").stdout.endswith("; see check_tcp_half_open --help\n")
-
-
 # -- processes ----------------------------------------------------------------------------------
 
 
@@ -292,36 +266,20 @@ BROKEN = "import sys; sys.modules['halfopen.cli.exit'] = None"
 
 
 @pytest.mark.parametrize(
-    ("format_name", "code", "quiet"),
-    [
-        ("keepalived", 1, False),
-        ("f5", 3, True),
-        ("F5", 3, True),
-        ("systemd", 255, False),
-        ("haproxy", 3, False),
-        ("nagios", 3, False),
-    ],
+    ("format_name", "code"),
+    [("keepalived", 1), ("f5", 3), ("F5", 3), ("systemd", 255), ("haproxy", 3), ("nagios", 3)],
 )
 @pytest.mark.parametrize("form", [["--format", "{}"], ["--format={}"]])
 def test_an_installation_that_does_not_load_is_never_up(
-    tmp_path: Path, format_name: str, code: int, quiet: bool, form: list[str]
+    tmp_path: Path, format_name: str, code: int, form: list[str]
 ) -> None:
-    option = [word.format(format_name) for word in form]
-    words = [*option, HOST, OPEN_PORT]
+    words = [*(word.format(format_name) for word in form), HOST, OPEN_PORT]
     nmap = fakes.fake(tmp_path, PRINTS_OPEN)
     ending = Command(tmp_path, *words, nmap=nmap, before=BROKEN).run()
 
     assert (ending.code, ending.left) == (code, [])
-    told = "TCP HALF-OPEN UNKNOWN - cannot load halfopen"
-    assert (ending.stderr if quiet else ending.stdout).startswith(told)
-    assert (ending.stdout if quiet else ending.stderr) == ""
-
-
-def test_the_file_is_written_by_a_real_process(tmp_path: Path) -> None:
-    file = tmp_path / "out.prom"
-    words = ["--format", "prometheus", "--output", file, HOST, OPEN_PORT]
-    ending = Command(tmp_path, *words, nmap=fakes.fake(tmp_path, PRINTS_OPEN)).run()
-
-    assert (ending.code, ending.stdout, ending.stderr, ending.left) == (0, "", "", [])
-    assert f'halfopen_up{{target="{HOST}:{OPEN_PORT}"}} 1\n' in file.read_text()
-    assert re.search(r"(?m)^halfopen_check_timestamp_seconds\S+ 1[0-9]{9}\.", file.read_text())
+    silent, told = ending.stderr, ending.stdout
+    if format_name in ("f5", "F5"):
+        silent, told = told, silent
+    assert silent == ""
+    assert told.startswith("TCP HALF-OPEN UNKNOWN - cannot load halfopen")

@@ -178,23 +178,18 @@ def test_arguments_name_targets_in_every_form(words: List[str], targets: List[Ta
     assert parse_targets(texts) == targets, "a target prints as it can be written"
 
 
+@pytest.mark.parametrize("host", ["192.0.2.25", "::ffff:192.0.2.25", "[2001:db8::25]"])
 @pytest.mark.parametrize(
-    "words",
-    [
-        pytest.param(["192.0.2.25", "25"], id="nagios-and-farmguardian"),
-        pytest.param(["192.0.2.1", "80", "192.0.2.25", "25"], id="ldirectord"),
-        pytest.param(["NOT_USED", "NOT_USED", "192.0.2.25", "25"], id="haproxy-backend"),
-        pytest.param(["/run/lb.sock", "NOT_USED", "192.0.2.25", "25"], id="haproxy-unix-socket"),
-        pytest.param(["", "", "::ffff:192.0.2.25", "smtp"], id="f5"),
-    ],
+    "before",
+    [[], ["192.0.2.1", "80"], ["NOT_USED", "NOT_USED"], ["/run/lb.sock", "NOT_USED"], ["", ""]],
+    ids=["nagios", "ldirectord", "haproxy-backend", "haproxy-unix-socket", "f5"],
 )
-def test_the_plugin_checks_the_last_two_of_two_or_four_arguments(words: List[str]) -> None:
-    assert parse_plugin_words(words) == [Target("192.0.2.25", 25)]
+def test_the_plugin_checks_the_last_two_of_two_or_four_arguments(
+    before: List[str], host: str
+) -> None:
+    expected = "2001:db8::25" if host[0] == "[" else "192.0.2.25"
 
-
-@pytest.mark.parametrize("words", [["[2001:db8::25]", "25"], ["x", "80", "[2001:db8::25]", "25"]])
-def test_an_ipv6_address_may_come_in_brackets_with_its_port_apart(words: List[str]) -> None:
-    assert parse_plugin_words(words) == [Target("2001:db8::25", 25)]
+    assert parse_plugin_words([*before, host, "smtp"]) == [Target(expected, 25)]
 
 
 @pytest.mark.parametrize(

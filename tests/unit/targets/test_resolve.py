@@ -114,14 +114,9 @@ def test_each_name_is_one_question_in_each_family(names: Names, resolving: Resol
     found = resolving(targets, far())
 
     assert found == {t: FIRST if t.host == WEB.host else SECOND for t in targets}
-    assert sorted(names.asked) == sorted(
-        [
-            ("web.example", socket.AF_UNSPEC),
-            ("web.example", socket.AF_INET),
-            ("mail.example", socket.AF_UNSPEC),
-            ("mail.example", socket.AF_INET6),
-        ]
-    )
+    unspecified = [(host, socket.AF_UNSPEC) for host in (WEB.host, MAIL.host)]
+    insisted = [(WEB.host, socket.AF_INET), (MAIL.host, socket.AF_INET6)]
+    assert sorted(names.asked) == sorted(unspecified + insisted)
 
 
 @pytest.mark.parametrize(
@@ -194,14 +189,12 @@ def test_a_round_waits_for_a_look_up_only_once(names: Names) -> None:
     resolver = Resolver()
     names.hold("web.example")
 
-    took = []
-    for _ in range(2):
-        began = time.monotonic()
-        resolver.resolve([WEB], far())
-        took.append(time.monotonic() - began)
+    began = time.monotonic()
+    resolver.resolve([WEB], far())
+    middle = time.monotonic()
+    resolver.resolve([WEB], far())
 
-    assert took[0] >= module._FRESH
-    assert took[1] < module._FRESH
+    assert middle - began >= module._FRESH > time.monotonic() - middle
 
 
 def test_a_name_is_asked_for_once_a_second_however_many_rounds_there_are(names: Names) -> None:
@@ -258,16 +251,3 @@ def test_ports_have_the_names_that_the_system_knows(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(socket, "getservbyport", service)
 
     assert service_names([25, 80, 25, 4711], far()) == {25: "smtp", 80: "http"}
-
-
-def test_a_services_database_that_hangs_only_costs_the_names(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    released = threading.Event()
-    monkeypatch.setattr(socket, "getservbyport", lambda *_: str(released.wait(30)))
-    started = time.monotonic()
-    try:
-        assert service_names([25], started + 0.05) == {}
-    finally:
-        released.set()
-    assert time.monotonic() - started < 25
