@@ -1,4 +1,4 @@
-"""One program in a session of its own: posix_spawn, or fork where there is none.
+"""One program in a session of its own: posix_spawn, or fork where that can't.
 
 Loaded before the first nmap starts, so it imports next to nothing.
 """
@@ -90,6 +90,10 @@ def _spawn(argv: "Sequence[str]", streams: "Sequence[int]") -> int:
             pass  # a Python built with a C library older than glibc 2.26 has no setsid in it
         except ValueError:
             pass  # it does not take an environment that has a variable without a name
+        except PermissionError as error:
+            # glibc before 2.36 says EPERM of any failed clone(), where fork says what is lacking.
+            if error.errno != errno.EPERM:
+                raise
     return _fork(argv, streams)
 
 
@@ -100,7 +104,7 @@ def _for_sudo(argv: "Sequence[str]") -> "Dict[str, str]":
 
 
 def _fork(argv: "Sequence[str]", streams: "Sequence[int]") -> int:
-    """Do what posix_spawn does where there is none: on Python 3.7."""
+    """Do what posix_spawn does, where it can't: on Python 3.7, for one."""
     reading, writing = os.pipe()
     try:
         pid = os.fork()

@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 import pytest
 
-from halfopen.scan import process
+from halfopen.scan import spawn
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 RECORDED = FIXTURES / "recorded" / "nmap-7.93"
@@ -95,4 +95,4 @@ class _WithoutPosixSpawn:
 
 def without_posix_spawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let halfopen start programs by fork; subprocess, from 3.13 on, keeps posix_spawn."""
-    monkeypatch.setattr(process, "os", _WithoutPosixSpawn())
+    monkeypatch.setattr(spawn, "os", _WithoutPosixSpawn())
