@@ -127,6 +127,6 @@ def test_what_a_long_lived_process_holds_on_to_is_noticed(tmp_path: Path) -> Non
     script(tmp_path, HALFOPEN.name, LEAKY)
     done = soak(20, "--parallel", 4, "--commands", tmp_path)
     assert done.returncode == 1, done.stdout
-    for what in ("descriptors", "zombies", "memory"):
+    for what in ("descriptors", "children", "memory"):
         assert re.search(rf"^WRONG: the watch has [\d.]+ {what}, from ", done.stdout, re.M), what
     assert wrong(done.stdout) == {}, done.stdout
