@@ -1,6 +1,6 @@
-"""Record nmap's answers again, and show where they differ from the recorded ones.
+"""Records nmap's answers again, and shows where they differ from the recorded ones.
 
-    record_fixtures.py            into a temporary folder, to look at
+    record_fixtures.py            into build/fixtures, to look at
     record_fixtures.py --write    in place of fixtures/recorded/nmap-VERSION
 
 The cases (command line, user, truth) are those recorded for the same version, or for the newest
@@ -11,7 +11,6 @@ installed one.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import difflib
 import json
@@ -20,7 +19,6 @@ import platform
 import re
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,10 +73,6 @@ class Recording(NamedTuple):
 
 
 def main() -> int:
-    """Do what the arguments say."""
-    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
-    parser.add_argument("--write", action="store_true", help="replace the recorded set")
-    options = parser.parse_args()
     missing = why_no_lab()
     if missing:
         print(f"can't record: {missing}", file=sys.stderr)
@@ -90,13 +84,10 @@ def main() -> int:
         for ns in ("scanner", "target"):
             lab.set_hosts(HOSTS, ns)
         after = {case: record(lab, case, old.run, version) for case, old in before.items()}
-    differing = show_differences(before, after)
+    differing = sum(differs(case, before[case], after[case]) for case in before)
     print(f"{differing} of {len(before)} cases differ in what matters")
-    folder = RECORDED / version
-    if options.write:
-        shutil.rmtree(str(folder), ignore_errors=True)
-    else:
-        folder = Path(tempfile.mkdtemp(prefix="halfopen-fixtures-")) / version
+    folder = (RECORDED if "--write" in sys.argv[1:] else ROOT / "build" / "fixtures") / version
+    shutil.rmtree(str(folder), ignore_errors=True)
     for case, recording in after.items():
         (folder / case).mkdir(parents=True)
         (folder / case / "nmap.xml").write_text(recording.xml)
@@ -109,8 +100,9 @@ def recorded(version: str) -> dict[str, Recording]:
     """Return the recorded set of this version, or of the newest."""
     folder = RECORDED / version
     if not folder.is_dir():
-        names = (re.match(r"nmap-(\d+)\.(\d+)$", each.name) for each in RECORDED.iterdir())
-        folder = RECORDED / max(filter(None, names), key=lambda m: tuple(map(int, m.groups())))[0]
+        numbers = [re.findall(r"\d+", each.name) for each in RECORDED.glob("nmap-*.*")]
+        newest = max(numbers, key=lambda number: [int(part) for part in number])
+        folder = RECORDED / f"nmap-{'.'.join(newest)}"
     return {
         path.parent.name: Recording(
             path.with_name("nmap.xml").read_text(), json.loads(path.read_text())
@@ -142,16 +134,13 @@ def record(lab: Lab, case: str, old: dict[str, Any], version: str) -> Recording:
     return Recording(done.stdout, run)
 
 
-def show_differences(before: dict[str, Recording], after: dict[str, Recording]) -> int:
-    """Print what matters and has changed; return the number of such cases."""
-    differing = 0
-    for case, recording in before.items():
-        old, new = recording.comparable(), after[case].comparable()
-        lines = list(difflib.unified_diff(old, new, f"{case} before", f"{case} now", "", "", 0, ""))
-        if lines:
-            differing += 1
-            print("\n".join(lines), end="\n\n")
-    return differing
+def differs(case: str, old: Recording, new: Recording) -> bool:
+    """Print what matters and has changed; return whether there was any."""
+    names = f"{case} before", f"{case} now"
+    lines = difflib.unified_diff(old.comparable(), new.comparable(), *names, n=0, lineterm="")
+    text = "\n".join(lines)
+    print(text, end="\n\n" if text else "")
+    return bool(text)
 
 
 if __name__ == "__main__":
