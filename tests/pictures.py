@@ -128,7 +128,6 @@ def draw(picture: Picture, text: str) -> None:
 
 
 def main() -> None:
-    """Write the pictures that are named, or all."""
     reason = why_no_lab()
     if reason:
         sys.exit(f"pictures: {reason}")

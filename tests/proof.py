@@ -103,7 +103,6 @@ class Round(NamedTuple):
     """What there was to see of one kind of check of one server."""
 
     up: int
-    """Checks that called it up."""
     connections: int
     """Connections that the server's kernel had ready for accept()."""
     packets: Sequence[Packet]
@@ -113,8 +112,6 @@ class Round(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Both kinds of checks of one server."""
-
     server: Server
     full: Round
     half: Round

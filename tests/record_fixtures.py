@@ -64,7 +64,6 @@ class Recording(NamedTuple):
     run: dict[str, Any]
 
     def comparable(self) -> list[str]:
-        """Return the lines of it that matter."""
         keys = ("argv", "user", "returncode", "stderr", "truth")
         lines = [f"{key}: {self.run[key]!r}" for key in keys] + self.xml.splitlines()
         for pattern, replacement in NOISE:

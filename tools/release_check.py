@@ -10,13 +10,13 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import venv
 from pathlib import Path
 
 import dist
+from dist import must
 
 from halfopen import __version__
 
@@ -78,14 +78,6 @@ def check_deb(package: Path) -> None:
     if must("dpkg-deb", "--field", str(package), "Version").strip() != __version__:
         sys.exit(f"{package} is not {__version__}")
     must("dpkg-deb", "--contents", str(package))
-
-
-def must(*argv: str, code: int = 0) -> str:
-    """Run a program, and end if its exit code is another."""
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode != code:
-        sys.exit(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 if __name__ == "__main__":

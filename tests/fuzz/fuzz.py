@@ -45,7 +45,6 @@ WORDS = [
 
 
 def fuzz_xml(data: bytes) -> None:
-    """Judge XML."""
     check_xml(data, SCRATCH)
 
 
@@ -72,7 +71,6 @@ def fuzz_words(data: bytes) -> None:
 
 
 def main() -> None:
-    """Fuzz, or try one file again."""
     os.environ.pop("HAPROXY_SERVER_ADDR", None)
     words = [sys.argv[0], PLACE]
     if sys.argv[3:]:

@@ -24,7 +24,6 @@ FIXTURES = ROOT / "fixtures"
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
 OPEN, UNKNOWN = 0, 3
 SLACK = 20.0
-"""Seconds of grace on a busy machine."""
 ENDS_US = ("TERM", "INT", "HUP", "QUIT", "ALRM", "USR1", "USR2", "XCPU")
 NOT_PYTHONS = tuple(name for name in ENDS_US if name != "INT")
 
@@ -75,8 +74,6 @@ class Fault(NamedTuple):
 
 
 class Check:
-    """A check that runs."""
-
     variant: str
 
     def __init__(self, world: World, process: Running[str], variant: str) -> None:
@@ -453,8 +450,6 @@ FAULTS = {"nmap": OF_NMAP, "system": OF_SYSTEM, "caller": OF_CALLER}
 
 
 class Ending(NamedTuple):
-    """What came of a fault."""
-
     variant: str
     code: int
     stdout: str
@@ -472,10 +467,7 @@ class Ending(NamedTuple):
 
 
 class World:
-    """A machine to make faults on."""
-
     def __init__(self, machine: Machine, name_server: socket.socket) -> None:
-        """Prepare what the table's scripts name."""
         self.machine, self.name_server = machine, name_server
         assert wait_until(lambda: machine.running("tail"), SLACK), "its init has not begun"
         self._always = set(machine.processes())
@@ -595,7 +587,6 @@ def without_halfopen(ending: Ending) -> bool:
 
 
 def row(fault: Fault, endings: Sequence[Ending]) -> str:
-    """Return the document's row on a fault."""
     left = dict.fromkeys(name for ending in endings for name in ending.left)
     seconds = max(ending.seconds for ending in endings)
     at_limit = fault.limit <= seconds < fault.limit + 0.5
