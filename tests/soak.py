@@ -45,6 +45,7 @@ from pathlib import Path
 from typing import NamedTuple, Sequence, Tuple
 
 from lab import Capture, Lab, Packet, why_no_lab
+from support.machine import wait_until
 
 PORTS = {
     "open": 25,
@@ -73,7 +74,6 @@ table inet soak {
 LOSS = 0.05
 """The part of the packets that is lost each way."""
 TIMEOUT = 10.0
-"""What --timeout is by default."""
 LATE = TIMEOUT + 10
 """Python starts and ends outside of it, and a busy machine is slow to schedule that."""
 STARVED = 0.75 * TIMEOUT
@@ -83,7 +83,6 @@ MOST_MISSED, MOST_STARVED = 0.001, 0.1
 INTERVAL = 2.0
 """Seconds from a round of the watch to its next: it has time to rest between them."""
 REST = 40.0
-"""Seconds for the watch to come to rest."""
 
 EXIT = {"open": 0, "closed": 2, "filtered": 2}
 HARMLESS = ("", "missed", "starved")
@@ -137,7 +136,6 @@ class Truth:
         return {was for (before, _, was), end in moments if before <= ended and end >= began}
 
     def turn(self, lab: Lab, stop: threading.Event) -> None:
-        """Change the two ports by turns."""
         for seconds, (port, to) in zip(itertools.cycle(TURNS), itertools.cycle(CHANGES)):
             if stop.wait(seconds):
                 return
@@ -199,8 +197,6 @@ def _check(lab: Lab, packets: Capture, commands: Path, number: int, pair: tuple[
 
 
 class Held(NamedTuple):
-    """What a process holds on to."""
-
     descriptors: float
     threads: float
     children: float
@@ -220,8 +216,8 @@ class Watch:
     """A `halfopen watch` that goes on all the time; each of its rounds is a check."""
 
     def __init__(self, lab: Lab, packets: Capture, commands: Path, pair: tuple[str, str]) -> None:
-        """Start it."""
         self.rounds: list[Check] = []
+        self._held: list[Held] = []
         self._packets, self._targets = packets, all_targets(pair)
         options = ["--format", "json", "--interval", str(INTERVAL), *map(written, self._targets)]
         self._first, self._began = packets.update(), time.monotonic()
@@ -233,22 +229,16 @@ class Watch:
         for line in self._process.stdout or ():
             ended, last = time.monotonic(), self._packets.update()
             seen = self._packets[self._first : last]
-            self.rounds.append(Check(ROUND, self._targets, self._began, ended, seen, 0, line, ""))
-            self._began, self._first = ended, last
+            self._began, self._first, began = ended, last, self._began
+            with contextlib.suppress(OSError):  # it has just ended
+                self._held.append(held_by(self._process.pid))
+            self.rounds.append(Check(ROUND, self._targets, began, ended, seen, 0, line, ""))
 
     def at_rest(self) -> Held | None:
-        """Return the least that it holds in two rounds, after two more; None if they never come."""
-        deadline = time.monotonic() + REST
-        enough = len(self.rounds) + 2
-        samples: list[Held] = []
-        while len(self.rounds) < enough + 2:
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                return None
-            time.sleep(0.05)
-            if len(self.rounds) >= enough:
-                with contextlib.suppress(OSError):  # it has just ended
-                    samples.append(held_by(self._process.pid))
-        return Held(*map(min, zip(*samples)))
+        """Return the least that it holds between the last of 5 more rounds; None without these."""
+        enough = len(self.rounds) + 5
+        wait_until(lambda: len(self.rounds) >= enough or self._process.poll() is not None, REST)
+        return Held(*map(min, zip(*self._held[-3:]))) if len(self.rounds) >= enough else None
 
     def stop(self) -> list[str]:
         """End it; return what was odd about that, or before."""
@@ -272,9 +262,7 @@ class Watch:
 
 def left_behind(lab: Lab) -> Counter[str]:
     """Return what still runs where the checks ran, a moment after the last has ended."""
-    deadline = time.monotonic() + 2
-    while lab.pids("scanner") and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_until(lambda: not lab.pids("scanner"), 2)
     return Counter(lab.pids("scanner").values())
 
 
@@ -310,7 +298,6 @@ def _said_as_json(check: Check) -> list[str] | None:
 
 
 def verdicts(check: Check, truth: Truth) -> list[Verdict]:
-    """Judge each target of a check."""
     states, fault = said(check), ""
     if check.stderr or states is None:
         fault = "output"
@@ -323,7 +310,6 @@ def verdicts(check: Check, truth: Truth) -> list[Verdict]:
 
 
 def judge(check: Check, target: Target, state: str, truth: Truth) -> str:
-    """Return what is wrong with what was said of a target."""
     if state not in EXIT:
         # The watch's own limit is shorter, and its window here longer.
         too_early = check.about != ROUND and check.seconds < STARVED
@@ -363,7 +349,6 @@ def lost(packets: Sequence[Packet]) -> float:
 
 
 def show_verdicts(found: Sequence[Verdict]) -> None:
-    """Print a row for each kind of check."""
     row = "{:24}{:>8}{:>7}{:>7}{:>9}{:>7}{:>8}{:>6} {:>8}"
     print(row.format("asked", "verdicts", *EXIT, "missed", "starved", "wrong", "longest"))
     for about in [*PORTS, MANY, ROUND]:
@@ -401,7 +386,6 @@ def show_faults(found: Sequence[Verdict]) -> list[str]:
 
 
 def soak(count: int, parallel: int, commands: Path) -> int:
-    """Make the checks, print the table, and return the exit code."""
     print(
         f"{count} checks, {parallel} side by side, {LOSS:.0%} of packets lost each way", flush=True
     )
@@ -450,7 +434,6 @@ def soak(count: int, parallel: int, commands: Path) -> int:
 
 
 def main() -> int:
-    """Do what the arguments say."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--checks", type=int, default=5000)
     parser.add_argument("--parallel", type=int, default=20, help="how many side by side")

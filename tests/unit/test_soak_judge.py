@@ -59,6 +59,7 @@ UNKNOWN: dict[str, Any] = {"code": 3, "stdout": "TCP HALF-OPEN UNKNOWN - late; r
 def test_judgement(one: soak.Check, was: list[str], packets: list[Packet], fault: str) -> None:
     found = soak.verdicts(one._replace(packets=packets), Truth(*was))
     assert [verdict.fault for verdict in found] == [fault]
+    assert soak.show_faults(found) == ([] if fault in soak.HARMLESS else [f"{fault} 1"])
 
 
 def test_half_of_what_is_missed_each_way_is_told_from_the_neighbours() -> None:
