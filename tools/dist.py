@@ -19,7 +19,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Iterator, Mapping
+from typing import Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
@@ -87,7 +87,7 @@ def packages(folder: Path) -> None:
             _copy(ROOT / name, Path(copy, name))
         Path(copy, "packaging").mkdir()
         _copy(ROOT / "packaging" / "completion", Path(copy, "packaging", "completion"))
-        env = {**os.environ, "SOURCE_DATE_EPOCH": epoch()}
+        env = {**os.environ, "PIP_USER": "0", "SOURCE_DATE_EPOCH": epoch()}
         must(sys.executable, "-m", "build", "--outdir", str(folder), copy, env=env)
 
 
@@ -100,12 +100,14 @@ def single_files(folder: Path) -> list[Path]:
         stage(contents)
         for python in pythons().values():
             _compile(python, contents)
+        paths = sorted(filter(Path.is_file, contents.rglob("*")), key=lambda path: path.parts)
+        parts = {path.relative_to(contents).as_posix(): path.read_bytes() for path in paths}
         for command in COMMANDS:
-            file = folder / command
+            file, main = folder / command, MAIN.format(command).encode()
             with file.open("wb") as out:
                 out.write(SHEBANG)
                 with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-                    for name, data in _entries(contents, command):
+                    for name, data in {"__main__.py": main, **parts}.items():
                         entry = zipfile.ZipInfo(name, EPOCH)
                         entry.create_system = 3  # Unix, on whatever this runs
                         entry.external_attr = READABLE << 16
@@ -113,13 +115,6 @@ def single_files(folder: Path) -> list[Path]:
             file.chmod(EXECUTABLE)
             files.append(file)
     return files
-
-
-def _entries(contents: Path, command: str) -> Iterator[tuple[str, bytes]]:
-    yield "__main__.py", MAIN.format(command).encode()
-    for path in sorted(contents.rglob("*"), key=lambda path: path.relative_to(contents).parts):
-        if path.is_file():
-            yield path.relative_to(contents).as_posix(), path.read_bytes()
 
 
 def pythons() -> dict[str, str]:

@@ -37,7 +37,10 @@ def main() -> None:
         check_package(package)
     if all(map(shutil.which, DEBIAN_TOOLS)):
         must(sys.executable, str(dist.ROOT / "tools" / "make_deb.py"), str(dist.DIST))
-        check_deb(*dist.DIST.glob("*.deb"))
+        (deb,) = dist.DIST.glob("*.deb")  # tests/install/test_deb.py installs one in a bare Debian
+        must("dpkg-deb", "--contents", str(deb))
+        if must("dpkg-deb", "--field", str(deb), "Version").strip() != __version__:
+            sys.exit(f"{deb} is not {__version__}")
     else:
         print("no .deb: it needs", ", ".join(DEBIAN_TOOLS))
     names = sorted(path.name for path in dist.DIST.iterdir())
@@ -71,13 +74,6 @@ def check_command(command: Path) -> None:
         sys.exit(f"{command} says it is {said!r}")
     if command.name == "halfopen":
         must(str(command), "replay", str(dist.ROOT / RECORDING))
-
-
-def check_deb(package: Path) -> None:
-    """Have dpkg read the package; tests/install/test_deb.py installs one in a bare Debian."""
-    if must("dpkg-deb", "--field", str(package), "Version").strip() != __version__:
-        sys.exit(f"{package} is not {__version__}")
-    must("dpkg-deb", "--contents", str(package))
 
 
 if __name__ == "__main__":
