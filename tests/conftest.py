@@ -34,17 +34,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{count} {verb}: {why[len('Skipped: ') :]}")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _signals_are_as_usual() -> Iterator[None]:
+def pytest_configure() -> None:
     """Undo what whoever started pytest had ignored: it would be ignored in the commands, too."""
-    names = ("TERM", "INT", "HUP", "QUIT", "USR1", "CHLD")
-    numbers = [getattr(signal, f"SIG{name}") for name in names]
-    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
-    for number in ignored:
-        signal.signal(number, signal.SIG_DFL)
-    yield
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("TERM", "INT", "HUP", "QUIT", "USR1", "CHLD"):
+        number = getattr(signal, f"SIG{name}")
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -33,7 +33,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Callable, Iterator, List, Mapping, NamedTuple, Sequence, TypeVar
+from typing import Any, Callable, Iterator, List, Mapping, NamedTuple, Sequence, TypeVar
 
 T = TypeVar("T")
 Finished = subprocess.CompletedProcess
@@ -157,16 +157,12 @@ class Lab:
         return self._prefix + ns
 
     def popen(
-        self,
-        argv: Sequence[str],
-        ns: str = "scanner",
-        env: Mapping[str, str] | None = None,
-        stdin: int = subprocess.DEVNULL,
+        self, argv: Sequence[str], ns: str = "scanner", env: Mapping[str, str] | None = None
     ) -> Running[str]:
         """Start a program. `ip netns exec` becomes it, so that the pid is the program's."""
         return subprocess.Popen(
             [IP, "netns", "exec", self.netns(ns), *argv],
-            stdin=stdin,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             universal_newlines=True,
@@ -181,14 +177,18 @@ class Lab:
         env: Mapping[str, str] | None = None,
         input: str | None = None,  # noqa: A002  as subprocess.run calls it
     ) -> Finished[str]:
-        stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
-        with self.popen(argv, ns, env, stdin) as process:
-            try:
-                stdout, stderr = process.communicate(input, timeout=timeout)
-            except BaseException:
-                process.kill()
-                raise
-        return subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
+        source: dict[str, Any] = (
+            {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
+        )
+        return subprocess.run(
+            [IP, "netns", "exec", self.netns(ns), *argv],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=None if env is None else dict(env),
+            check=False,
+            **source,
+        )
 
     def run_many(
         self, argv: Sequence[str], count: int, side_by_side: int = 4, timeout: float = 60
