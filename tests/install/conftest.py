@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator
 
 import pytest
-from lab import Lab, why_no_lab
+from support.fixtures import able, lab
+
+__all__ = ["able", "lab"]
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))  # for dist
@@ -54,13 +55,3 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     build(ROOT, "dist.py", "files", folder)
     return folder
-
-
-@pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    """Return a network; a test leaves it as it was."""
-    reason = why_no_lab()
-    if reason:
-        pytest.skip(reason)
-    with Lab() as lab:
-        yield lab
