@@ -20,7 +20,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml examples/github-actions/*.yml)
 # Namespaces and raw sockets are root's; without sudo the tests that need them skip, and say so.
 AS_ROOT = $(shell [ "$$(id -u)" != 0 ] && command -v sudo >/dev/null && \
 	{ sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }; } && \
-	echo sudo --preserve-env=HALFOPEN_NMAP,HALFOPEN_NO_SKIPS,HALFOPEN_DEBIAN_MIRROR,PYTHONDONTWRITEBYTECODE)
+	echo sudo --preserve-env=HALFOPEN_NMAP,HALFOPEN_TARGET,HALFOPEN_NO_SKIPS,HALFOPEN_DEBIAN_MIRROR,PYTHONDONTWRITEBYTECODE)
 
 # Most of a test with nmap is waiting, so that there are more at a time than cores.
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
@@ -35,7 +35,7 @@ help: ## this list
 
 run: ## check a listener of our own; or TARGET="10.0.0.2 25"
 	@tools/setup.sh --install run
-	@$(BIN)/python tools/demo.py
+	@$(AS_ROOT) $(BIN)/python tools/demo.py
 
 smoke: ## is this machine's nmap fit for half-open checks?
 	@tools/setup.sh run

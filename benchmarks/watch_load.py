@@ -1,4 +1,4 @@
-"""What `halfopen watch` of many targets costs: rounds, drift, CPU and memory, in a pipe and live.
+"""What `halfopen watch` of many targets costs: rounds, drift and CPU, in a pipe and live.
 
     benchmarks/watch_load.py [SECONDS [TARGETS]]
 
@@ -7,6 +7,7 @@ Exits with 1 if a figure is over its limit. Runs in namespaces of its own, so it
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -16,7 +17,6 @@ import sys
 import termios
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -27,23 +27,9 @@ MOST_CPU = 0.5
 """Of a core, on average, nmap's included."""
 MOST_DRIFT = 0.5
 """Seconds by which a round may come late; half an interval."""
-MOST_GROWTH = 1.1
-"""Memory at the end against that in the middle."""
 COLUMNS, LINES = 100, 50
 # What comes once in the output of each round: a JSON line's end, or the cursor's way to the top.
 ROUND = {"pipe": b"\n", "terminal": b"\x1b[H"}
-
-
-class Load(NamedTuple):
-    """What a watch took."""
-
-    rounds: int
-    drift: float
-    """Seconds by which the round that was most late, or early, was told, against the first."""
-    cpu: float
-    """Of a core, with all nmap."""
-    memory: list[float]
-    """MiB of our process after a tenth of the time, in the middle, and at the end."""
 
 
 def main(words: list[str]) -> int:
@@ -57,28 +43,22 @@ def main(words: list[str]) -> int:
     with Lab() as lab:
         targets = [f"{address}:25" for address in lab.many_addresses(count)]
         for kind in ROUND:
-            load = measure(lab, kind, targets, seconds)
-            good = (
-                load.rounds == seconds
-                and load.drift < MOST_DRIFT
-                and load.cpu < MOST_CPU
-                and load.memory[-1] < MOST_GROWTH * load.memory[1]
-            )
+            rounds, drift, cpu = measure(lab, kind, targets, seconds)
+            good = rounds == seconds and drift < MOST_DRIFT and cpu < MOST_CPU
             over = over or not good
-            memory = ", ".join(f"{each:.1f}" for each in load.memory)
-            print(
-                f"{kind:9} {load.rounds} rounds, drift {load.drift:.3f} s, "
-                f"{load.cpu:.2f} of a core, memory {memory} MiB  {'ok' if good else 'OVER'}",
-                flush=True,
-            )
+            figures = f"{rounds} rounds, drift {drift:.3f} s, {cpu:.2f} of a core"
+            print(f"{kind:9} {figures}  {'ok' if good else 'OVER'}", flush=True)
     return int(over)
 
 
-def measure(lab: Lab, kind: str, targets: list[str], seconds: int) -> Load:
-    """Watch for so many seconds, in a pipe (as JSON) or on a terminal (the live table)."""
+def measure(lab: Lab, kind: str, targets: list[str], seconds: int) -> tuple[int, float, float]:
+    """Watch for so many seconds, in a pipe (as JSON) or on a terminal (the live table).
+
+    Return the number of rounds; the seconds by which the most untimely one was told too late or
+    too early, against the first; and how much of a core it took, with all nmap.
+    """
     halfopen = str(Path(sys.executable).with_name("halfopen"))
     command = [halfopen, "watch", *targets, "--interval", "1", "--count", str(seconds)]
-    environment = {**os.environ, "TERM": "xterm-256color"}
     if kind == "pipe":
         command += ["--format", "json"]
         ours, theirs = os.pipe()
@@ -89,26 +69,21 @@ def measure(lab: Lab, kind: str, targets: list[str], seconds: int) -> Load:
         [IP, "netns", "exec", lab.netns("scanner"), *command],
         stdin=subprocess.DEVNULL,
         stdout=theirs,
-        env=environment,
+        env={**os.environ, "TERM": "xterm-256color"},
     )
     os.close(theirs)
     begin = time.monotonic()
     told: list[float] = []
-    memory: list[float] = []
-    printed = b""
-    while True:
-        try:
+    rest = b""
+    with contextlib.suppress(OSError):  # so a terminal says that nobody has the other end any more
+        while True:
             chunk = os.read(ours, 1 << 20)
-        except OSError:  # a terminal's way to say that nobody has the other end any more
-            chunk = b""
-        if not chunk:
-            break
-        # It may come in two parts.
-        whole = printed[-8:] + chunk
-        told += [time.monotonic()] * (whole.count(ROUND[kind]) - printed[-8:].count(ROUND[kind]))
-        printed = whole
-        if len(memory) < 3 and len(told) >= (seconds // 10, seconds // 2, seconds - 1)[len(memory)]:
-            memory.append(resident(process.pid))
+            if not chunk:
+                break
+            # It may come in two parts.
+            whole = rest + chunk
+            told += [time.monotonic()] * (whole.count(ROUND[kind]) - rest.count(ROUND[kind]))
+            rest = whole[-8:]
     os.close(ours)
     _, _, usage = os.wait4(process.pid, 0)
     passed = time.monotonic() - begin
@@ -116,13 +91,7 @@ def measure(lab: Lab, kind: str, targets: list[str], seconds: int) -> Load:
     if kind == "terminal":  # the table is drawn before the first round, too
         told = told[1:]
     drift = max(abs(when - told[0] - number) for number, when in enumerate(told))
-    return Load(len(told), drift, (usage.ru_utime + usage.ru_stime) / passed, memory)
-
-
-def resident(pid: int) -> float:
-    """Return the MiB of memory that a process holds now."""
-    status = Path("/proc", str(pid), "status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+    return len(told), drift, (usage.ru_utime + usage.ru_stime) / passed
 
 
 if __name__ == "__main__":

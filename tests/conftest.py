@@ -1,4 +1,4 @@
-"""HALFOPEN_NO_SKIPS=1 turns every skip into a failure: in CI nothing may be skipped."""
+"""HALFOPEN_NO_SKIPS=1 makes a run with skips fail: in CI nothing may be skipped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from typing import Any, Callable, Generator, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 from support.commands import run
@@ -19,44 +19,27 @@ __all__ = ["run"]  # a fixture of several folders
 NO_SKIPS = os.environ.get("HALFOPEN_NO_SKIPS") == "1"
 
 
-def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
-    # An expected failure is reported as skipped too, and is none.
-    if NO_SKIPS and report.skipped and not hasattr(report, "wasxfail"):
-        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        report.outcome = "failed"
-        report.longrepr = f"may not be skipped here: {why}"
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport() -> Generator[None, Any, None]:
-    """Skips of a test."""
-    _refuse((yield).get_result())
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_make_collect_report() -> Generator[None, Any, None]:
-    """Skips of a whole module."""
-    _refuse((yield).get_result())
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail for skips; those of pytest-xdist's workers are counted by who started them."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if NO_SKIPS and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many were skipped and why, a line a reason."""
     skipped = Counter(report.longrepr[2] for report in terminalreporter.getreports("skipped"))
     for why, count in skipped.most_common():
-        terminalreporter.write_line(f"{count} skipped: {why[len('Skipped: ') :]}")
+        verb = "may not be skipped" if NO_SKIPS else "skipped"
+        terminalreporter.write_line(f"{count} {verb}: {why[len('Skipped: ') :]}")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _signals_are_as_usual() -> Iterator[None]:
+def pytest_configure() -> None:
     """Undo what whoever started pytest had ignored: it would be ignored in the commands, too."""
-    names = ("TERM", "INT", "HUP", "QUIT", "USR1", "CHLD")
-    numbers = [getattr(signal, f"SIG{name}") for name in names]
-    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
-    for number in ignored:
-        signal.signal(number, signal.SIG_DFL)
-    yield
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("TERM", "INT", "HUP", "QUIT", "USR1", "CHLD"):
+        number = getattr(signal, f"SIG{name}")
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

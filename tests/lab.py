@@ -18,7 +18,6 @@ import array
 import contextlib
 import ctypes
 import fcntl
-import heapq
 import itertools
 import os
 import re
@@ -30,9 +29,11 @@ import struct
 import subprocess
 import threading
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Callable, Iterator, List, Mapping, NamedTuple, Sequence, TypeVar
+from typing import Any, Callable, Iterator, List, Mapping, NamedTuple, Sequence, TypeVar
 
 T = TypeVar("T")
 Finished = subprocess.CompletedProcess
@@ -82,7 +83,6 @@ _numbers = itertools.count()
 
 
 def why_no_lab() -> str | None:
-    """Return what this machine lacks for the lab, or None."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return "needs root, to make network namespaces"
     tools = ("ip", "nft", "setcap", NMAP)
@@ -107,10 +107,7 @@ class Packet(NamedTuple):
 
 
 class Capture(List[Packet]):
-    """The packets seen so far."""
-
     def __init__(self, sock: socket.socket) -> None:
-        """Begin without any."""
         super().__init__()
         self._socket, self._lock = sock, threading.Lock()
 
@@ -132,33 +129,24 @@ class Lab:
     """The network, as a context manager; with `synack_delay_ms`, a target that answers late."""
 
     def __init__(self, synack_delay_ms: int = 0) -> None:
-        """Build nothing yet: that is for the `with`."""
         self._prefix = f"halfopen-{os.getpid()}-{next(_numbers)}-"
         self._synack_delay = synack_delay_ms / 1000
-        self._sockets: list[socket.socket] = []
-        self._relay: _Relay | None = None
+        self._stack = contextlib.ExitStack()
         self.target_link_local = "fe80::25%eth0"
 
     def __enter__(self) -> Lab:
-        """Build the network."""
-        try:
+        with contextlib.ExitStack() as stack:
             remove_stale_namespaces()
-            self._build()
-        except BaseException:
-            self.close()
-            raise
+            stack.callback(self._remove_namespaces)
+            self._build(stack)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Take it down."""
-        self.close()
+        self._stack.close()
 
-    def close(self) -> None:
-        """Take down what stands; kill what still runs in our namespaces."""
-        if self._relay:
-            self._relay.stop()
-        for sock in self._sockets:
-            sock.close()
+    def _remove_namespaces(self) -> None:
+        """Take them down; kill what still runs in them."""
         for path in NETNS_FOLDER.glob(self._prefix + "*"):
             _delete_namespace(path.name)
 
@@ -169,16 +157,12 @@ class Lab:
         return self._prefix + ns
 
     def popen(
-        self,
-        argv: Sequence[str],
-        ns: str = "scanner",
-        env: Mapping[str, str] | None = None,
-        stdin: int = subprocess.DEVNULL,
+        self, argv: Sequence[str], ns: str = "scanner", env: Mapping[str, str] | None = None
     ) -> Running[str]:
         """Start a program. `ip netns exec` becomes it, so that the pid is the program's."""
         return subprocess.Popen(
             [IP, "netns", "exec", self.netns(ns), *argv],
-            stdin=stdin,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             universal_newlines=True,
@@ -193,15 +177,18 @@ class Lab:
         env: Mapping[str, str] | None = None,
         input: str | None = None,  # noqa: A002  as subprocess.run calls it
     ) -> Finished[str]:
-        """Run a program to its end, or kill it at `timeout`."""
-        stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
-        with self.popen(argv, ns, env, stdin) as process:
-            try:
-                stdout, stderr = process.communicate(input, timeout=timeout)
-            except BaseException:
-                process.kill()
-                raise
-        return subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
+        source: dict[str, Any] = (
+            {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
+        )
+        return subprocess.run(
+            [IP, "netns", "exec", self.netns(ns), *argv],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=None if env is None else dict(env),
+            check=False,
+            **source,
+        )
 
     def run_many(
         self, argv: Sequence[str], count: int, side_by_side: int = 4, timeout: float = 60
@@ -242,18 +229,15 @@ class Lab:
 
     def many_addresses(self, count: int) -> list[str]:
         """Return addresses of the target, on the link first, then routed; 25 is open on each."""
-        on_link = [n for n in range(2, 255) if n not in (25, 77) and not 100 <= n <= 159]
-        pool = [f"192.0.2.{n}" for n in on_link]
+        pool = [f"192.0.2.{n}" for n in range(2, 255) if n not in (25, 77) and not 100 <= n <= 159]
         pool += [f"198.51.100.{n}" for n in range(6, 255)]
         chosen = pool[:count]
-        if len(chosen) < count:
-            raise ValueError(f"at most {len(pool)} addresses")
+        assert len(chosen) == count
         self.ip("target", *(f"addr replace {each}/32 dev eth0" for each in chosen))
         return chosen
 
     @contextlib.contextmanager
     def rules(self, text: str, ns: str = "scanner") -> Iterator[None]:
-        """Load a table of nftables in a namespace, and take it away again."""
         self.nft(text, ns)
         try:
             yield
@@ -282,11 +266,9 @@ class Lab:
             packets.update(quiet=0.05)
 
     def ip(self, ns: str, *commands: str) -> None:
-        """Run commands of iproute2's ip in a namespace."""
         _tool([IP, "-n", self.netns(ns), "-batch", "-"], "\n".join(commands) + "\n")
 
     def nft(self, rules: str, ns: str = "target") -> None:
-        """Load rules of nftables in a namespace."""
         _tool([IP, "netns", "exec", self.netns(ns), "nft", "-f", "-"], rules)
 
     def set_kernel(self, option: str, value: int, ns: str = "scanner") -> int:
@@ -302,7 +284,7 @@ class Lab:
 
     # -- building -------------------------------------------------------------------------------
 
-    def _build(self) -> None:
+    def _build(self, stack: contextlib.ExitStack) -> None:
         for ns in ["scanner", "target", "third"] + (["relay"] if self._synack_delay else []):
             _tool([IP, "netns", "add", self.netns(ns)])
             for option, value in KERNEL.items():
@@ -329,15 +311,20 @@ class Lab:
         ):
             self.ip(ns, *("route add " + route for route in routes))
         self.nft(RULES)
-        self._sockets += [self.listen(port) for port in LISTENING]
-        self._sockets.append(self.within("third", lambda: _listener(25)))
+        for port in LISTENING:
+            stack.enter_context(self.listen(port))
+        stack.enter_context(self.within("third", lambda: _listener(25)))
         if self._synack_delay:
             for ns in ("scanner", "target"):
                 self.within(ns, lambda: _complete_checksums("eth0"))
-            scanner = self.within("relay", lambda: _packet_socket("scanner0"))
-            target = self.within("relay", lambda: _packet_socket("target0"))
-            self._sockets += [scanner, target]
-            self._relay = _Relay(scanner, target, self._synack_delay)
+            scanner, target = (
+                stack.enter_context(self.within("relay", partial(_packet_socket, device)))
+                for device in ("scanner0", "target0")
+            )
+            stopped = threading.Event()
+            carrying = stack.enter_context(ThreadPoolExecutor(1))
+            carrying.submit(_carry, scanner, target, self._synack_delay, stopped)
+            stack.callback(stopped.set)
 
     def _join(self, ns: str, device: str, other_ns: str, other_device: str) -> None:
         link = "link add {} type veth peer name {} netns {}"
@@ -352,39 +339,25 @@ def remove_stale_namespaces() -> None:
             _delete_namespace(path.name)
 
 
-class _Relay:
-    """Carries frames between scanner and target, and holds back those with SYN and ACK."""
-
-    def __init__(self, scanner: socket.socket, target: socket.socket, delay: float) -> None:
-        self._scanner, self._target, self._delay = scanner, target, delay
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._carry, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _carry(self) -> None:
-        held: list[tuple[float, int, bytes]] = []
-        order = itertools.count()
-        while not self._stopped.is_set():
-            # The short upper limit is what lets stop() be noticed.
-            wait = min(0.1, held[0][0] - time.monotonic()) if held else 0.1
-            ready = select.select([self._scanner, self._target], [], [], max(0, wait))[0]
-            now = time.monotonic()
-            if self._scanner in ready:
-                for frame in _frames(self._scanner):
-                    self._target.send(frame)
-            if self._target in ready:
-                for frame in _frames(self._target):
-                    packet = _parse(frame)
-                    if packet and packet.flags == "SA":
-                        heapq.heappush(held, (now + self._delay, next(order), frame))
-                    else:
-                        self._scanner.send(frame)
-            while held and held[0][0] <= time.monotonic():
-                self._scanner.send(heapq.heappop(held)[2])
+def _carry(
+    scanner: socket.socket, target: socket.socket, delay: float, stopped: threading.Event
+) -> None:
+    """Carry frames between scanner and target, and hold back those with SYN and ACK."""
+    held: deque[tuple[float, bytes]] = deque()
+    while not stopped.is_set():
+        # The short upper limit is what lets the end be noticed.
+        wait = min(0.1, held[0][0] - time.monotonic()) if held else 0.1
+        select.select([scanner, target], [], [], max(0, wait))
+        for frame in _frames(scanner):
+            target.send(frame)
+        for frame in _frames(target):
+            packet = _parse(frame)
+            if packet and packet.flags == "SA":
+                held.append((time.monotonic() + delay, frame))
+            else:
+                scanner.send(frame)
+        while held and held[0][0] <= time.monotonic():
+            scanner.send(held.popleft()[1])
 
 
 # -- one namespace ------------------------------------------------------------------------------
@@ -402,23 +375,16 @@ def _delete_namespace(name: str) -> None:
 
 def _pids(name: str) -> dict[int, str]:
     listed = subprocess.run(
-        [IP, "netns", "pids", name],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        timeout=30,
-        check=False,
+        [IP, "netns", "pids", name], capture_output=True, text=True, timeout=30, check=False
     )
     found = {}
-    for pid in map(int, listed.stdout.split()):
+    for pid in set(map(int, listed.stdout.split())) - {os.getpid()}:
         with contextlib.suppress(OSError):
             found[pid] = Path("/proc", str(pid), "comm").read_text().strip()
-    found.pop(os.getpid(), None)
     return found
 
 
 def _tool(argv: Sequence[str], text: str = "") -> None:
-    environment = dict(os.environ, PATH=TOOL_PATH)
     done = subprocess.run(
         argv,
         input=text,
@@ -426,7 +392,7 @@ def _tool(argv: Sequence[str], text: str = "") -> None:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=30,
-        env=environment,
+        env=dict(os.environ, PATH=TOOL_PATH),
         check=False,
     )
     if done.returncode != 0:

@@ -6,6 +6,7 @@ The terminal is a pty in the lab's network, where a backend comes back or goes a
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import os
@@ -74,25 +75,19 @@ def recorded(lab: Lab, picture: Picture) -> str:
     """Run the command on a terminal in the lab, and return all that it wrote there."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, picture.columns, 0, 0))
-    command = picture.command.replace("make proof", f"{sys.executable} tests/proof.py")
+    command = picture.command.replace("make proof", f"{sys.executable} {ROOT}/tests/proof.py")
     inside = [] if picture.name == "proof" else [IP, "netns", "exec", lab.netns("scanner")]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     env = {"PATH": path, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
     argv = [*inside, "sh", "-c", command]
-    process = subprocess.Popen(
-        argv, stdin=theirs, stdout=theirs, stderr=theirs, env=env, cwd=str(ROOT)
-    )
-    os.close(theirs)
     written, until = b"", time.monotonic() + LONGEST_S
-    try:
-        while select.select([ours], [], [], max(0.0, until - time.monotonic()))[0]:
-            written += os.read(ours, 65536)
-    except OSError:  # EIO: the last writer has gone
-        pass
-    finally:
+    with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # EIO: the last writer has gone
+            while select.select([ours], [], [], max(0.0, until - time.monotonic()))[0]:
+                written += os.read(ours, 65536)
         process.kill()
-        process.wait()
-        os.close(ours)
+    os.close(ours)
     return written.decode()
 
 
@@ -128,7 +123,6 @@ def draw(picture: Picture, text: str) -> None:
 
 
 def main() -> None:
-    """Write the pictures that are named, or all."""
     reason = why_no_lab()
     if reason:
         sys.exit(f"pictures: {reason}")

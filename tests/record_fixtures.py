@@ -1,29 +1,22 @@
-"""Record nmap's answers again, and show where they differ from the recorded ones.
-
-    record_fixtures.py            into a temporary folder, to look at
-    record_fixtures.py --write    in place of fixtures/recorded/nmap-VERSION
+"""Records nmap's answers again, into fixtures/recorded/nmap-VERSION.
 
 The cases (command line, user, truth) are those recorded for the same version, or for the newest
-version at hand. Exit code: 0 no difference that matters, 1 some, 2 nothing could be recorded.
-Versions, times, dates and MAC addresses don't matter. HALFOPEN_NMAP names an nmap other than the
-installed one.
+version at hand. git shows what differs, times and dates among it; what matters of that is for
+tests/unit/test_fixtures.py, which judges every recording by its truth. HALFOPEN_NMAP names an nmap
+other than the installed one.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import difflib
 import json
 import os
 import platform
 import re
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lab import NMAP, TOOL_PATH, Lab, nmap_version, why_no_lab
 
@@ -44,88 +37,39 @@ ENVIRONMENT = dict(os.environ, PATH=os.pathsep.join([os.path.dirname(NMAP), TOOL
 # The longest case, nobody at the address, takes nmap about 3 s.
 CASE_TIMEOUT = 30
 
-# What differs from run to run and says nothing about nmap's answer.
-NOISE = (
-    (r"Nmap \S+ scan initiated .*? as:", "Nmap VERSION scan initiated DATE as:"),
-    (r' version="[^"]*"', ' version="VERSION"'),
-    (r"<\?xml-stylesheet .*?\?>", "<?xml-stylesheet?>"),
-    (r' (start|starttime|endtime|time|elapsed|srtt|rttvar|to)="[-\d.]+"', r' \1="NUMBER"'),
-    (r' (startstr|timestr)="[^"]*"', r' \1="DATE"'),
-    (r"Nmap done at [^;]*;", "Nmap done at DATE;"),
-    (r"scanned in [\d.]+ seconds", "scanned in NUMBER seconds"),
-    (r'addr="(?:[0-9A-F]{2}:){5}[0-9A-F]{2}"', 'addr="MAC"'),
-    (r":\d+ > ", ":PORT > "),
-    (r"\b(ttl|id|seq)=\d+", r"\1=NUMBER"),
-)
 
-
-class Recording(NamedTuple):
-    """One run of nmap: what `-oX -` printed, and how it was run."""
-
-    xml: str
-    run: dict[str, Any]
-
-    def comparable(self) -> list[str]:
-        """Return the lines of it that matter."""
-        keys = ("argv", "user", "returncode", "stderr", "truth")
-        lines = [f"{key}: {self.run[key]!r}" for key in keys] + self.xml.splitlines()
-        for pattern, replacement in NOISE:
-            lines = [re.sub(pattern, replacement, line) for line in lines]
-        return lines
-
-
-def main() -> int:
-    """Do what the arguments say."""
-    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
-    parser.add_argument("--write", action="store_true", help="replace the recorded set")
-    options = parser.parse_args()
+def main() -> None:
     missing = why_no_lab()
     if missing:
-        print(f"can't record: {missing}", file=sys.stderr)
-        return 2
+        sys.exit(f"can't record: {missing}")
     version = f"nmap-{nmap_version()}"
-    before = recorded(version)
-    print(f"recording {len(before)} cases with {version}")
+    cases = recorded(version)
+    print(f"recording {len(cases)} cases with {version}")
     with Lab() as lab:
         for ns in ("scanner", "target"):
             lab.set_hosts(HOSTS, ns)
-        after = {case: record(lab, case, old.run, version) for case, old in before.items()}
-    differing = show_differences(before, after)
-    print(f"{differing} of {len(before)} cases differ in what matters")
-    folder = RECORDED / version
-    if options.write:
-        shutil.rmtree(str(folder), ignore_errors=True)
-    else:
-        folder = Path(tempfile.mkdtemp(prefix="halfopen-fixtures-")) / version
-    for case, recording in after.items():
-        (folder / case).mkdir(parents=True)
-        (folder / case / "nmap.xml").write_text(recording.xml)
-        (folder / case / "run.json").write_text(json.dumps(recording.run, indent=2) + "\n")
-    print(f"written to {folder}")
-    return 1 if differing else 0
+        for case, old in cases.items():
+            record(lab, RECORDED / version / case, old, version)
 
 
-def recorded(version: str) -> dict[str, Recording]:
-    """Return the recorded set of this version, or of the newest."""
+def recorded(version: str) -> dict[str, dict[str, Any]]:
+    """Return how each case of this version, or of the newest, was run."""
     folder = RECORDED / version
     if not folder.is_dir():
-        names = (re.match(r"nmap-(\d+)\.(\d+)$", each.name) for each in RECORDED.iterdir())
-        folder = RECORDED / max(filter(None, names), key=lambda m: tuple(map(int, m.groups())))[0]
-    return {
-        path.parent.name: Recording(
-            path.with_name("nmap.xml").read_text(), json.loads(path.read_text())
-        )
-        for path in sorted(folder.glob("*/run.json"))
-    }
+        numbers = [re.findall(r"\d+", each.name) for each in RECORDED.glob("nmap-*.*")]
+        newest = max(numbers, key=lambda number: [int(part) for part in number])
+        folder = RECORDED / f"nmap-{'.'.join(newest)}"
+    runs = sorted(folder.glob("*/run.json"))
+    return {path.parent.name: json.loads(path.read_text()) for path in runs}
 
 
-def record(lab: Lab, case: str, old: dict[str, Any], version: str) -> Recording:
+def record(lab: Lab, folder: Path, old: dict[str, Any], version: str) -> None:
     """Run one case's command again, in a network as it was when the case was first recorded."""
     command = [*(AS_NOBODY if old["user"] == "nobody" else ()), *old["argv"]]
-    ports = DROPPED_BY_OUR_FIREWALL if WITH_OUR_FIREWALL.search(case) else ()
+    ports = DROPPED_BY_OUR_FIREWALL if WITH_OUR_FIREWALL.search(folder.name) else ()
     recorded = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     start = time.monotonic()
-    ns = "target" if case in ON_THE_TARGET else "scanner"
+    ns = "target" if folder.name in ON_THE_TARGET else "scanner"
     with lab.own_firewall(*ports) if ports else contextlib.nullcontext():
         done = lab.run(command, ns, timeout=CASE_TIMEOUT, env=ENVIRONMENT)
     run = {
@@ -139,20 +83,10 @@ def record(lab: Lab, case: str, old: dict[str, Any], version: str) -> Recording:
         "kernel": platform.release().split("-", maxsplit=1)[0],
         "user": old["user"],
     }
-    return Recording(done.stdout, run)
-
-
-def show_differences(before: dict[str, Recording], after: dict[str, Recording]) -> int:
-    """Print what matters and has changed; return the number of such cases."""
-    differing = 0
-    for case, recording in before.items():
-        old, new = recording.comparable(), after[case].comparable()
-        lines = list(difflib.unified_diff(old, new, f"{case} before", f"{case} now", "", "", 0, ""))
-        if lines:
-            differing += 1
-            print("\n".join(lines), end="\n\n")
-    return differing
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "nmap.xml").write_text(done.stdout)
+    (folder / "run.json").write_text(json.dumps(run, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

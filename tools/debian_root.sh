@@ -1,14 +1,14 @@
 #!/bin/sh
-# Prints the path of a bare Debian's files as a tar: what debootstrap makes of SUITE (minbase).
+# Unpacks a bare Debian, what debootstrap makes of SUITE (minbase), with this system's way to the network.
 #
-#   tools/debian_root.sh bookworm
+#   tools/debian_root.sh bookworm FOLDER
 #
 # It is made once, kept in the user's cache for 30 days, and comes from the mirror of tools/mirror.sh.
 # Needs root and debootstrap.
 set -eu
 cd "$(dirname "$0")/.."
 
-suite=$1
+suite=$1 root=$2
 mirror=$(tools/mirror.sh)
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/halfopen
 tar=$cache/debian-$suite-$(printf '%s' "$mirror" | cksum | cut -d ' ' -f 1).tar
@@ -32,4 +32,12 @@ if [ ! -e "$tar" ]; then
     tar -C "$folder" -cf "$tar.new" .
     mv "$tar.new" "$tar"
 fi
-printf '%s\n' "$tar"
+tar --numeric-owner -C "$root" -xpf "$tar"
+chmod 755 "$root" # apt downloads as a user of its own
+apt-config dump | grep -E '^Acquire::' | grep -v '^Acquire::IndexTargets' >"$root/etc/apt/apt.conf" || :
+# A mirror's testing may be out of date.
+echo 'Acquire::Check-Valid-Until "false";' >>"$root/etc/apt/apt.conf"
+cp --remove-destination /etc/resolv.conf "$root/etc/resolv.conf"
+cp /etc/hosts "$root/etc/hosts"
+mkdir -p "$root/usr/local/share/ca-certificates"
+cp /usr/local/share/ca-certificates/* "$root/usr/local/share/ca-certificates/" 2>/dev/null || :

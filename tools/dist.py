@@ -3,7 +3,6 @@
     dist.py                   the lot
     dist.py packages FOLDER   wheel and sdist only, into FOLDER
     dist.py files FOLDER      the single files only
-    dist.py stage FOLDER      what the single files carry, unpacked
 
 A single file is a zip application: Python imports out of it, and nothing is unpacked. What a check
 loads is also there compiled, by each Python that this machine has; other Pythons read the sources.
@@ -20,7 +19,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Iterator
+from typing import Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
@@ -68,9 +67,9 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 READABLE, EXECUTABLE = 0o644, 0o755
 
 
-def main() -> int:
+def main() -> None:
     """Build what is asked for."""
-    parts = {"packages": packages, "files": single_files, "stage": stage}
+    parts = {"packages": packages, "files": single_files}
     if len(sys.argv) == 3 and sys.argv[1] in parts:
         parts[sys.argv[1]](Path(sys.argv[2]))
     elif len(sys.argv) == 1:
@@ -79,7 +78,6 @@ def main() -> int:
             print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1e6:.1f} MB")
     else:
         sys.exit(__doc__)
-    return 0
 
 
 def packages(folder: Path) -> None:
@@ -89,8 +87,8 @@ def packages(folder: Path) -> None:
             _copy(ROOT / name, Path(copy, name))
         Path(copy, "packaging").mkdir()
         _copy(ROOT / "packaging" / "completion", Path(copy, "packaging", "completion"))
-        build = [sys.executable, "-m", "build", "--outdir", str(folder), copy]
-        _run(build, SOURCE_DATE_EPOCH=os.environ.get("SOURCE_DATE_EPOCH") or last_change())
+        env = {**os.environ, "PIP_USER": "0", "SOURCE_DATE_EPOCH": epoch()}
+        must(sys.executable, "-m", "build", "--outdir", str(folder), copy, env=env)
 
 
 def single_files(folder: Path) -> list[Path]:
@@ -102,12 +100,14 @@ def single_files(folder: Path) -> list[Path]:
         stage(contents)
         for python in pythons().values():
             _compile(python, contents)
+        paths = sorted(filter(Path.is_file, contents.rglob("*")), key=lambda path: path.parts)
+        parts = {path.relative_to(contents).as_posix(): path.read_bytes() for path in paths}
         for command in COMMANDS:
-            file = folder / command
+            file, main = folder / command, MAIN.format(command).encode()
             with file.open("wb") as out:
                 out.write(SHEBANG)
                 with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-                    for name, data in _entries(contents, command):
+                    for name, data in {"__main__.py": main, **parts}.items():
                         entry = zipfile.ZipInfo(name, EPOCH)
                         entry.create_system = 3  # Unix, on whatever this runs
                         entry.external_attr = READABLE << 16
@@ -115,13 +115,6 @@ def single_files(folder: Path) -> list[Path]:
             file.chmod(EXECUTABLE)
             files.append(file)
     return files
-
-
-def _entries(contents: Path, command: str) -> Iterator[tuple[str, bytes]]:
-    yield "__main__.py", MAIN.format(command).encode()
-    for path in sorted(contents.rglob("*"), key=lambda path: path.relative_to(contents).parts):
-        if path.is_file():
-            yield path.relative_to(contents).as_posix(), path.read_bytes()
 
 
 def pythons() -> dict[str, str]:
@@ -142,13 +135,8 @@ def _compile(python: str, contents: Path) -> None:
             shutil.copytree(str(contents / name), str(Path(temporary, name)))
         # The code names its files as they are named here. Unchecked: a zip has no time to compare.
         compiler = [python, "-S", "-m", "compileall", "-q", "-b", "--invalidation-mode"]
-        subprocess.run(
-            [*compiler, "unchecked-hash", *COMPILED],
-            cwd=temporary,
-            env={"PYTHONHASHSEED": "0"},  # a set's order is the hashes'
-            timeout=600,
-            check=True,
-        )
+        env = {"PYTHONHASHSEED": "0"}  # a set's order is the hashes'
+        must(*compiler, "unchecked-hash", *COMPILED, cwd=temporary, env=env)
         for path in Path(temporary).rglob("*.pyc"):
             magic = path.read_bytes()[:2].hex()
             target = contents / f"pyc-{magic}" / path.relative_to(temporary)
@@ -161,9 +149,9 @@ def stage(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         everything = Path(temporary, "everything")
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
-        exactly = ["--no-deps", "--no-compile", "--require-hashes"]
-        bundle = ["-r", str(ROOT / "packaging" / "bundle.txt")]
-        _run([*pip, *exactly, "--target", str(everything), *bundle])
+        exactly = ["--no-deps", "--no-compile", "--require-hashes", "--target", str(everything)]
+        env = {**os.environ, "PIP_USER": "0"}  # --user and --target exclude each other
+        must(*pip, *exactly, "-r", str(ROOT / "packaging" / "bundle.txt"), env=env)
         _copy(ROOT / "halfopen", everything / "halfopen")
         for path in everything.rglob("*"):
             name = path.relative_to(everything)
@@ -189,29 +177,34 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy(str(source), str(target))
 
 
-def last_change() -> str:
-    """Return when the checkout's last commit was made, in Unix time; EPOCH outside of one."""
+def epoch() -> str:
+    """Return SOURCE_DATE_EPOCH, or when the last commit was made, or the oldest time of a zip."""
     git = ["git", "-c", "safe.directory=*", "-C", str(ROOT), "log", "-1", "--format=%ct"]
-    try:
-        done = subprocess.run(git, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    except FileNotFoundError:
-        return "315532800"
-    return done.stdout.decode().strip() or "315532800"
+    said = ""
+    if shutil.which("git"):
+        said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    return os.environ.get("SOURCE_DATE_EPOCH") or said or "315532800"
 
 
-def _run(command: list[str], **env: str) -> None:
-    log = subprocess.run(
-        command,
+def must(
+    *argv: str, code: int = 0, cwd: str | None = None, env: Mapping[str, str] | None = None
+) -> str:
+    """Run a program and return what it printed; end if its exit code is another."""
+    done = subprocess.run(
+        argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=dict(os.environ, PIP_USER="0", **env),  # --user and --target exclude each other
         timeout=900,
         check=False,
+        cwd=cwd,
+        env=env,
     )
-    if log.returncode:
-        sys.exit(f"{' '.join(command[:4])} failed:\n{log.stdout.decode('utf-8', 'replace')}")
+    said = done.stdout.decode("utf-8", "replace")
+    if done.returncode != code:
+        sys.exit(f"{' '.join(argv[:4])} ended with {done.returncode}:\n{said}")
+    return said
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -23,10 +23,12 @@ $ready || { echo "fuzz: no wheel of atheris for:$tried" >&2; exit 1; }
 
 for kind in words xml; do
     folder=build/fuzz/$kind
-    mkdir -p "$folder"
+    mkdir -p "$folder/corpus"
     # It ends by itself; the rest is for a machine that is busy.
-    if ! timeout $((seconds / 2 + 300)) "$VENV/bin/python" tests/fuzz/fuzz.py \
-        "$kind" "$folder" $(((seconds + 1) / 2)) </dev/null >"$folder/log" 2>&1; then
+    if ! timeout $((seconds / 2 + 300)) "$VENV/bin/python" tests/fuzz/fuzz.py "$kind" \
+        -max_total_time=$(((seconds + 1) / 2)) -artifact_prefix="$folder/" "-dict=tests/fuzz/$kind.dict" \
+        -max_len=8192 -timeout=30 -rss_limit_mb=2048 -print_final_stats=1 "$folder/corpus" \
+        </dev/null >"$folder/log" 2>&1; then
         tail -n 60 "$folder/log"
         echo "fuzz: $kind failed; the whole log: $folder/log" >&2
         echo "fuzz: again: $VENV/bin/python tests/fuzz/fuzz.py $kind $folder/crash-..." >&2

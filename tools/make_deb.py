@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -82,35 +81,18 @@ License: {name}~{distribution}
 def main() -> None:
     """Make the package, and say where it is."""
     destination = Path(sys.argv[1]) if sys.argv[1:] else dist.DIST
-    epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or dist.last_change())
+    epoch = int(dist.epoch())
     os.umask(0o022)
     with tempfile.TemporaryDirectory(prefix="halfopen-deb-") as folder:
         lay_out(Path(folder, "halfopen"), epoch)
-        build(Path(folder, "halfopen"), epoch)
+        # Nothing of the caller's: Debian's own Python, no language, no options, no time zone.
+        path = "/usr/sbin:/usr/bin:/sbin:/bin"
+        env = {"PATH": path, "LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": str(epoch)}
+        build = ("/usr/bin/dpkg-buildpackage", "--build=binary", "--no-sign")
+        dist.must(*build, cwd=f"{folder}/halfopen", env=env)
         destination.mkdir(parents=True, exist_ok=True)
         shutil.copy(str(Path(folder, NAME)), str(destination))
     print(destination / NAME)
-
-
-def build(source: Path, epoch: int) -> None:
-    """Run Debian's tools, which put the package beside the source."""
-    done = subprocess.run(
-        ["/usr/bin/dpkg-buildpackage", "--build=binary", "--no-sign"],
-        cwd=str(source),
-        # Nothing of the caller's: Debian's own Python, no language, no options, no time zone.
-        env={
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "LC_ALL": "C.UTF-8",
-            "SOURCE_DATE_EPOCH": str(epoch),
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=600,
-        check=False,
-    )
-    if done.returncode != 0:
-        sys.exit("dpkg-buildpackage failed:\n" + done.stdout.decode("utf-8", "replace"))
 
 
 def lay_out(source: Path, epoch: int) -> None:

@@ -10,13 +10,13 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import venv
 from pathlib import Path
 
 import dist
+from dist import must
 
 from halfopen import __version__
 
@@ -37,7 +37,10 @@ def main() -> None:
         check_package(package)
     if all(map(shutil.which, DEBIAN_TOOLS)):
         must(sys.executable, str(dist.ROOT / "tools" / "make_deb.py"), str(dist.DIST))
-        check_deb(*dist.DIST.glob("*.deb"))
+        (deb,) = dist.DIST.glob("*.deb")  # tests/install/test_deb.py installs one in a bare Debian
+        must("dpkg-deb", "--contents", str(deb))
+        if must("dpkg-deb", "--field", str(deb), "Version").strip() != __version__:
+            sys.exit(f"{deb} is not {__version__}")
     else:
         print("no .deb: it needs", ", ".join(DEBIAN_TOOLS))
     names = sorted(path.name for path in dist.DIST.iterdir())
@@ -71,21 +74,6 @@ def check_command(command: Path) -> None:
         sys.exit(f"{command} says it is {said!r}")
     if command.name == "halfopen":
         must(str(command), "replay", str(dist.ROOT / RECORDING))
-
-
-def check_deb(package: Path) -> None:
-    """Have dpkg read the package; tests/install/test_deb.py installs one in a bare Debian."""
-    if must("dpkg-deb", "--field", str(package), "Version").strip() != __version__:
-        sys.exit(f"{package} is not {__version__}")
-    must("dpkg-deb", "--contents", str(package))
-
-
-def must(*argv: str, code: int = 0) -> str:
-    """Run a program, and end if its exit code is another."""
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode != code:
-        sys.exit(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 if __name__ == "__main__":

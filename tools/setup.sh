@@ -80,19 +80,17 @@ look() {
 
 install_packages() {
     say "installing$packages"
-    keep_daemons_off
     log=$(mktemp)
+    trap 'rm -f "$log"; let_daemons_be' EXIT
+    keep_daemons_off
     # --no-remove: Postfix would take the place of another mail server.
     for step in update "install --no-remove --no-install-recommends$packages"; do
         # shellcheck disable=SC2086 # words to split: an empty $as_root, several packages
         $as_root env DEBIAN_FRONTEND=noninteractive timeout 600 \
             apt-get -y -o DPkg::Lock::Timeout=120 $step </dev/null >"$log" 2>&1 && continue
         cat "$log" >&2
-        rm -f "$log"
-        let_daemons_be
         fail "apt-get ${step%% *} failed; needed:$packages"
     done
-    rm -f "$log"
     let_daemons_be
 }
 
@@ -105,7 +103,6 @@ keep_daemons_off() {
     enabled=$(enabled_units)
     [ ! -e "$POLICY" ] || return 0
     policy_is_ours=true
-    trap let_daemons_be EXIT
     # shellcheck disable=SC2016,SC2086 # the inner shell's words; an empty $as_root
     $as_root sh -c 'printf "#!/bin/sh\nexit 101\n" >"$1" && chmod 755 "$1"' sh "$POLICY"
 }

@@ -72,17 +72,9 @@ packages() {
 
 # Makes the bare root: $1 the suite, $2 the folder.
 make_root() {
+    local file
     # bash itself would go on after a failure, where somebody asks how this ends.
-    local tar file
-    tar=$(tools/debian_root.sh "$1") || return 1
-    tar -C "$2" -xf "$tar" || return 1
-    apt-config dump | grep -E '^Acquire::' | grep -v '^Acquire::IndexTargets' >"$2/etc/apt/apt.conf" || :
-    # A mirror's testing may be out of date.
-    echo 'Acquire::Check-Valid-Until "false";' >>"$2/etc/apt/apt.conf"
-    mkdir -p "$2/usr/local/share/ca-certificates"
-    cp /usr/local/share/ca-certificates/* "$2/usr/local/share/ca-certificates/" 2>/dev/null || :
-    cp --remove-destination /etc/resolv.conf "$2/etc/resolv.conf"
-    printf '127.0.0.1 localhost\n::1 localhost\n' >"$2/etc/hosts"
+    tools/debian_root.sh "$1" "$2" || return 1
     run_in "$2" "apt-get -q update; DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $BARE" ||
         return 1
     for file in "${files[@]}"; do
@@ -116,7 +108,6 @@ for suite; do
     # tests/hosts removes such a folder when a killed run has left it behind; /tmp may be nodev.
     root=$(mktemp -d "/var/tmp/halfopen-debian-$$-XXXXXX")
     trap 'rm -rf "$root"' EXIT
-    chmod 755 "$root"
     test_suite "$suite" "$root" || failed="$failed $suite"
     rm -rf "$root"
 done

@@ -10,26 +10,12 @@ cd "$(dirname "$0")/.."
 export HALFOPEN_TEST_LINES=20
 
 folder=$(mktemp -d)
-files=$folder/files log=$folder/log making=''
-trap 'kill $making 2>/dev/null; rm -rf "$folder"' EXIT
+files=$folder/files log=$folder/log
+trap 'rm -rf "$folder"' EXIT
 tools/setup.sh dist
 tools/setup.sh unit
 own=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 .venv/bin/python tools/dist.py files "$files"
-
-# Makes each version's environment while the tests of those before it run.
-make_environments() {
-    for version; do
-        if [ "$version" = "$own" ]; then
-            echo .venv
-        elif python=$(tools/which_python.sh "$version"); then
-            # If that fails, so will the tests.
-            PYTHON=$python VENV=.venv-$version tools/setup.sh unit >&2 || :
-            echo ".venv-$version"
-        fi >"$folder/new"
-        mv "$folder/new" "$folder/$version"
-    done
-}
 
 # The command of "$@" has 10 minutes, and its last line is shown; the whole log if it fails.
 run() {
@@ -43,17 +29,20 @@ run() {
     fi
 }
 
-make_environments "$@" &
-making=$!
 ran='' absent='' failed=''
 for version in "$@"; do
-    while [ ! -e "$folder/$version" ]; do sleep 1; done
-    venv=$(cat "$folder/$version")
-    if [ -z "$venv" ]; then
+    if [ "$version" = "$own" ] || python=$(tools/which_python.sh "$version"); then
+        ran="$ran $version"
+        # If that fails, so will the tests.
+        [ "$version" = "$own" ] || PYTHON=$python VENV=.venv-$version tools/setup.sh unit >&2 &
+    else
         absent="$absent $version"
-        continue
     fi
-    ran="$ran $version"
+done
+wait
+for version in $ran; do
+    venv=.venv-$version
+    [ "$version" != "$own" ] || venv=.venv
     # One cache folder for all versions would only confuse.
     set -- "./$venv/bin/python" -m pytest -p no:cacheprovider -n 4 --tb=short --maxfail=3
     [ "$version" = "$own" ] || run 'unit tests' "$@" --dist loadfile tests/unit

@@ -3,7 +3,8 @@
 #
 #   tools/unpack_nmap.sh trixie FOLDER      makes FOLDER, and in it usr/bin/nmap
 #
-# It comes from the mirror of tools/mirror.sh. The packages are kept in the user's cache. Needs patchelf.
+# It comes from the mirror of tools/mirror.sh. The packages are kept in the user's cache. `tools/setup.sh nmaps`
+# says what it needs.
 set -eu
 
 fail() { printf 'unpack_nmap: %s\n' "$*" >&2; exit 1; }
@@ -11,10 +12,6 @@ fail() { printf 'unpack_nmap: %s\n' "$*" >&2; exit 1; }
 [ $# = 2 ] || fail "usage: $0 SUITE FOLDER"
 suite=$1
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-
-command -v apt-get >/dev/null || fail 'needs apt-get: Debian or its like'
-command -v patchelf >/dev/null || fail 'needs patchelf; have root run: apt-get install patchelf'
-[ -e "$keyring" ] || fail "needs $keyring; have root run: apt-get install debian-archive-keyring"
 
 mirror=$("$(dirname "$0")/mirror.sh")
 

@@ -1,4 +1,4 @@
-"""One program in a session of its own: posix_spawn, or fork where there is none.
+"""One program in a session of its own: posix_spawn, or fork where that can't.
 
 Loaded before the first nmap starts, so it imports next to nothing.
 """
@@ -103,6 +103,10 @@ def _spawn(argv: "Sequence[str]", streams: "Sequence[int]") -> int:
             # A Python built with a C library older than glibc 2.26 has no setsid in it; and none
             # takes an environment that has a variable without a name.
             pass
+        except PermissionError as error:
+            # glibc before 2.36 says EPERM of any failed clone(), where fork says what is lacking.
+            if error.errno != errno.EPERM:
+                raise
     return _fork(argv, streams)
 
 
@@ -112,7 +116,7 @@ def _for_sudo(argv: "Sequence[str]") -> "Dict[str, str]":
 
 
 def _fork(argv: "Sequence[str]", streams: "Sequence[int]") -> int:
-    """Do what posix_spawn does where there is none: on Python 3.7."""
+    """Do what posix_spawn does, where it can't: on Python 3.7, for one."""
     reading, writing = os.pipe()
     with open(reading, "rb") as failing:
         try:

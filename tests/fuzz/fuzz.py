@@ -1,11 +1,11 @@
 """Coverage-guided fuzzing (atheris) of the XML reader and of the parser of words.
 
-    fuzz.py xml|words FOLDER SECONDS
-    fuzz.py xml|words FOLDER/crash-...
+    fuzz.py xml|words [OPTION...] CORPUS
+    fuzz.py xml|words FILE
 
-Begins with the fixtures, and with what earlier runs found in FOLDER/corpus. The first input that
-breaks an invariant ends the run with an exit code other than 0; it is kept in FOLDER/crash-..., and
-the second form tries it again.
+Options are libFuzzer's. Begins with the fixtures, and with what earlier runs found in the folder
+CORPUS. The first input that breaks an invariant ends the run with an exit code other than 0; the
+second form tries it again.
 """
 
 import os
@@ -15,8 +15,7 @@ from random import Random
 
 import atheris
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 with atheris.instrument_imports(include=["halfopen", "nmap"]):
     from support.invariants import (
@@ -29,9 +28,9 @@ with atheris.instrument_imports(include=["halfopen", "nmap"]):
         mutated,
     )
 
-KIND, PLACE = sys.argv[1:3]
-FOLDER = Path(PLACE) if sys.argv[3:] else Path(PLACE).parent
-SCRATCH = str(FOLDER / "scratch")
+KIND, *OPTIONS = sys.argv[1:]
+CORPUS = Path(OPTIONS[-1])
+SCRATCH = str(CORPUS.parent / "scratch")
 RECORDINGS = [file.read_bytes() for file in XML_FILES]
 
 WORDS = [
@@ -45,7 +44,6 @@ WORDS = [
 
 
 def fuzz_xml(data: bytes) -> None:
-    """Judge XML."""
     check_xml(data, SCRATCH)
 
 
@@ -72,25 +70,11 @@ def fuzz_words(data: bytes) -> None:
 
 
 def main() -> None:
-    """Fuzz, or try one file again."""
     os.environ.pop("HAPROXY_SERVER_ADDR", None)
-    words = [sys.argv[0], PLACE]
-    if sys.argv[3:]:
-        corpus = FOLDER / "corpus"
-        corpus.mkdir(parents=True, exist_ok=True)
+    if CORPUS.is_dir():
         for number, seed in enumerate(RECORDINGS if KIND == "xml" else WORDS):
-            (corpus / f"seed-{number}").write_bytes(seed)
-        words = [
-            sys.argv[0],
-            f"-max_total_time={sys.argv[3]}",
-            f"-artifact_prefix={FOLDER}/",
-            f"-dict={HERE / KIND}.dict",
-            "-max_len=8192",
-            "-timeout=30",
-            "-rss_limit_mb=2048",
-            "-print_final_stats=1",
-            str(corpus),
-        ]
+            (CORPUS / f"seed-{number}").write_bytes(seed)
+    words = [sys.argv[0], *OPTIONS]
     if KIND == "xml":
         atheris.Setup(words, fuzz_xml, custom_mutator=change_xml)
     else:

@@ -24,8 +24,8 @@ FIXTURES = ROOT / "fixtures"
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
 OPEN, UNKNOWN = 0, 3
 SLACK = 20.0
-"""Seconds of grace on a busy machine."""
 ENDS_US = ("TERM", "INT", "HUP", "QUIT", "ALRM", "USR1", "USR2", "XCPU")
+NOT_PYTHONS = tuple(name for name in ENDS_US if name != "INT")
 
 ASKED = f"{TARGET[4]} 25"
 WITHIN_2_S = f"-t 2 -H {TARGET[4]} -p 25"
@@ -37,13 +37,6 @@ FORMS = {"arguments alone": ASKED, "with options": WITHIN_2_S}
 BOTH_FORMS = tuple(FORMS.values())
 
 _CLOCK = 'export LD_PRELOAD=/fault-clock.so; exec "$@"'
-
-Then = Callable[["Check"], None]
-
-
-def that_signal(check: Check) -> None:
-    """Send the signal that the variant names."""
-    check.send(check.variant)
 
 
 class Fault(NamedTuple):
@@ -62,9 +55,10 @@ class Fault(NamedTuple):
     """What runs the check, its command line being "$@"."""
     words: str = WITHIN_2_S
     each: tuple[str, ...] = ("",)
-    stage: Stage | None = None
+    stage: Callable[[Check], bool] | None = None
     """When `then` is to happen; None for never."""
-    then: Then = that_signal
+    then: Callable[[Check], None] = lambda check: check.send(check.variant)
+    """By default the signal that the variant names is sent."""
     limit: float = 2.0
     """Seconds it may take, with SLACK."""
     lives_on: bool = False
@@ -80,7 +74,7 @@ class Fault(NamedTuple):
 
 
 class Check:
-    """A check that runs."""
+    variant: str
 
     def __init__(self, world: World, process: Running[str], variant: str) -> None:
         self.world, self.process, self.variant = world, process, variant
@@ -92,15 +86,9 @@ class Check:
         children = _children(self.process.pid)
         return children[0] if children else 0
 
-    def ended(self) -> bool:
-        return self.process.poll() is not None
-
     def send(self, name: str) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid or self.process.pid, signal.Signals[f"SIG{name}"])
-
-
-Stage = Callable[[Check], bool]
 
 
 def starting(check: Check) -> bool:
@@ -130,12 +118,12 @@ def _state_and_time(pid: int) -> list[bytes]:
 
 
 def first_attempt(check: Check, nmaps: int = 1) -> bool:
-    """Return whether the nmap of the first attempt asks."""
-    return [_has_sockets(pid) for pid in _children(check.pid)] == [True] * nmaps
+    """Return whether each nmap has both of its sockets, to send and to capture: they ask."""
+    children = _children(check.pid)
+    return len(children) == nmaps and all(_sockets(child) >= 2 for child in children)
 
 
 def second_attempt(check: Check) -> bool:
-    """Return whether all three nmap of the second attempt ask."""
     return first_attempt(check, 3)
 
 
@@ -171,14 +159,11 @@ def _read(pid: int, name: str) -> bytes:
         return b""
 
 
-def _has_sockets(pid: int) -> bool:
-    """Return whether nmap has both of its sockets, to send and to capture: its scan has begun."""
-    folder = f"/proc/{pid}/fd"
-    try:
-        links = [os.readlink(f"{folder}/{name}") for name in os.listdir(folder)]
-    except OSError:
-        return False
-    return sum(link.startswith("socket:") for link in links) >= 2
+def _sockets(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        links = [os.readlink(str(link)) for link in Path("/proc", str(pid), "fd").iterdir()]
+        return sum(link.startswith("socket:") for link in links)
+    return 0
 
 
 def _children(pid: int) -> list[int]:
@@ -200,55 +185,56 @@ LATE = "nmap did not end within --timeout, and was killed; raise --timeout"
 NO_XML = "nmap printed no complete XML; run it by hand to see why"
 UNASKED = "nmap gave up on 192.0.2.25 before it had looked (--host-timeout)"
 ENDLESS = "nmap printed without end, and was killed; check that it is nmap"
+CRASHED = "nmap was killed by signal 11; run it by hand to see why"
+GIGABYTE = "head -c 1000000000 /dev/zero"
 
 
-def _of_both_forms(name: str, says: str, code: int = UNKNOWN, **other: Any) -> Fault:
+def _both(
+    name: str, says: str, nmap: str | None = None, code: int = UNKNOWN, **other: Any
+) -> Fault:
     """Return a fault that both forms of the command have to tell alike."""
-    return Fault(name, says, code, words="{}", each=BOTH_FORMS, **other)
+    return Fault(name, says, code, nmap, words="{}", each=BOTH_FORMS, **other)
 
 
-def _fails(name: str, does: str, says: str) -> Fault:
-    """Return a fault of an nmap that ends."""
-    return _of_both_forms(name, says, nmap=does)
-
-
-def _hangs(name: str, does: str, says: str = LATE) -> Fault:
-    return Fault(name, says, nmap=does, words=WITHIN_1_S, limit=1.0)
+def _hangs(name: str, does: str, words: str = WITHIN_1_S, limit: float = 1.0) -> Fault:
+    return Fault(name, LATE, nmap=does, words=words, limit=limit)
 
 
 OF_NMAP = (
-    _of_both_forms(
+    _both(
         "is missing",
         "nmap not found on PATH, nor in /usr/local/bin, /usr/bin, /bin; install nmap",
         via='unset HALFOPEN_NMAP; exec "$@"',
     ),
-    _fails("is not where `--nmap` says", "", "No such file or directory; install nmap")._replace(
-        before="rm /fault/nmap"
+    _both(
+        "is not where `--nmap` says",
+        "No such file or directory; install nmap",
+        "",
+        before="rm /fault/nmap",
     ),
-    _fails("is not executable", PRINTS_OPEN, "Permission denied; make it executable")._replace(
-        before="chmod 644 /fault/nmap"
+    _both(
+        "is not executable",
+        "Permission denied; make it executable",
+        PRINTS_OPEN,
+        before="chmod 644 /fault/nmap",
     ),
     # The real one, but for a byte: the header says that it is for an S/390.
-    _fails("is for another architecture", "", "Exec format error; it is not a program")._replace(
+    _both(
+        "is for another architecture",
+        "Exec format error; it is not a program",
+        "",
         before="cp /real/nmap /fault/nmap; "
-        r"printf '\026' | dd of=/fault/nmap bs=1 seek=18 conv=notrunc status=none"
+        r"printf '\026' | dd of=/fault/nmap bs=1 seek=18 conv=notrunc status=none",
     ),
-    *(
-        _fails(f"exits with {code}", f"exit {code}", f"nmap failed with exit code {code}; run it")
-        for code in (1, 127, 137)
-    ),
-    _fails("exits with 1, and says why", "echo no luck >&2; exit 1", "exit code 1 (no luck); run"),
-    _fails("exits with 1 after an answer", PRINTS_OPEN + "exit 1", "nmap failed with exit code 1;"),
-    _fails("crashes (SIGSEGV)", "kill -s SEGV $$", "nmap was killed by signal 11; run it by hand"),
-    _fails(
-        "crashes (SIGSEGV) after an answer",
-        PRINTS_OPEN + "kill -s SEGV $$",
-        "nmap was killed by signal 11; run it by hand",
-    ),
+    _both("exits with 1", "nmap failed with exit code 1; run it", "exit 1"),
+    _both("exits with 127", "nmap failed with exit code 127; run it", "exit 127"),
+    _both("exits with 137", "nmap failed with exit code 137; run it", "exit 137"),
+    _both("exits with 1, and says why", "exit code 1 (no luck); run", "echo no luck >&2; exit 1"),
+    _both("exits with 1 after an answer", "nmap failed with exit code 1;", PRINTS_OPEN + "exit 1"),
+    _both("crashes (SIGSEGV)", CRASHED, "kill -s SEGV $$"),
+    _both("crashes (SIGSEGV) after an answer", CRASHED, PRINTS_OPEN + "kill -s SEGV $$"),
     _hangs("hangs", "exec sleep 60"),
-    _hangs("hangs, and the caller gave no time limit", "exec sleep 60")._replace(
-        words=ASKED, limit=10.0
-    ),
+    _hangs("hangs, and the caller gave no time limit", "exec sleep 60", ASKED, 10.0),
     _hangs("hangs after an answer", PRINTS_OPEN + "exec sleep 60"),
     _hangs("hangs in a child", "sleep 60 & wait"),
     _hangs("hangs, and ignores SIGTERM", "trap '' TERM INT HUP PIPE; sleep 60 & wait"),
@@ -256,9 +242,9 @@ OF_NMAP = (
     _hangs("answers, closes both outputs and lives on", PRINTS_OPEN + "exec >&- 2>&-; sleep 60"),
     _hangs("answers and ends; a child keeps stdout", PRINTS_OPEN + "(sleep 60 2>&- &)"),
     _hangs("stops itself (SIGSTOP)", "kill -s STOP $$"),
-    _fails("prints nothing", "exit 0", "nmap printed nothing; run it by hand to see why"),
-    _fails("prints garbage", "head -c 5000 /dev/urandom", NO_XML),
-    _fails("prints a word before the XML", "echo Hello; " + PRINTS_OPEN, NO_XML),
+    _both("prints nothing", "nmap printed nothing; run it by hand to see why", "exit 0"),
+    _both("prints garbage", NO_XML, "head -c 5000 /dev/urandom"),
+    _both("prints a word before the XML", NO_XML, "echo Hello; " + PRINTS_OPEN),
     Fault(
         "is cut off at any 50th byte of its answer",
         "; run it by hand to see why",
@@ -266,29 +252,30 @@ OF_NMAP = (
         words=ASKED,
         each=tuple(map(str, range(0, RECORDED.stat().st_size, 50))),
     ),
-    _fails(
+    _both(
         "answers for another host",
-        _prints("recorded/nmap-7.93/v4-routed-open"),
         f"nmap said nothing about {TARGET[4]}, but about another host; check that it is nmap",
+        _prints("recorded/nmap-7.93/v4-routed-open"),
     ),
-    _fails(
+    _both(
         "answers for another port",
-        _prints("recorded/nmap-7.93/v4-open-neighbour-open"),
         f"nmap said nothing about TCP port 25 of {TARGET[4]}; check that it is nmap",
+        _prints("recorded/nmap-7.93/v4-open-neighbour-open"),
     ),
-    _fails("prints two runs' XML, joined", PRINTS_OPEN + PRINTS_OPEN, NO_XML),
-    _fails("prints 1 GB", "head -c 1000000000 /dev/zero", ENDLESS),
-    _fails("prints 1 GB after an answer", PRINTS_OPEN + "head -c 1000000000 /dev/zero", ENDLESS),
-    _fails("prints 1 GB to stderr", "head -c 1000000000 /dev/zero >&2", ENDLESS),
-    _fails("prints an entity bomb", _prints("synthetic/xml-entity-bomb"), NO_XML),
-    _fails("prints an external entity", _prints("synthetic/xml-external-entity"), NO_XML),
+    _both("prints two runs' XML, joined", NO_XML, PRINTS_OPEN + PRINTS_OPEN),
+    _both("prints 1 GB", ENDLESS, GIGABYTE),
+    _both("prints 1 GB after an answer", ENDLESS, PRINTS_OPEN + GIGABYTE),
+    _both("prints 1 GB to stderr", ENDLESS, GIGABYTE + " >&2"),
+    _both("prints an entity bomb", NO_XML, _prints("synthetic/xml-entity-bomb")),
+    _both("prints an external entity", NO_XML, _prints("synthetic/xml-external-entity")),
     # A FIFO without a writer: to open it is to hang.
-    _fails(
+    _both(
         "prints an external entity that never ends",
-        "sed s,/etc/passwd,/fault/fifo, /recordings/synthetic/xml-external-entity.xml",
         NO_XML,
-    )._replace(before="mkfifo /fault/fifo"),
-    _fails("prints invalid UTF-8", _prints("synthetic/xml-invalid-utf-8"), NO_XML),
+        "sed s,/etc/passwd,/fault/fifo, /recordings/synthetic/xml-external-entity.xml",
+        before="mkfifo /fault/fifo",
+    ),
+    _both("prints invalid UTF-8", NO_XML, _prints("synthetic/xml-invalid-utf-8")),
     # As the real one does when the clock is stepped between SYN and SYN/ACK.
     Fault(
         "answers with a round trip of 694 s, longer than it ran",
@@ -322,7 +309,7 @@ _READ_ONLY = (
 )
 IS_OPEN = f"{TARGET[4]}:25 open (syn-ack)"
 OF_SYSTEM = (
-    _of_both_forms(
+    _both(
         "no process may be started (RLIMIT_NPROC 1)",
         "raise the limits (ulimit -u",
         via=_as_nobody(1),
@@ -335,22 +322,20 @@ OF_SYSTEM = (
     ),
     *(
         Fault(
-            f"few file descriptors (RLIMIT_NOFILE 3 to 40), {form}",
-            via='exec prlimit --nofile={} "$@"',
+            f"{name}, {form}",
+            via=f'exec prlimit --{limit} "$@"',
             words=words,
-            each=tuple(map(str, range(3, 41))),
+            each=tuple(map(str, values)),
             or_open=True,
         )
-        for form, words in FORMS.items()
-    ),
-    *(
-        Fault(
-            f"little memory (RLIMIT_AS 10 to 40 MB), {form}",
-            via='exec prlimit --as={}00000 "$@"',
-            words=words,
+        for name, limit, values in (
+            ("few file descriptors (RLIMIT_NOFILE 3 to 40)", "nofile={}", range(3, 41)),
             # Closer together where Python's own start and our first imports run out of it.
-            each=tuple(map(str, [*range(100, 175, 5), *range(180, 401, 20)])),
-            or_open=True,
+            (
+                "little memory (RLIMIT_AS 10 to 40 MB)",
+                "as={}00000",
+                [*range(100, 175, 5), *range(180, 401, 20)],
+            ),
         )
         for form, words in FORMS.items()
     ),
@@ -366,19 +351,19 @@ OF_SYSTEM = (
     ),
     *(
         Fault(
-            f"the clock is set an hour {where} during the {stage.__name__.replace('_', ' ')}",
+            f"the clock is set an hour {where} during the {attempt} attempt",
             says,
             via=_CLOCK,
             words=SILENT.replace("-t 5", f"-t {limit:g}"),
             each=(seconds,),
-            stage=stage,
+            stage=first_attempt if attempt == "first" else second_attempt,
             then=step_clock,
             limit=limit,
         )
-        for where, seconds, stage, limit, says in (
-            ("on", "3600", first_attempt, 5.0, UNASKED),
-            ("on", "3600", second_attempt, 5.0, UNASKED),
-            ("back", "-3600", first_attempt, 2.0, LATE),
+        for where, seconds, attempt, limit, says in (
+            ("on", "3600", "first", 5.0, UNASKED),
+            ("on", "3600", "second", 5.0, UNASKED),
+            ("back", "-3600", "first", 2.0, LATE),
         )
     ),
 )
@@ -386,30 +371,23 @@ OF_SYSTEM = (
 # -- the faults of the caller: the real nmap -------------------------------------------------------
 
 CLOSINGS = ("<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-")
-_STAGES: dict[str, tuple[Stage, str]] = {
-    "while a name is resolved": (resolving, NAMED),
-    "in the first attempt": (first_attempt, SILENT),
-    "in the second attempt": (second_attempt, SILENT),
-}
 _RESOLVER = _mounted("mount --bind /fault-resolv.conf /etc/resolv.conf")
 OF_CALLER = (
-    Fault(
-        "SIGTERM, HUP, QUIT, ALRM, USR1, USR2, XCPU while Python starts",
-        code=None,
-        words=SILENT,
-        each=tuple(name for name in ENDS_US if name != "INT"),
-        stage=starting,
-    ),
     *(
         Fault(
-            f"SIG{', '.join(ENDS_US)} {when}",
+            f"SIG{', '.join(signals)} {when}",
             code=None,
             via=_RESOLVER,
             words=words,
-            each=ENDS_US,
+            each=signals,
             stage=stage,
         )
-        for when, (stage, words) in _STAGES.items()
+        for when, signals, stage, words in (
+            ("while Python starts", NOT_PYTHONS, starting, SILENT),
+            ("while a name is resolved", ENDS_US, resolving, NAMED),
+            ("in the first attempt", ENDS_US, first_attempt, SILENT),
+            ("in the second attempt", ENDS_US, second_attempt, SILENT),
+        )
     ),
     Fault(
         "SIGPIPE in the first attempt",
@@ -438,18 +416,18 @@ OF_CALLER = (
         limit=3.0,
     ),
     *(
-        _of_both_forms(
+        _both(
             f"closed descriptors: `{closing}`",
             "" if ">&-" in closing.replace("2>&-", "") else IS_OPEN,
-            OPEN,
+            code=OPEN,
             via=f'exec "$@" {closing}',
         )
         for closing in CLOSINGS
     ),
-    _of_both_forms(
+    _both(
         "stdout is a closed pipe",
         "",
-        OPEN,
+        code=OPEN,
         before="rm -f /run/pipe; mkfifo /run/pipe",
         via='exec 3<>/run/pipe 4>/run/pipe 3<&-; exec "$@" >&4',
     ),
@@ -472,8 +450,6 @@ FAULTS = {"nmap": OF_NMAP, "system": OF_SYSTEM, "caller": OF_CALLER}
 
 
 class Ending(NamedTuple):
-    """What came of a fault."""
-
     variant: str
     code: int
     stdout: str
@@ -484,12 +460,14 @@ class Ending(NamedTuple):
     happened: bool
     """Whether its stage came."""
 
+    @property
+    def signal(self) -> str:
+        """The name of the signal that the check died of; empty if it ended by itself."""
+        return signal.Signals(-self.code).name[len("SIG") :] if self.code < 0 else ""
+
 
 class World:
-    """A machine to make faults on."""
-
     def __init__(self, machine: Machine, name_server: socket.socket) -> None:
-        """Prepare what the table's scripts name."""
         self.machine, self.name_server = machine, name_server
         assert wait_until(lambda: machine.running("tail"), SLACK), "its init has not begun"
         self._always = set(machine.processes())
@@ -566,13 +544,14 @@ class World:
     def _wait(self, check: Check, fault: Fault, deadline: float) -> bool:
         """Wait for the check's end, or end it; return whether its stage came."""
         happened = fault.stage is None
-        while not check.ended() and time.monotonic() < deadline:
-            if not happened and fault.stage is not None and fault.stage(check):
+        while check.process.poll() is None:
+            if time.monotonic() > deadline:
+                check.send("KILL")
+                break
+            if fault.stage and not happened and fault.stage(check):
                 fault.then(check)
                 happened = True
             time.sleep(0.001)
-        if not check.ended():
-            check.send("KILL")
         return happened
 
     def _left(self, seconds: float) -> dict[int, list[str]]:
@@ -608,7 +587,6 @@ def without_halfopen(ending: Ending) -> bool:
 
 
 def row(fault: Fault, endings: Sequence[Ending]) -> str:
-    """Return the document's row on a fault."""
     left = dict.fromkeys(name for ending in endings for name in ending.left)
     seconds = max(ending.seconds for ending in endings)
     at_limit = fault.limit <= seconds < fault.limit + 0.5
@@ -622,18 +600,14 @@ def row(fault: Fault, endings: Sequence[Ending]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _signal(ending: Ending) -> str:
-    return signal.Signals(-ending.code).name[len("SIG") :] if ending.code < 0 else "none"
-
-
 def _code(ending: Ending) -> str:
-    if _signal(ending) == ending.variant:
+    if ending.signal == ending.variant != "":
         return "the signal"
     return str(ending.code) if ending.code >= 0 else f"signal {-ending.code}"
 
 
 def _line(fault: Fault, ending: Ending) -> str:
-    if _signal(ending) == ending.variant:
+    if ending.signal == ending.variant != "":
         return ""
     if without_halfopen(ending):
         return "(Python does not start)"
@@ -662,9 +636,8 @@ def assert_as_expected_and_documented(made: World, fault: Fault) -> None:
 
 def documented() -> list[str]:
     """Return the rows of the document's tables, without their heads."""
-    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
-    rows = [line for line in lines if line.startswith("| ")]
-    return [line for line in rows if not line.startswith(("| Fault |", "| --- |"))]
+    text = DOCUMENT.read_text(encoding="utf-8")
+    return re.findall(r"^\| (?!Fault \||---).*", text, re.MULTILINE)
 
 
 def _assert_as_expected(fault: Fault, ending: Ending) -> None:
@@ -676,7 +649,7 @@ def _assert_as_expected(fault: Fault, ending: Ending) -> None:
         return
     assert ending.stderr == "", ending
     if fault.code is None:
-        assert (_signal(ending), ending.stdout) == (ending.variant, ""), ending
+        assert (ending.signal, ending.stdout) == (ending.variant, ""), ending
         return
     is_open = fault.or_open and ending.code == OPEN
     assert ending.code == fault.code or is_open, ending

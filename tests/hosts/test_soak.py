@@ -12,21 +12,8 @@ from lab import Finished
 from real.commands import HALFOPEN, PLUGIN
 
 ROOT = Path(__file__).resolve().parents[2]
-OPEN = ROOT / "fixtures" / "recorded" / "nmap-7.93" / "v4-open-plus-one" / "nmap.xml"
 # Only for a tool that hangs.
 LONGEST_S = 900
-
-LIAR = f"""\
-#!/bin/sh
-# This is a fake nmap: it asks nobody, fails for port 123, and calls every other one open.
-for word; do
-    case $before in -p) port=${{word%%[-,]*}} ;; esac
-    before=$word
-done
-case $port in 123) exit 1 ;; esac
-case $word in *:*) type=ipv6 ;; *) type=ipv4 ;; esac
-sed "s/192\\.0\\.2\\.25/$word/; s/\\"25\\"/\\"$port\\"/; s/ipv4/$type/" '{OPEN}'
-"""
 
 LEAVER = """\
 #!/bin/sh
@@ -54,23 +41,20 @@ halfopen()
 """
 
 
-def soak(checks: int, *words: object, nmap: Path | None = None) -> Finished[str]:
-    """Make a few checks."""
-    command = [sys.executable, str(ROOT / "tests" / "soak.py"), "--checks", str(checks)]
-    environment = dict(os.environ, **({"HALFOPEN_NMAP": str(nmap)} if nmap else {}))
+def soak(checks: int, *words: object, **env: str) -> Finished[str]:
+    command = [sys.executable, str(ROOT / "tests" / "soak.py"), "--checks", checks, *words]
     return subprocess.run(
-        [*command, *map(str, words)],
+        list(map(str, command)),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         timeout=LONGEST_S,
-        env=environment,
+        env={**os.environ, **env},
         check=False,
     )
 
 
 def script(folder: Path, name: str, text: str) -> Path:
-    """Write a program."""
     path = folder / name
     path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
@@ -79,14 +63,12 @@ def script(folder: Path, name: str, text: str) -> Path:
 
 def row(printed: str, about: str) -> list[int]:
     """Return a row's numbers: verdicts, open, closed, filtered, missed, starved, wrong."""
-    found = re.search(rf"^{re.escape(about)}((?: +\d+){{7}}) ", printed, re.M)
-    assert found, printed
-    return [int(number) for number in found.group(1).split()]
+    (found,) = re.findall(rf"^{re.escape(about)}((?: +\d+){{7}}) ", printed, re.M)
+    return [int(number) for number in found.split()]
 
 
-def wrong(printed: str) -> dict[str, int]:
-    """Return what was wrong, and how often."""
-    return {what: int(n) for what, n in re.findall(r"^WRONG: ([a-z ]+) (\d+)$", printed, re.M)}
+def wrong(printed: str) -> list[str]:
+    return re.findall("^WRONG: (.*)", printed, re.M)
 
 
 def test_200_checks_side_by_side_with_lost_packets_are_right_and_leak_nothing() -> None:
@@ -102,24 +84,12 @@ def test_200_checks_side_by_side_with_lost_packets_are_right_and_leak_nothing() 
     assert min(turning[1:3]) > 0, done.stdout
 
 
-def test_verdicts_that_come_from_nowhere_are_noticed(tmp_path: Path) -> None:
-    done = soak(42, nmap=script(tmp_path, "fake-nmap", LIAR))
-    assert done.returncode == 1, done.stdout
-    found = wrong(done.stdout)
-    # "open" was true here, and nothing but the missing SYN/ACK tells that nobody had asked.
-    assert row(done.stdout, "open")[6] == 8, done.stdout
-    assert found["open unseen"] >= 8
-    assert row(done.stdout, "dropped")[6] == 8, done.stdout
-    assert found["false open"] >= 8
-    assert row(done.stdout, "closed")[6] == 8, done.stdout
-    assert found["unknown"] >= 8
-
-
 def test_process_left_behind_is_noticed(tmp_path: Path) -> None:
-    done = soak(21, "--parallel", 4, nmap=script(tmp_path, "leaving-nmap", LEAVER))
+    leaver = script(tmp_path, "leaving-nmap", LEAVER)
+    done = soak(21, "--parallel", 4, HALFOPEN_NMAP=str(leaver))
     assert done.returncode == 1, done.stdout
-    assert re.search(r"^WRONG: \d\d+ left behind: sleep$", done.stdout, re.M)
-    assert wrong(done.stdout) == {}, done.stdout
+    (left,) = wrong(done.stdout)
+    assert re.fullmatch(r"\d\d+ left behind: sleep", left)
 
 
 def test_what_a_long_lived_process_holds_on_to_is_noticed(tmp_path: Path) -> None:
@@ -127,6 +97,5 @@ def test_what_a_long_lived_process_holds_on_to_is_noticed(tmp_path: Path) -> Non
     script(tmp_path, HALFOPEN.name, LEAKY)
     done = soak(20, "--parallel", 4, "--commands", tmp_path)
     assert done.returncode == 1, done.stdout
-    for what in ("descriptors", "zombies", "memory"):
-        assert re.search(rf"^WRONG: the watch has [\d.]+ {what}, from ", done.stdout, re.M), what
-    assert wrong(done.stdout) == {}, done.stdout
+    held = [re.findall(r"the watch has [\d.]+ (\w+), from ", line) for line in wrong(done.stdout)]
+    assert held == [["descriptors"], ["children"], ["memory"]], done.stdout

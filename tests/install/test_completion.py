@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
-import select
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -50,48 +47,17 @@ def bash(line: str, folder: Path) -> set[str]:
 
 
 def fish(line: str, folder: Path) -> set[str]:
-    """Return what fish offers."""
     script = f"source '{FILES}/fish/{line.split(maxsplit=1)[0]}.fish'; complete -C '{line}'"
     offered = told(["fish", "--no-config", "-c", script], folder)
     return {each.split("\t")[0].rpartition("=")[2] for each in offered.splitlines()}
 
 
 def told(command: list[str], folder: Path) -> str:
-    env = {**os.environ, "HOME": str(folder)}
+    env = {"HOME": str(folder), "TERM": "dumb", "PATH": os.environ["PATH"]}
     done = subprocess.run(
         command, cwd=str(folder), env=env, stdout=subprocess.PIPE, timeout=60, check=False
     )
     return done.stdout.decode()
-
-
-class Terminal:
-    """An interactive shell."""
-
-    def __init__(self, command: list[str], folder: Path) -> None:
-        self._here, there = pty.openpty()
-        env = {"HOME": str(folder), "TERM": "dumb", "PATH": os.environ["PATH"], "COLUMNS": "500"}
-        self._shell = subprocess.Popen(
-            command, stdin=there, stdout=there, stderr=there, cwd=str(folder), env=env
-        )
-        os.close(there)
-        self.text = ""
-
-    def type(self, text: str) -> None:
-        os.write(self._here, text.encode())
-
-    def read_until(self, wanted: str) -> str:
-        """Read until this was shown; fail if it never is."""
-        end = time.monotonic() + 50
-        while not re.search(wanted, self.text):
-            assert time.monotonic() < end, repr(self.text)
-            if select.select([self._here], [], [], 1)[0]:
-                self.text += os.read(self._here, 65536).decode()
-        return self.text
-
-    def close(self) -> None:
-        self._shell.kill()
-        self._shell.wait()
-        os.close(self._here)
 
 
 ZSHRC = f"""
@@ -115,19 +81,21 @@ zle -C offered list-choices _offered
 bindkey '^I' offered
 PS1='ready> '
 """
+TYPES = """
+zmodload zsh/zpty
+zpty shell zsh -d -i
+zpty -r shell said '*ready> '
+zpty -w -n shell "$1"$'\\t'
+zpty -r shell said '*<*>'
+print -r -- "$said"
+"""
 
 
 def zsh(line: str, folder: Path) -> set[str]:
     """Return what an interactive zsh offers after Tab."""
     (folder / ".zshrc").write_text(ZSHRC)
-    terminal = Terminal(["zsh", "-d", "-i"], folder)
-    try:
-        terminal.read_until("ready> ")
-        terminal.type(f"{line}\t")
-        offered = re.findall(r"<([^>]*)>", terminal.read_until(r"<[^>]*>"))
-        return {word.rstrip("=") for word in offered[-1].split()}
-    finally:
-        terminal.close()
+    offered = re.findall(r"<([^>]*)>", told(["zsh", "-f", "-c", TYPES, "zsh", line], folder))
+    return {word.rstrip("=") for word in offered[-1].split()}
 
 
 @pytest.mark.parametrize("shell", [bash, zsh, fish], ids=lambda shell: shell.__name__)

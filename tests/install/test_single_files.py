@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from packaging.specifiers import SpecifierSet
 
 from halfopen import __version__
 
-from .conftest import ROOT, build
+from .conftest import ROOT, build, build_elsewhere
 
 BUNDLE = ROOT / "packaging" / "bundle.txt"
 OPEN_LINE = f"TCP HALF-OPEN OK - {TARGET[4]}:25 open (syn-ack) smtp | time="
@@ -26,27 +26,22 @@ FORMS = {
     "four-words": ["NOT_USED", "NOT_USED", TARGET[4], "25"],
     "options": ["-H", TARGET[4], "-p", "25"],
 }
-
-
 PYTHONS = pythons()
+
+
+@pytest.fixture(scope="session")
+def plugin(files: Path) -> str:
+    return str(files / "check_tcp_half_open")
+
+
+def run(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_another_build_in_another_place_at_another_time_has_the_same_bytes(
     files: Path, tmp_path: Path
 ) -> None:
-    for name in ("halfopen", "packaging", "tools"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(str(ROOT / name), str(tmp_path / "copy" / name), ignore=ignored)
-    shutil.copy(str(ROOT / "LICENSE"), str(tmp_path / "copy"))
-    for path in tmp_path.rglob("*"):
-        path.chmod(0o700)
-        os.utime(str(path), (1e9, 1e9))
-
-    before = os.umask(0o077)
-    try:
-        build(tmp_path / "copy", "files", tmp_path / "files")
-    finally:
-        os.umask(before)
+    build_elsewhere(ROOT, tmp_path / "place", "dist.py", "files", tmp_path / "files")
 
     for command in COMMANDS:
         again = tmp_path / "files" / command
@@ -109,46 +104,43 @@ def test_every_python_at_hand_checks_with_its_compiled_part_alone_and_without_it
     assert len(said) == 1
 
 
-def test_it_runs_by_its_name_alone_with_an_empty_environment(files: Path, lab: Lab) -> None:
-    done = lab.run([str(files / "check_tcp_half_open"), *FORMS["two-words"]], env={})
+def test_it_runs_by_its_name_alone_with_an_empty_environment(
+    files: Path, plugin: str, lab: Lab
+) -> None:
+    done = lab.run([plugin, *FORMS["two-words"]], env={})
     version = lab.run([str(files / "halfopen"), "--version"], env={})
 
     assert done.stdout.startswith(OPEN_LINE)
     assert version.stdout == f"halfopen {__version__}\n"
 
 
-def test_an_older_python_is_told_and_is_unknown(files: Path) -> None:
+def test_an_older_python_is_told_and_is_unknown(plugin: str) -> None:
     old = "import runpy, sys; sys.version_info = (3, 6, 15); runpy.run_path({!r}, None, '__main__')"
-    command = [sys.executable, "-IS", "-c", old.format(str(files / "check_tcp_half_open"))]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = run(sys.executable, "-IS", "-c", old.format(plugin))
 
-    assert (done.returncode, done.stdout) == (3, "")
     said = "TCP HALF-OPEN UNKNOWN - this is Python 3.6; use 3.7 or later\n"
-    assert done.stderr == said
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", said)
 
 
-def test_help_is_plain(files: Path) -> None:
-    command = [sys.executable, "-IS", str(files / "check_tcp_half_open"), "--help"]
-
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def test_help_is_plain(plugin: str) -> None:
+    done = run(sys.executable, "-IS", plugin, "--help")
 
     assert "[default: open]" in done.stdout
     assert "\\" not in done.stdout
 
 
-def test_the_callers_own_modules_have_no_say(files: Path, lab: Lab, tmp_path: Path) -> None:
+def test_the_callers_own_modules_have_no_say(plugin: str, lab: Lab, tmp_path: Path) -> None:
     for name in ("halfopen", "nmap", "typer", "socket"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')")
-    command = [str(files / "check_tcp_half_open"), *FORMS["options"]]
-    inside = ["sh", "-c", f"cd '{tmp_path}' && exec \"$@\"", "sh"]
+    inside = ["sh", "-c", f"cd '{tmp_path}' && exec \"$@\"", "sh", plugin, *FORMS["options"]]
 
-    done = lab.run([*inside, *command], env={"PYTHONPATH": str(tmp_path)})
+    done = lab.run(inside, env={"PYTHONPATH": str(tmp_path)})
 
     assert done.stdout.startswith(OPEN_LINE)
 
 
-def test_nothing_is_written(files: Path, lab: Lab) -> None:
+def test_nothing_is_written(plugin: str, lab: Lab) -> None:
     # All file systems are mounted anew as read-only, in a mount namespace of its own.
     read_only = (
         "cut -d ' ' -f 5 /proc/self/mountinfo | sort -r | while read -r place; do "
@@ -156,10 +148,8 @@ def test_nothing_is_written(files: Path, lab: Lab) -> None:
         "if (: >/tmp/written || : >/var/tmp/written || : >/dev/shm/written) 2>/dev/null; "
         'then echo writable; fi; exec "$@"'
     )
-    unshare = ["unshare", "--mount", "sh", "-c", read_only, "sh"]
-
     for form in FORMS.values():
-        done = lab.run([*unshare, str(files / "check_tcp_half_open"), *form])
+        done = lab.run(["unshare", "--mount", "sh", "-c", read_only, "sh", plugin, *form])
 
         assert done.stdout.startswith(OPEN_LINE)
         assert (done.stderr, done.returncode) == ("", 0)
@@ -171,7 +161,7 @@ TABLES = "/run/halfopen-nmap-tables"
 
 
 def test_who_can_write_to_home_or_to_tmp_has_no_say_in_nmaps_tables(
-    files: Path, lab: Lab, tmp_path: Path
+    plugin: str, lab: Lab, tmp_path: Path
 ) -> None:
     trap = tmp_path / "trap"
     for folder in (".nmap", Path(TABLES).name):
@@ -181,9 +171,7 @@ def test_who_can_write_to_home_or_to_tmp_has_no_say_in_nmaps_tables(
     tracer = ["strace", "-f", "-qq", "-e", "trace=%file", "-o", str(log)]
     env = {**os.environ, "HOME": str(trap), "TMPDIR": str(trap), "XDG_RUNTIME_DIR": str(trap)}
 
-    done = lab.run(
-        [*NEW_RUN, *tracer, str(files / "check_tcp_half_open"), "-v", *FORMS["two-words"]], env=env
-    )
+    done = lab.run([*NEW_RUN, *tracer, plugin, "-v", *FORMS["two-words"]], env=env)
 
     assert done.stdout.startswith(OPEN_LINE)
     assert f" --datadir {TABLES} " in done.stdout
@@ -213,21 +201,17 @@ def test_nmaps_small_tables_are_for_root_alone(files: Path, lab: Lab, user: str)
 @pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"], ids=["wheel", "sdist"])
 def test_the_packages_install_and_run(packages: Path, tmp_path: Path, lab: Lab, kind: str) -> None:
     (package,) = packages.glob(kind)
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True
-    )
-    bin_ = tmp_path / "venv" / "bin"
-    pip = [sys.executable, "-m", "pip", "--python", str(bin_ / "python"), "install", "-qq"]
-    subprocess.run([*pip, "--disable-pip-version-check", str(package)], check=True, timeout=600)
+    venv.create(str(tmp_path), with_pip=True)
+    pip = run(f"{tmp_path}/bin/pip", "install", "-qq", str(package))
 
-    done = lab.run([str(bin_ / "check_tcp_half_open"), "-v", *FORMS["options"]])
+    done = lab.run([f"{tmp_path}/bin/check_tcp_half_open", "-v", *FORMS["options"]])
 
-    assert done.stdout.startswith(OPEN_LINE)
+    assert done.stdout.startswith(OPEN_LINE), pip.stderr
     assert "--datadir" in done.stdout, "the package's own tables are part of it"
 
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packages")
-    build(ROOT, "packages", folder)
+    build(ROOT, "dist.py", "packages", folder)
     return folder

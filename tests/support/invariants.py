@@ -269,8 +269,7 @@ def check_xml(xml: bytes, path: str) -> Set[str]:
     printed = output("nagios", report, {}, verbose=False)
     worst = 2 if states & {"closed", "filtered"} else 3 if "error" in states else 0
     assert printed.code == worst
-    assert all(line.isprintable() for line in printed.text.split("
-"))
+    assert all(line.isprintable() for line in printed.text.split("\n"))
     outcomes = read(NmapRun(("nmap",), 0, xml, b"", 0.0), ASKED, (25, 80))
     assert list(outcomes) == [(address, port) for address in ASKED for port in (25, 80)]
     for (address, port), outcome in outcomes.items():

@@ -28,7 +28,7 @@ class Truth(soak.Truth):
 def check(state: str, **other: Any) -> soak.Check:
     word, code = WORDS[state]
     line = f"TCP HALF-OPEN {word} - {TARGET[0]}:{TARGET[1]} {state} (x)\n"
-    return soak.Check("open", (TARGET,), 0.0, 1.0, 0, 9, code, line, "")._replace(**other)
+    return soak.Check("open", [TARGET], 0.0, 1.0, [], code, line, "")._replace(**other)
 
 
 UNKNOWN: dict[str, Any] = {"code": 3, "stdout": "TCP HALF-OPEN UNKNOWN - late; raise --timeout\n"}
@@ -57,7 +57,9 @@ UNKNOWN: dict[str, Any] = {"code": 3, "stdout": "TCP HALF-OPEN UNKNOWN - late; r
     ],
 )
 def test_judgement(one: soak.Check, was: list[str], packets: list[Packet], fault: str) -> None:
-    assert [v.fault for v in soak.verdicts(one, Truth(*was), packets)] == [fault]
+    found = soak.verdicts(one._replace(packets=packets), Truth(*was))
+    assert [verdict.fault for verdict in found] == [fault]
+    assert soak.show_faults(found) == ([] if fault in soak.HARMLESS else [f"{fault} 1"])
 
 
 def test_half_of_what_is_missed_each_way_is_told_from_the_neighbours() -> None:

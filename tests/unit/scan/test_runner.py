@@ -5,6 +5,7 @@ What one bad nmap can do is in test_process.py, seen from outside.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, NoReturn
 
 import pytest
 from support import fakes
@@ -213,6 +214,21 @@ def test_an_nmap_that_is_just_being_written_can_perhaps_be_started_later(folder:
     nmap = fakes.fake(folder, "exit 0")
     with nmap.open("a"), pytest.raises(CheckError, match="Text file busy; it is being") as raised:
         run([str(nmap)])
+    assert type(raised.value) is CheckError  # not a HopelessError
+
+
+def test_why_no_process_can_be_started_is_told_where_posix_spawn_hides_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(number: int) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    # A fake of glibc before 2.36, and of a limit on processes.
+    monkeypatch.setattr(os, "posix_spawn", lambda *_, **__: refuse(errno.EPERM), raising=False)
+    monkeypatch.setattr(os, "fork", lambda: refuse(errno.EAGAIN))
+
+    with pytest.raises(CheckError, match="unavailable; raise the limit of processes") as raised:
+        run(sh("exit 0"))
     assert type(raised.value) is CheckError  # not a HopelessError
 
 
