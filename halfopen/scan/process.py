@@ -20,7 +20,7 @@ USUAL_FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/
 """Where Debian, Red Hat, Alpine and a local build put programs: some monitors empty PATH."""
 
 ENDING_SIGNALS = tuple(
-    signal.Signals[f"SIG{name}"]
+    getattr(signal, f"SIG{name}")
     for name in ("TERM", "INT", "HUP", "QUIT", "ALRM", "USR1", "USR2", "XCPU")
 )
 """What ends us, and nmap with us."""

@@ -32,7 +32,7 @@ def ask_plainly(context: Context, ports: Sequence[Port], plus_one: bool = True) 
     asked = f"{port.number}-{second_port(port.number)}" if plus_one else f"{port.number}"
     argv = [*how_to_call, "-n", "-sS", "-p", asked, "-oX", "-", port.address]
     run = context.machine.run([argv], context.until(), None)[0]
-    seen = reader.read(run, [port.address], port.number)[port.address]
+    seen = reader.read(run, [port.address], [port.number])[port.address, port.number]
     verdict = judge(Target(port.address, port.number), seen, Expectation())
     return [_judged(context, port, verdict, start, [run])]
 

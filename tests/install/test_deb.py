@@ -164,14 +164,14 @@ def _options(text: str) -> set[str]:
 def test_man_pages_have_the_commands_and_options_that_are_declared(unpacked: Path) -> None:
     everywhere = {"--help", "-h", "--version", "-V"}
     plugin = _sections(_page(unpacked, PLUGIN.rpartition("/")[2]), HEADING)["OPTIONS"]
-    assert _options(plugin) == everywhere.union(*(o.all_names for o in options.PLUGIN.options))
+    assert _options(plugin) == everywhere.union(*(o.names for o in options.PLUGIN.options))
     page = _sections(_page(unpacked, "halfopen"), HEADING)
     assert _options(page["OPTIONS"]) == everywhere
     assert re.findall(r"halfopen (\w+)", page["SYNOPSIS"]) == list(options.COMMANDS)
     commands = _sections(page["COMMANDS"], r"^   (\w+)$")
     assert list(commands) == list(options.COMMANDS)
     for name, command in options.COMMANDS.items():
-        declared = everywhere.union(*(option.all_names for option in command.options))
+        declared = everywhere.union(*(option.names for option in command.options))
         assert _options(commands[name]) == declared, name
 
 

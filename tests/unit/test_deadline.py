@@ -47,7 +47,11 @@ def test_results_come_in_the_order_of_the_calls(released: threading.Event) -> No
 
 def test_a_failed_check_takes_the_place_of_its_result_alone() -> None:
     error = CheckError("no such name")
-    calls = [lambda: "one", functools.partial(raising, error), lambda: "three"]
+    calls: List[Callable[[], object]] = [
+        lambda: "one",
+        functools.partial(raising, error),
+        lambda: "three",
+    ]
 
     assert deadline.call_all_by(calls, far(), "it") == ["one", error, "three"]
 
