@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 import sys
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 # linux/netlink.h, rtnetlink.h, neighbour.h, nfnetlink_conntrack.h, nf_conntrack_common.h
 _ROUTING, _NETFILTER = 0, 12
@@ -30,26 +30,16 @@ Place = Tuple[str, int]
 """An address and a port."""
 
 
-class Route(NamedTuple):
-    """How packets to an address leave this machine."""
-
-    interface: int
-    gateway: Optional[str]
-    source: str
-
-
-def route(address: str) -> Route:
-    """Return the route to an address."""
+def route(address: str) -> Tuple[int, Optional[str], str]:
+    """Return how packets to an address leave: interface, gateway if there is one, and source."""
     family, packed = _packed(address)
     header = bytes([family, 8 * len(packed)]) + bytes(10)
     answer = _ask(_ROUTING, _GET_ROUTE, header + _attribute(_ROUTE_DESTINATION, packed))
     found = _attributes(answer[12:])
     gateway = found.get(_ROUTE_GATEWAY)
-    return Route(
-        int.from_bytes(found.get(_ROUTE_INTERFACE, b""), sys.byteorder),
-        socket.inet_ntop(family, gateway) if gateway else None,
-        socket.inet_ntop(family, found.get(_ROUTE_SOURCE, bytes(len(packed)))),
-    )
+    source = socket.inet_ntop(family, found.get(_ROUTE_SOURCE, bytes(len(packed))))
+    interface = int.from_bytes(found.get(_ROUTE_INTERFACE, b""), sys.byteorder)
+    return interface, socket.inet_ntop(family, gateway) if gateway else None, source
 
 
 def neighbour(address: str, interface: int) -> Tuple[int, float]:

@@ -87,15 +87,14 @@ def recorded(run: NmapRun) -> Recorded:
     port = int(named.group(1)) if named and 1 <= int(named.group(1)) <= 65535 else None
     words = args.split()
     asked = [
-        address
-        for before, address in zip(words, map(canonical_ip, words[1:]))
-        if address and before not in _OPTIONS_WITH_ADDRESS
+        canonical_ip(word)
+        for before, word in zip(words, words[1:])
+        if before not in _OPTIONS_WITH_ADDRESS
     ]
     for host in scan.root.findall("host"):
-        names = {n.get("name") for n in host.findall("hostnames/hostname[@type='user']")}
-        if _address(host) and names.intersection(words):
-            asked.append(_address(host))
-    unique = list(dict.fromkeys(asked))
+        names = [name.get("name") for name in host.findall("hostnames/hostname[@type='user']")]
+        asked += [_address(host) for name in names if name in words]
+    unique = [address for address in dict.fromkeys(asked) if address]
     return Recorded(unique, port, "" if unique else scan.why_no_host("the asked host"))
 
 

@@ -43,11 +43,23 @@ def explained(
     """
     asked = Target(address.text.partition("%")[0], port)
     try:
-        route = netlink.route(asked.host)
-        error = source_port and _unseen_answer(asked, (route.source, source_port))
-        return error or _who_is_silent(silent, asked.host, began, route)
+        interface, gateway, source = netlink.route(asked.host)
+        error = source_port and _unseen_answer(asked, (source, source_port))
+        if error:
+            return error
+        state, confirmed = netlink.neighbour(gateway or asked.host, interface)
     except (OSError, LookupError, ValueError):
         return silent  # nothing more is known
+    # Said only of what the kernel found out since this check began.
+    protocol = "neighbour discovery" if address.version == 6 else "ARP"
+    if state in (netlink.INCOMPLETE, netlink.FAILED):
+        at, who = ("gateway", f"gateway {gateway}") if gateway else ("host", "host")
+        return silent._replace(silent_at=at, cause=f"{who} does not answer {protocol}")
+    fresh = confirmed < time.monotonic() - began
+    if state == netlink.REACHABLE and fresh and not gateway:
+        cause = f"host answers {protocol}: a firewall drops it"
+        return silent._replace(silent_at="firewall", cause=cause)
+    return silent
 
 
 def _unseen_answer(asked: Target, origin: netlink.Place) -> Optional[CheckError]:
@@ -70,19 +82,3 @@ def _unseen_answer(asked: Target, origin: netlink.Place) -> Optional[CheckError]
             "interface); check from another machine"
         )
     return CheckError(f"{asked} answered too late or was missed; raise --timeout")
-
-
-def _who_is_silent(
-    silent: Observation, host: str, began: float, route: netlink.Route
-) -> Observation:
-    """Name the silent one, from what the kernel found out since this check began."""
-    state, confirmed = netlink.neighbour(route.gateway or host, route.interface)
-    protocol = "neighbour discovery" if ":" in host else "ARP"
-    at, who = ("gateway", f"gateway {route.gateway}") if route.gateway else ("host", "host")
-    if state in (netlink.INCOMPLETE, netlink.FAILED):
-        return silent._replace(silent_at=at, cause=f"{who} does not answer {protocol}")
-    fresh = confirmed < time.monotonic() - began
-    if state == netlink.REACHABLE and fresh and at == "host":
-        cause = f"host answers {protocol}: a firewall drops it"
-        return silent._replace(silent_at="firewall", cause=cause)
-    return silent

@@ -384,10 +384,6 @@ def test_what_was_seen_is_judged_by_what_is_expected(
     assert judge(MAIL, outcome, expected).status is status
 
 
-def test_unknown_is_worse_than_warning_and_critical_worse_than_unknown() -> None:
-    assert sorted(Status) == [Status.OK, Status.WARNING, Status.UNKNOWN, Status.CRITICAL]
-
-
 def test_databases_that_hang_leave_time_to_ask_the_others_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

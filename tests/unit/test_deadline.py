@@ -47,11 +47,7 @@ def test_results_come_in_the_order_of_the_calls(released: threading.Event) -> No
 
 def test_a_failed_check_takes_the_place_of_its_result_alone() -> None:
     error = CheckError("no such name")
-    calls: List[Callable[[], object]] = [
-        lambda: "one",
-        functools.partial(raising, error),
-        lambda: "three",
-    ]
+    calls: List[Callable[[], str]] = [lambda: "one", lambda: raising(error), lambda: "three"]
 
     assert deadline.call_all_by(calls, far(), "it") == ["one", error, "three"]
 
@@ -60,10 +56,7 @@ def test_a_failed_check_takes_the_place_of_its_result_alone() -> None:
 def test_any_other_error_reaches_the_caller_at_once(
     released: threading.Event, error: Exception
 ) -> None:
-    calls: List[Callable[[], str]] = [
-        lambda: str(released.wait(30)),
-        functools.partial(raising, error),
-    ]
+    calls = [lambda: str(released.wait(30)), lambda: raising(error)]
     began = time.monotonic()
 
     with pytest.raises(type(error)) as caught:

@@ -1,7 +1,6 @@
 """The nmap that starts before all else: for what, with what, and that none is left."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -235,20 +234,6 @@ def test_an_nmap_that_cannot_be_started_is_left_for_the_check_to_meet(
 
     assert_no_child()
     assert len(os.listdir("/proc/self/fd")) == descriptors
-
-
-def test_signals_wait_until_there_is_somebody_to_take_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nmap(tmp_path, monkeypatch, "exec sleep 60")
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-
-    start(HOST, OPEN_PORT)
-    meanwhile = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    process.let_signals_in()
-
-    assert set(process.ENDING_SIGNALS) <= meanwhile
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
 @pytest.mark.parametrize(

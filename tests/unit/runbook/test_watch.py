@@ -1,14 +1,10 @@
-"""`watch`: what is drawn on terminals of every size, and what there was at the end.
+"""`watch`: what is drawn on terminals of every size and left at the end: tests/golden/watch."""
 
-What is drawn is compared with the files in golden/; HALFOPEN_WRITE_GOLDEN=1 writes them anew.
-"""
-
-import os
 import re
-from pathlib import Path
 from typing import Callable, List, Sequence
 
 import pytest
+from support.golden import assert_golden
 from support.rounds import ERRORS, UNIX, A, row, standing
 
 from halfopen.errors import CheckError
@@ -17,7 +13,6 @@ from halfopen.runbook import terminal, watch
 from halfopen.runbook.schedule import Schedule
 from halfopen.runbook.statistics import Standing, Statistics
 
-GOLDEN = Path(__file__).parent / "golden"
 LONGEST_NAME = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
 HOSTILE = "\x1b]0;title\x07\x1b[2J\rnmap\u202e\x9b31m\udcff"
 ERRORS["hostile"] = CheckError(HOSTILE * 9)
@@ -81,14 +76,6 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Draw:
     return draw
 
 
-def compare(name: str, text: str) -> None:
-    """Compare the text with that of a golden file."""
-    file = GOLDEN / f"{name}.txt"
-    if os.environ.get("HALFOPEN_WRITE_GOLDEN") == "1":
-        file.write_text(text)
-    assert text == file.read_text()
-
-
 @pytest.mark.parametrize(
     "size", ["120x50", "80x24", "80x9", "80x8", "40x12", "20x24", "14x24", "3x2", "1x1"]
 )
@@ -103,13 +90,13 @@ def test_what_terminals_of_all_sizes_show(live: Draw, size: str) -> None:
         assert max(map(len, [*shown, *left])) <= width
         assert all(line.isprintable() for line in [*shown, *left])
 
-    compare(size, text)
+    assert_golden(f"watch/{size}.txt", text)
 
 
 def test_what_a_pipe_has_at_the_end() -> None:
     text = watch.summary(watched(ALL), Schedule(), *watch.FILE)
 
-    compare("pipe", f"== all, at the end\n{text}\n")
+    assert_golden("watch/pipe.txt", f"== all, at the end\n{text}\n")
     assert text.count("\n") == 1 + len(ALL) + 2, "nothing is left out"
 
 
@@ -124,7 +111,7 @@ def test_a_narrower_terminal_has_the_worthier_columns_and_the_last_results_that_
         text += f"{width:3} {titles}; {last[1].split()[-1]}\n"
         assert max(map(len, [*farm, *last, *long])) <= width
 
-    compare("widths", text)
+    assert_golden("watch/widths.txt", text)
 
 
 def test_rounds_that_take_longer_than_the_interval_are_told_of_in_lines_once() -> None:

@@ -264,37 +264,31 @@ def test_the_line_that_names_the_cause_goes_before_nmaps_list_of_causes(
 
 
 @pytest.mark.parametrize(
-    ("stderr", "said"),
+    ("stderr", "errormsg", "code", "stdout", "said"),
     [
-        pytest.param("\n  Illegal argument  \nQUITTING!", "1 (Illegal argument)", id="anything"),
-        pytest.param(f"odd: {NO_FAMILY}", f"1 (odd: {NO_FAMILY})", id="another-family"),
-        pytest.param("x" * 999, "1 (" + "x" * 200 + ")", id="very-long-line"),
-        pytest.param("sudo: " * 100000, "1 (" + ("sudo: " * 34)[:200] + ")", id="without-end"),
-        pytest.param("\udcff\udcfe", "1 (\ufffd\ufffd)", id="not-utf-8"),
+        (
+            "\n  Illegal argument  \nQUITTING!",
+            "",
+            1,
+            b"",
+            "failed with exit code 1 (Illegal argument)",
+        ),
+        (f"odd: {NO_FAMILY}", "", 1, b"", f"failed with exit code 1 (odd: {NO_FAMILY})"),
+        ("x" * 999, "", 1, b"", "failed with exit code 1 (" + "x" * 200 + ")"),
+        ("sudo: " * 100000, "", 1, b"", "failed with exit code 1 (" + ("sudo: " * 34)[:200] + ")"),
+        ("\udcff\udcfe", "", 1, b"", "failed with exit code 1 (\ufffd\ufffd)"),  # not UTF-8
+        ("", "", -9, b"", "was killed by signal 9"),
+        ("", "", 139, b"", "failed with exit code 139"),
+        ("", "", 0, b"", "printed nothing"),
+        ("", "", 0, b"not XML", "printed no complete XML"),
+        ("odd", "Too tired", 0, b"<nmaprun/>", "failed (Too tired)"),
+        ("odd", "", 0, b"<nmaprun/>", "failed (odd)"),
     ],
+    ids=lambda value: repr(value)[:20],
 )
-def test_what_nmap_says_first_is_told(stderr: str, said: str) -> None:
-    assert why(stderr) == f"nmap failed with exit code {said}; run it by hand to see why"
-
-
-@pytest.mark.parametrize(
-    ("code", "stdout", "said"),
-    [
-        (-9, b"", "nmap was killed by signal 9"),
-        (139, b"", "nmap failed with exit code 139"),
-        (0, b"", "nmap printed nothing"),
-        (0, b"not XML", "nmap printed no complete XML"),
-    ],
-)
-def test_a_run_without_a_word_is_told_by_how_it_ended(code: int, stdout: bytes, said: str) -> None:
-    assert why(code=code, stdout=stdout) == f"{said}; run it by hand to see why"
-    assert why(code=code, stdout=stdout, argv=()) == f"{said}; record it again"
-
-
-def test_what_the_report_says_of_its_error_goes_before_other_messages() -> None:
-    assert why("odd", "Too tired", code=0, stdout=b"<nmaprun/>") == (
-        "nmap failed (Too tired); run it by hand to see why"
-    )
-    assert why("odd", code=0, stdout=b"<nmaprun/>") == (
-        "nmap failed (odd); run it by hand to see why"
-    )
+def test_a_failure_is_told_by_how_it_ended_and_what_the_report_or_nmap_says_first(
+    stderr: str, errormsg: str, code: int, stdout: bytes, said: str
+) -> None:
+    for argv, advice in (("/opt/nmap", "run it by hand to see why"), ("", "record it again")):
+        told = why(stderr, errormsg, argv.split(), code=code, stdout=stdout)
+        assert told == f"nmap {said}; {advice}"
