@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Sequence
 
 from halfopen.cli import options
 from halfopen.cli.options import Command, Option
@@ -27,7 +28,7 @@ def main(folder: Path) -> None:
     for shell, name in NAMES.items():
         folder.joinpath(shell).mkdir(parents=True, exist_ok=True)
         for program, commands in PROGRAMS.items():
-            text = "\n".join(WRITERS[shell](program, commands)) + "\n"
+            text = WRITERS[shell](program, commands)
             folder.joinpath(shell, name.format(program)).write_text(text, encoding="utf-8")
 
 
@@ -47,129 +48,120 @@ def values(option: Option) -> str:
     return ""
 
 
-def _declared(command: Command) -> tuple[Option, ...]:
-    return (*command.options, options.VERSION, options.HELP)
+def _declared(command: Command) -> list[tuple[Option, str]]:
+    """Return the options of a command, each with what comes after it: FILE, or the values."""
+    declared = (*command.options, options.VERSION, options.HELP)
+    return [(each, "FILE" if each.metavar in FILES else values(each)) for each in declared]
 
 
-def _summary(command: Command) -> str:
-    return command.about.partition("\n")[0]
+def _first(commands: Sequence[Command]) -> list[tuple[str, str]]:
+    """Return what `halfopen` can be followed by, and what that is."""
+    summaries = [(command.name, command.about.partition("\n")[0]) for command in commands]
+    return [*summaries, ("help", "Show what halfopen takes.")]
 
 
-def _bash(program: str, commands: tuple[Command, ...]) -> list[str]:
-    several = program == "halfopen"
+BASH = """\
+# bash completion for @. Written by tools/make_completion.py.
+_@() {
+    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    local command=COMMAND words='' files=''
+    # bash makes three words of --format=json.
+    [[ $before != = ]] || before=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $current != = ]] || current=
+    case "$command $before" in
+CASES
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+    if [[ $files && $current != -* ]]; then
+        compopt -o filenames
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    fi
+}
+complete -F _@ @
+"""
+
+
+def _bash(program: str, commands: Sequence[Command]) -> str:
     cases = []
     for command in commands:
-        files: list[str] = []
-        nothing: list[str] = []
-        for option in filter(lambda option: option.metavar, command.options):
-            before = [f"'{command.name} {name}'" for name in option.names]
-            if values(option):
-                cases.append(f"        {'|'.join(before)}) words='{values(option)}' ;;")
-            elif option.metavar in FILES:
-                files += before
-            else:
-                nothing += before
-        for patterns, action in ((files, "files=yes "), (nothing, "")):
-            cases += [f"        {'|'.join(patterns)}) {action};;"] if patterns else []
-        names = " ".join(name for option in _declared(command) for name in option.names)
-        files_too = " files=yes" if command.name == "replay" else ""
-        cases.append(f"        '{command.name} '*) words='{names}'{files_too} ;;")
-    first = " ".join([*options.COMMANDS, "help", "--help", "--version"])
-    return [
-        f"# bash completion for {program}. {HEAD}",
-        f"_{program}() {{",
-        "    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}",
-        f"    local command={'${COMP_WORDS[1]}' if several else program} words='' files=''",
-        "    # bash makes three words of --format=json.",
-        "    [[ $before != = ]] || before=${COMP_WORDS[COMP_CWORD - 2]}",
-        "    [[ $current != = ]] || current=",
-        '    case "$command $before" in',
-        *cases,
-        "    esac",
-        *([f"    ((COMP_CWORD > 1)) || words='{first}' files=''"] if several else []),
-        """    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")""",
-        "    if [[ $files && $current != -* ]]; then",
-        "        compopt -o filenames",
-        """        mapfile -t COMPREPLY < <(compgen -f -- "$current")""",
-        "    fi",
-        "}",
-        f"complete -F _{program} {program}",
-    ]
-
-
-def _zsh(program: str, commands: tuple[Command, ...]) -> list[str]:
-    head = [f"#compdef {program}", f"# {HEAD}"]
+        for option, listed in _declared(command):
+            before = "|".join(f"'{command.name} {name}'" for name in option.names)
+            action = "files=yes" if listed == "FILE" else f"words='{listed}'"
+            cases += [f"        {before}) {action} ;;"] if option.metavar else []
+        names = " ".join(name for option, _ in _declared(command) for name in option.names)
+        files = " files=yes" if command.name == "replay" else ""
+        cases.append(f"        '{command.name} '*) words='{names}'{files} ;;")
+    text = BASH.replace("CASES", "\n".join(cases)).replace("@", program)
     if program != "halfopen":
-        return [*head, *_zsh_arguments(commands[0])]
-    cases = []
-    for command in commands:
-        cases += [f"    {command.name})", *_zsh_arguments(command), "        ;;"]
-    return [
-        *head,
-        "if (( CURRENT == 2 )); then",
-        "    local -a commands=(",
-        *(f"        {_zsh_quoted(f'{each.name}:{_summary(each)}')}" for each in commands),
-        "        'help:Show what halfopen takes.'",
-        "    )",
-        "    _describe command commands",
-        "    return",
-        "fi",
-        "shift words",
-        "(( CURRENT-- ))",
-        "case $words[1] in",
-        *cases,
-        "esac",
-    ]
+        return text.replace("COMMAND", program)
+    first = " ".join([*options.COMMANDS, "help", "--help", "--version"])
+    alone = f"    esac\n    ((COMP_CWORD > 1)) || words='{first}' files=''\n"
+    return text.replace("=COMMAND", "=${COMP_WORDS[1]}").replace("    esac\n", alone)
 
 
-def _zsh_arguments(command: Command) -> list[str]:
-    specs = []
-    for option in _declared(command):
+ZSH = """\
+if (( CURRENT == 2 )); then
+    local -a commands=(
+FIRST
+    )
+    _describe command commands
+    return
+fi
+shift words
+(( CURRENT-- ))
+case $words[1] in
+CASES
+esac
+"""
+
+
+def _zsh(program: str, commands: Sequence[Command]) -> str:
+    head = f"#compdef {program}\n# {HEAD}\n"
+    if program != "halfopen":
+        return f"{head}{_zsh_arguments(commands[0])}\n"
+    first = [f"        {_quoted(f'{name}:{about}')}" for name, about in _first(commands)]
+    cases = [f"    {each.name})\n{_zsh_arguments(each)}\n        ;;" for each in commands]
+    return head + ZSH.replace("FIRST", "\n".join(first)).replace("CASES", "\n".join(cases))
+
+
+def _zsh_arguments(command: Command) -> str:
+    lines = ["        _arguments -s -S"]
+    for option, listed in _declared(command):
         about = option.about.replace("[", "(").replace("]", ")").replace(":", "\\:")
+        action = "_files" if listed == "FILE" else f"({listed})" if listed else " "
+        value = f":{option.metavar.split('=')[0].lower()}:{action}" if option.metavar else ""
         for name in option.names:
-            glue, value = "", ""
-            if option.metavar:
-                glue = "=" if name.startswith("--") else "+"
-                listed = "_files" if option.metavar in FILES else f"({values(option)})"
-                value = f":{option.metavar.split('=')[0].lower()}:{listed.replace('()', ' ')}"
-            specs.append(f"({' '.join(option.names)}){name}{glue}[{about}]{value}")
+            glue = ("=" if name.startswith("--") else "+") if option.metavar else ""
+            spec = f"({' '.join(option.names)}){name}{glue}[{about}]{value}"
+            lines.append(f"            {_quoted(spec)}")
     if command.arguments:
-        specs.append("*:argument:" + ("_files" if command.name == "replay" else " "))
-    lines = ["        _arguments -s -S", *(f"            {_zsh_quoted(spec)}" for spec in specs)]
-    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
+        rest = "*:argument:" + ("_files" if command.name == "replay" else " ")
+        lines.append(f"            {_quoted(rest)}")
+    return " \\\n".join(lines)
 
 
-def _zsh_quoted(text: str) -> str:
-    return "'{}'".format(text.replace("'", r"'\''"))
-
-
-def _fish(program: str, commands: tuple[Command, ...]) -> list[str]:
+def _fish(program: str, commands: Sequence[Command]) -> str:
     lines = [f"# fish completion for {program}. {HEAD}", f"complete -c {program} -f"]
-    if program == "halfopen":
-        first = [*((each.name, _summary(each)) for each in commands)]
-        lines += [
-            f"complete -c {program} -n __fish_use_subcommand -a {name} -d {_fish_quoted(about)}"
-            for name, about in [*first, ("help", "Show what halfopen takes.")]
-        ]
+    for name, about in _first(commands) if program == "halfopen" else ():
+        start = f"complete -c {program} -n __fish_use_subcommand"
+        lines.append(f"{start} -a {name} -d {_quoted(about)}")
     for command in commands:
         when = f" -n '__fish_seen_subcommand_from {command.name}'" if len(commands) > 1 else ""
         start = f"complete -c {program}{when}"
         lines += [f"{start} -F"] if command.name == "replay" else []
-        for option in _declared(command):
-            takes = ""
-            if option.metavar:
-                takes = " -r -F" if option.metavar in FILES else f" -x -a '{values(option)}'"
-            names = "".join(
-                f" -l {name[2:]}" if name.startswith("--") else f" -s {name[1:]}"
-                for name in option.names
+        for option, listed in _declared(command):
+            value = " -r -F" if listed == "FILE" else f" -x -a '{listed}'"
+            names = (
+                f"l {name[2:]}" if name[:2] == "--" else f"s {name[1:]}" for name in option.names
             )
-            about = f" -d {_fish_quoted(option.about)}"
-            lines.append(f"{start}{names}{takes}{about}")
-    return lines
+            line = " -".join([start, *names]) + (value if option.metavar else "")
+            lines.append(f"{line} -d {_quoted(option.about)}")
+    return "\n".join(lines) + "\n"
 
 
-def _fish_quoted(text: str) -> str:
-    return "'{}'".format(text.replace("\\", "\\\\").replace("'", "\\'"))
+def _quoted(text: str) -> str:
+    """Return the text for zsh and fish."""
+    return "'{}'".format(text.replace("'", r"'\''"))
 
 
 WRITERS = {"bash": _bash, "zsh": _zsh, "fish": _fish}

@@ -3,6 +3,7 @@
 import functools
 import gc
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -54,6 +55,11 @@ class Commands:
         with pytest.raises(Left) as left:
             console()
         return Ended(left.value.code, *self._capfd.readouterr())
+
+    def line(self, line: str) -> Ended:
+        """Run a command line, as a shell splits it."""
+        program, *words = shlex.split(line)
+        return self(HALFOPEN if program == "halfopen" else PLUGIN, *words)
 
     def check(self, *words: str) -> Ended:
         """Run `halfopen check`."""

@@ -84,20 +84,6 @@ def test_an_nmap_that_is_no_program_is_unknown(tmp_path: Path, made: str, why: s
     assert_unknown(ending, f"cannot start {tmp_path}/nmap: {why}; ", timeout=0)
 
 
-@pytest.mark.parametrize(
-    ("body", "words"), [("exit 1", ()), (HANGS, ("-t", TIMEOUT))], ids=["fails", "hangs"]
-)
-def test_halfopen_check_ends_as_well_as_the_plugin(
-    tmp_path: Path, body: str, words: Sequence[object]
-) -> None:
-    nmap = fakes.fake(tmp_path, body)
-    ending = Command(tmp_path, "check", *PLAIN, *words, entry=HALFOPEN, nmap=nmap).run()
-    assert ending.stdout.startswith(f"{HOST}:{OPEN_PORT}  unknown  nmap ")
-    assert (ending.code, ending.stderr, ending.left) == (UNKNOWN, "", [])
-    assert ending.started >= 1
-    assert ending.seconds < TIMEOUT + SLACK
-
-
 # --- what the caller leaves to us ---
 
 CLOSINGS = ["", "<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"]
@@ -224,7 +210,18 @@ def test_an_nmap_in_the_current_folder_is_never_run(tmp_path: Path, path: str | 
     assert ending.started == 0
 
 
-def test_environment_reaches_nmap_untouched(tmp_path: Path) -> None:
+NAMELESS = """\
+import ctypes, os, sys
+words = [os.fsencode(word) for word in sys.argv[1:]]
+lines = [b"=x", *(name + b"=" + value for name, value in os.environb.items())]
+array = lambda items: (ctypes.c_char_p * (len(items) + 1))(*items)
+ctypes.CDLL(None).execve(words[0], array(words), array(lines))\
+"""
+
+
+def test_environment_reaches_nmap_untouched_even_if_a_variable_has_no_name(
+    tmp_path: Path,
+) -> None:
     nmap = fakes.fake(tmp_path, f'cat /proc/$$/environ >"${fakes.FOLDER}/environ"; {PRINTS_OPEN}')
     # LC_ALL: without a locale, Python itself sets LC_CTYPE.
     env: dict[str, str | None] = {
@@ -235,31 +232,16 @@ def test_environment_reaches_nmap_untouched(tmp_path: Path) -> None:
         "NMAPDIR": "/opt/nmap",
         "NMAP_PRIVILEGED": "",
     }
-    command = Command(tmp_path, *PLAIN, nmap=nmap, env=env)
+    via = f"exec {sys.executable} -c '{NAMELESS}' \"$@\""
+    command = Command(tmp_path, *PLAIN, nmap=nmap, env=env, via=via)
     assert_well(command.run(), OK, OPEN_LINE)
     lines = (tmp_path / "environ").read_bytes().rstrip(b"\0").split(b"\0")
     seen = dict(line.decode().split("=", 1) for line in lines)
-    # The shell's own, on the way to us.
-    for name in ("PWD", "OLDPWD", "SHLVL", "_"):
+    # The shell's own, on the way to us; and the nameless one, which may get lost.
+    for name in ("PWD", "OLDPWD", "SHLVL", "_", ""):
         seen.pop(name, None)
         command.env.pop(name, None)
     assert seen == command.env
-
-
-NAMELESS = """\
-import ctypes, os, sys
-words = [os.fsencode(word) for word in sys.argv[1:]]
-lines = [b"=x", *(name + b"=" + value for name, value in os.environb.items())]
-array = lambda items: (ctypes.c_char_p * (len(items) + 1))(*items)
-ctypes.CDLL(None).execve(words[0], array(words), array(lines))\
-"""
-
-
-def test_a_variable_without_a_name_keeps_nothing_from_starting(tmp_path: Path) -> None:
-    nmap = fakes.fake(tmp_path, f'cat /proc/$$/environ >"${fakes.FOLDER}/environ"; {PRINTS_OPEN}')
-    via = f"exec {sys.executable} -c '{NAMELESS}' \"$@\""
-    assert_well(Command(tmp_path, *PLAIN, nmap=nmap, via=via).run(), OK, OPEN_LINE)
-    assert f"{fakes.FOLDER}={tmp_path}" in (tmp_path / "environ").read_text().split("\0")
 
 
 # --- reading and resolving without end ---

@@ -12,7 +12,7 @@ from typing import Callable, List
 
 import jsonschema
 import pytest
-from support.commands import BOTH, HALFOPEN, PLUGIN, Commands, refused
+from support.commands import BOTH, HALFOPEN, Commands, refused
 from support.fake_run import hang, value_of
 from support.reports import SCHEMA
 
@@ -124,61 +124,75 @@ def test_a_file_of_bad_lines_alone_asks_nobody_and_each_line_is_told(
 
 
 @pytest.mark.parametrize(
-    ("console", "line", "asked"),
+    ("line", "asked"),
     [
-        (PLUGIN, "192.0.2.25 25", ["192.0.2.25:25"]),
-        (PLUGIN, "NOT_USED NOT_USED 192.0.2.25 smtp", ["192.0.2.25:25"]),
-        (PLUGIN, "-H192.0.2.25 -p25", ["192.0.2.25:25"]),
-        (PLUGIN, "--hostname=::ffff:192.0.2.25 --port smtp", ["192.0.2.25:25"]),
-        (PLUGIN, "-6 2001:db8::25 25", ["2001:db8::25:25"]),
-        (PLUGIN, "fe80::25%eth0 25 -6", ["fe80::25%eth0:25"]),
-        (PLUGIN, "-- 192.0.2.25 25", ["192.0.2.25:25"]),
-        (HALFOPEN, "check -H 192.0.2.25 -p 25", ["192.0.2.25:25"]),
-        (
-            HALFOPEN,
-            "check 192.0.2.25:smtp 192.0.2.26 25 [::1]:80",
-            ["192.0.2.25:25", "192.0.2.26:25", "::1:80"],
-        ),
+        ("check_tcp_half_open 192.0.2.25 25", "192.0.2.25:25"),
+        ("check_tcp_half_open NOT_USED NOT_USED 192.0.2.25 smtp", "192.0.2.25:25"),
+        ("check_tcp_half_open -H192.0.2.25 -p25", "192.0.2.25:25"),
+        ("check_tcp_half_open --hostname=::ffff:192.0.2.25 --port smtp", "192.0.2.25:25"),
+        ("check_tcp_half_open -6 2001:db8::25 25", "2001:db8::25:25"),
+        ("check_tcp_half_open fe80::25%eth0 25 -6", "fe80::25%eth0:25"),
+        ("check_tcp_half_open -- 192.0.2.25 25", "192.0.2.25:25"),
+        ("halfopen check -H 192.0.2.25 -p 25", "192.0.2.25:25"),
+        ("halfopen check 192.0.2.25:smtp [::1]:80 [::2] 25", "192.0.2.25:25 ::1:80 ::2:25"),
     ],
 )
-def test_targets_are_asked_for_in_every_form(
-    run: Commands, console: Callable[[], object], line: str, asked: List[str]
-) -> None:
-    ended = run(console, *line.split())
+def test_targets_are_asked_for_in_every_form(run: Commands, line: str, asked: str) -> None:
+    ended = run.line(line)
 
-    assert run.asked == asked
+    assert run.asked == asked.split()
     assert (ended.code, ended.stderr) == (0, "")
-    assert ended.stdout.startswith("TCP HALF-OPEN OK - " if console is PLUGIN else "192.0.2.25:25")
+    assert ended.stdout.startswith("192.0" if line.startswith("half") else "TCP HALF-OPEN OK - ")
 
 
-@BOTH
-@pytest.mark.parametrize(
-    ("options", "says", "code", "said"),
-    [
-        pytest.param(["--expect", "closed"], "closed", 0, "as expected", id="expect"),
-        pytest.param(["--expect", "closed"], "open", 2, "expected closed", id="expect-not-met"),
-        pytest.param(["--exit", "closed=1"], "closed", 1, "WARNING", id="exit-code"),
-        pytest.param(["--exit", "closed=ok"], "closed", 0, "OK", id="exit-name"),
-        pytest.param(["--exit", "error=0"], "crash", 0, "UNKNOWN", id="exit-error"),
-        pytest.param(["-w", "0.00001"], "open", 1, "WARNING", id="warning"),
-        pytest.param(["-c", "0.00001"], "open", 2, "CRITICAL", id="critical"),
-        pytest.param(["-w", "1", "-c", "2"], "open", 0, ";1;2;0", id="below-thresholds"),
-    ],
-)
-def test_options_decide_what_is_good(
-    run: Commands,
-    console: Callable[[], object],
-    options: List[str],
-    says: str,
-    code: int,
-    said: str,
+RUN = RECORDED / "v4-open-plus-one" / "nmap.xml"
+LINES = [
+    *(
+        (f"{program} -H 192.0.2.25 -p 25 --format nagios {options}", says, code, said)
+        for program in ("check_tcp_half_open", "halfopen check")
+        for options, says, code, said in (
+            ("--expect closed", "closed", 0, "as expected"),
+            ("--expect closed", "open", 2, "expected closed"),
+            ("--exit closed=1", "closed", 1, "WARNING"),
+            ("--exit closed=ok", "closed", 0, "OK"),
+            ("--exit error=0", "crash", 0, "UNKNOWN"),
+            ("-w 0.00001", "open", 1, "WARNING"),
+            ("-c 0.00001", "open", 2, "CRITICAL"),
+            ("-w 1 -c 2", "open", 0, ";1;2;0"),
+            ("-v", "open", 0, " -p 25,26 -oX - 192.0.2.25 (exit code 0, 0.120 s)"),
+        )
+    ),
+    ("halfopen --help", "", 0, "replay"),
+    ("halfopen", "", 3, "smoke"),
+    ("halfopen help", "", 0, "smoke"),
+    ("halfopen help check", "", 0, "--expect"),
+    ("halfopen watch -h", "", 0, "--interval"),
+    ("check_tcp_half_open -h", "", 3, "--expect"),
+    ("check_tcp_half_open -V", "", 3, "halfopen "),
+    ("halfopen --version", "", 0, __version__),
+    ("halfopen check --version", "", 0, __version__),
+    (f"halfopen replay {RUN}", "", 0, "192.0.2.25:25  open  syn-ack"),
+    (f"halfopen replay {RUN} -p 26", "", 2, "192.0.2.25:26  closed  reset"),
+    (f"halfopen replay {RUN} -p 27", "", 3, "said nothing about TCP port 27"),
+    (f"halfopen replay {RUN} -H 192.0.2.25", "", 0, "192.0.2.25:25  open"),
+    (f"halfopen replay {RUN} -H 192.0.2.26", "", 3, "nothing about 192.0.2.26"),
+    (f"halfopen replay {RUN} --expect closed", "", 2, "expected closed"),
+    (f"halfopen replay {RUN} --exit open=7", "", 7, "open"),
+]
+
+
+@pytest.mark.parametrize(("line", "says", "code", "said"), LINES)
+def test_a_command_line_has_its_exit_code_and_its_output(
+    run: Commands, line: str, says: str, code: int, said: str
 ) -> None:
+    """`says`: what nmap says of the port; "" if it is not to be asked."""
     run.nmap.answers = {"192.0.2.25": [says]}
 
-    ended = run.full(console, "-H", "192.0.2.25", "-p", "25", "--format", "nagios", *options)
+    ended = run.line(line)
 
-    assert ended.code == code
+    assert (ended.code, ended.stderr) == (code, "")
     assert said in ended.stdout
+    assert bool(run.nmap.looks) is bool(says)
 
 
 def test_a_failed_check_called_good_hides_no_other_targets_code(run: Commands) -> None:
@@ -240,15 +254,6 @@ def test_the_nmap_is_the_options_or_the_environments_or_the_systems(
     assert command[0] == os.path.join(str(tmp_path), nmap)
 
 
-@BOTH
-def test_verbose_shows_nmaps_command_line(run: Commands, console: Callable[[], object]) -> None:
-    ended = run.full(console, "-H", "192.0.2.25", "-p", "25", "-v")
-
-    _, transcript = ended.stdout.splitlines()
-    assert transcript.startswith("nmap: /opt/nmap -n -sS -Pn ")
-    assert transcript.endswith(" -p 25,26 -oX - 192.0.2.25 (exit code 0, 0.120 s)")
-
-
 # -- in which format a mistake is told ----------------------------------------------------------
 
 
@@ -273,9 +278,7 @@ def test_verbose_shows_nmaps_command_line(run: Commands, console: Callable[[], o
     ],
 )
 def test_a_mistake_is_told_in_the_format_that_applies(run: Commands, line: str, start: str) -> None:
-    program, *words = line.split()
-
-    ended = run(HALFOPEN if program == "halfopen" else PLUGIN, *words)
+    ended = run.line(line)
 
     refused(run, ended)
     assert ended.stdout.startswith(start)
@@ -301,31 +304,6 @@ def test_a_mistake_is_written_where_the_result_was_to_go(
 # -- help, version, replay ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("console", "words", "code", "said"),
-    [
-        pytest.param(HALFOPEN, ["--help"], 0, "replay", id="halfopen-help"),
-        pytest.param(HALFOPEN, [], 3, "smoke", id="halfopen-alone"),
-        pytest.param(HALFOPEN, ["help"], 0, "smoke", id="halfopen-help-command"),
-        pytest.param(HALFOPEN, ["help", "check"], 0, "--expect", id="help-check"),
-        pytest.param(HALFOPEN, ["watch", "-h"], 0, "--interval", id="watch-h"),
-        pytest.param(PLUGIN, ["-h"], 3, "--expect", id="plugin-h"),
-        pytest.param(PLUGIN, ["-V"], 3, "halfopen ", id="plugin-V"),
-        pytest.param(HALFOPEN, ["--version"], 0, __version__, id="halfopen-version"),
-        pytest.param(HALFOPEN, ["check", "--version"], 0, __version__, id="check-version"),
-    ],
-)
-def test_help_and_version_are_printed_and_are_unknown_to_a_monitor(
-    run: Commands, console: Callable[[], object], words: List[str], code: int, said: str
-) -> None:
-    ended = run(console, *words)
-
-    assert ended.code == code
-    assert said in ended.stdout
-    assert ended.stderr == ""
-    assert run.nmap.looks == []
-
-
 EVERY_HELP = {
     "check_tcp_half_open": options.PLUGIN,
     **{f"halfopen {name}": command for name, command in options.COMMANDS.items()},
@@ -336,9 +314,9 @@ EVERY_HELP = {
 def test_help_has_every_option_the_exit_codes_and_two_examples_that_work(
     run: Commands, name: str
 ) -> None:
-    command, (program, *typed) = EVERY_HELP[name], name.split()
+    command = EVERY_HELP[name]
 
-    said = run(PLUGIN if program != "halfopen" else HALFOPEN, *typed, "--help").stdout
+    said = run.line(f"{name} --help").stdout
 
     words = said.replace(",", " ").split()
     names = [option for each in command.options for option in each.names]
@@ -357,31 +335,6 @@ def test_the_overview_has_whole_sentences_and_examples(run: Commands) -> None:
     assert len(summaries) == len(options.COMMANDS)
     assert all(re.fullmatch(r"[A-Z].*[A-Za-z0-9]\.", summary) for summary in summaries)
     assert said.count("    halfopen ") == 2
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        pytest.param([], 0, "192.0.2.25:25  open  syn-ack", id="as-recorded"),
-        pytest.param(["-p", "26"], 2, "192.0.2.25:26  closed  reset", id="the-other-port"),
-        pytest.param(["-p", "27"], 3, "said nothing about TCP port 27", id="a-port-not-there"),
-        pytest.param(["-H", "192.0.2.25"], 0, "192.0.2.25:25  open", id="the-recorded-host"),
-        pytest.param(["-H", "192.0.2.26"], 3, "nothing about 192.0.2.26", id="a-host-not-there"),
-        pytest.param(["-H", "-iL"], 3, "host '-iL' begins with '-'", id="a-bad-host"),
-        pytest.param(["--expect", "closed"], 2, "expected closed", id="expecting-another-state"),
-        pytest.param(["--exit", "open=7"], 7, "open", id="with-an-exit-code"),
-    ],
-)
-def test_replay_judges_what_the_words_ask_for(
-    run: Commands, words: List[str], code: int, said: str
-) -> None:
-    recording = RECORDED / "v4-open-plus-one" / "nmap.xml"
-
-    ended = run(HALFOPEN, "replay", str(recording), *words)
-
-    assert ended.code == code
-    assert said in ended.said
-    assert run.nmap.looks == []
 
 
 def test_replay_does_not_wait_for_a_services_database_that_hangs(
