@@ -51,7 +51,7 @@ def _true_ports(
         try:
             port = stack.enter_context(context.machine.make_port(state, version, number))
         except OSError as error:
-            detail = f"no such port here: {error.strerror}"
+            detail = f"no such port here: {error.strerror or error}"
             if version == 6 or number:
                 outcome = Outcome.SKIPPED
         else:
@@ -63,7 +63,7 @@ def _true_ports(
                 continue
             detail = f"a plain connection finds it {found}; {_FIREWALL}"
         notes.append(Finding("states", name, outcome, detail))
-    # Where an open port is out of reach, a filtered one proves nothing.
+    # Where an open port is out of reach, something meddles, and the others prove nothing.
     reached = {port.version for port in ports.values() if port.state == "open"}
     return {name: port for name, port in ports.items() if port.version in reached}, notes
 

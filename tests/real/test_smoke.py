@@ -165,6 +165,7 @@ def test_what_is_wrong_is_told_and_who_is_to_blame(runs: dict[str, Smoke], name:
     assert re.search(case.conclusion, found.said["conclusion"])
     assert bool(found.named("failed")) is bool(case.nmap), "the real nmap has no fault"
     assert found.seconds < case.timeout + START
+    assert "None" not in json.dumps(found.said)
     if case.timeout < 15:
         assert "raise --timeout" in json.dumps(found.said)
 
@@ -198,6 +199,7 @@ def test_only_what_was_seen_is_called_right(runs: dict[str, Smoke]) -> None:
     assert set(runs["it hangs"].named("ok")) == {"means: nmap", "means: python-nmap"}
     assert runs["it hangs"].said["second_port_needed"] is None
     assert set(runs["root is lacking"].named("ok")) == {"means: nmap", "means: python-nmap"}
+    assert set(runs["a SYN/ACK is dropped"].named("ok")) == {"means: nmap", "means: python-nmap"}
     capable = runs["root is lacking, but nmap may"]
     assert capable.named("ok")["means: raw sockets"] == "by CAP_NET_RAW"
     assert capable.named("skipped") == {"two hosts: open port": "needs root"}
