@@ -70,7 +70,7 @@ ODD = st.one_of(
     st.text(max_size=20),
     st.sampled_from(["", "-iL", "--script=x", "192.0.2.1-9", "192.0.2.0/24", "h" * 9999, "\0"]),
 )
-HOSTS = ADDRESSES | NAMES | ODD
+HOSTS = ADDRESSES | NAMES | ODD | st.sampled_from(NO_HOSTS)
 FORMS_OF_A_WORD = st.sampled_from(
     ["{}:{}", "[{}]:{}", "{} {}", "web 1 = {}:{} # x", "{0} = 192.0.2.1:{1}", "a={}={}"]
 )
@@ -101,15 +101,17 @@ def test_of_any_words_only_canonical_addresses_and_digits_reach_nmap(
 
 ENDS = st.sampled_from(["\n", "\r\n", "\r", "\n\n", "\x0c", "\x85", " \t# x\n", "x" * 99999])
 BEGINS = st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\0"])
+TEXTS_OF_FILES = ODD.map("{} = 192.0.2.1:25".format) | st.builds(str.join, ENDS, WORDS)
+FILES = st.binary(max_size=200) | st.builds(
+    lambda begin, text: begin + text.encode("utf-8", "surrogateescape"), BEGINS, TEXTS_OF_FILES
+)
 
 
 @MANY
-@given(begin=BEGINS, lines=WORDS, end=ENDS, family=FAMILIES, answer=ANSWERS)
+@given(data=FILES, family=FAMILIES, answer=ANSWERS)
 def test_any_targets_file_gives_valid_targets_or_a_usage_error(
-    begin: bytes, lines: List[str], end: str, family: Optional[int], answer: str, scratch: str
+    data: bytes, family: Optional[int], answer: str, scratch: str
 ) -> None:
-    data = begin + end.join(lines).encode("utf-8", "surrogateescape")
-
     check_file(data, scratch, family, answer)
 
 
@@ -134,9 +136,8 @@ OBSERVATIONS = st.builds(
     st.sampled_from(["", "host does not answer ARP"]),
     st.integers(1, 3),
 )
-ERRORS = TEXTS.map(lambda text: CheckError(text + "!")) | TEXTS.map(
-    lambda text: UsageError(text + "!")
-)
+KINDS = st.sampled_from([CheckError, UsageError])
+ERRORS = st.builds(lambda kind, text: kind(text + "!"), KINDS, TEXTS)
 LIMITS = st.none() | st.floats(1e-5, 3600) | st.just(1e-9)
 EXPECTATIONS = st.builds(Expectation, st.sampled_from(PORT_STATES), LIMITS, LIMITS)
 # /etc/services separates names by white space.
