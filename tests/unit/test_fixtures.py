@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple
 
 import pytest
 from support.invariants import FIXTURES, check_xml, claims
@@ -78,18 +78,8 @@ each_case = pytest.mark.parametrize(
 def printing(case: Case) -> Run:
     """Return what stands in for running nmap: each command prints what the case's nmap printed."""
     xml, ran = case.xml_file.read_bytes(), case.run
-
-    def run(
-        commands: Sequence[Sequence[str]],
-        _deadline: float,
-        meanwhile: Optional[Callable[[], None]] = None,
-    ) -> List[NmapRun]:
-        if meanwhile is not None:
-            meanwhile()
-        stderr = ran["stderr"].encode()
-        return [NmapRun(c, ran["returncode"], xml, stderr, ran["seconds"]) for c in commands]
-
-    return run
+    rest = (ran["returncode"], xml, ran["stderr"].encode(), ran["seconds"])
+    return lambda commands, *_: [NmapRun(argv, *rest) for argv in commands]
 
 
 def as_expectations_write_it(target: Dict[str, Any]) -> Dict[str, Any]:

@@ -51,46 +51,33 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 # -- words --------------------------------------------------------------------------------------
 
+NO_HOSTS = ["0.0.0.1", "::", "ff02::1", "224.0.0.1", "255.255.255.255", "10.1", "010.0.0.1"]
+ZONES = ["eth0", "lo", "br-1.2", "-oX", "a b", "e\n", "x" * 16, "", "\u0661"]
 ADDRESSES = st.one_of(
     st.ip_addresses().map(str),
     st.ip_addresses(v=6).map(lambda address: address.exploded.upper()),
-    st.ip_addresses(v=4, network="192.0.2.0/24").map(lambda address: f"::ffff:{address}"),
-    st.ip_addresses(v=4).map(lambda address: f"::{address}"),
-    st.builds(
-        "{}%{}".format,
-        st.ip_addresses(v=6, network="fe80::/10"),
-        st.sampled_from(["eth0", "lo", "br-1.2", "-oX", "a b", "e\n", "x" * 16, "", "\u0661"]),
-    ),
-    st.sampled_from(
-        ["0.0.0.1", "::", "ff02::1", "224.0.0.1", "255.255.255.255", "10.1", "010.0.0.1"]
-    ),
+    st.ip_addresses(v=4, network="192.0.2.0/24").map("::ffff:{}".format),
+    st.ip_addresses(v=4).map("::{}".format),
+    st.builds("{}%{}".format, st.ip_addresses(v=6, network="fe80::/10"), st.sampled_from(ZONES)),
+    st.sampled_from(NO_HOSTS),
 )
 NAMES = st.from_regex(r"[a-z0-9_-]{1,8}(\.[a-z0-9-]{1,8}){0,3}\.?", fullmatch=True)
-PORTS = st.one_of(
-    st.integers(-1, 70000).map(str),
-    st.sampled_from(
-        ["smtp", "https", "*", "80,443", "80:90", "025", "\u0662\u0665", "\u00b2", "-p", "T:25"]
-    ),
-)
+NO_PORTS = ["*", "80,443", "80:90", "025", "\u0662\u0665", "\u00b2", "-p", "T:25"]
+PORTS = st.integers(-1, 70000).map(str) | st.sampled_from(["smtp", "https", *NO_PORTS])
 ODD = st.one_of(
     st.builds("{}{}{}".format, NAMES, st.sampled_from(list(" ;$\n\t\0,%@:-_*/\u00e9")), NAMES),
     st.binary(max_size=20).map(os.fsdecode),
     st.text(max_size=20),
     st.sampled_from(["", "-iL", "--script=x", "192.0.2.1-9", "192.0.2.0/24", "h" * 9999, "\0"]),
 )
-HOSTS = st.one_of(ADDRESSES, NAMES, ODD)
+HOSTS = ADDRESSES | NAMES | ODD | st.sampled_from(NO_HOSTS)
+FORMS_OF_A_WORD = st.sampled_from(
+    ["{}:{}", "[{}]:{}", "{} {}", "web 1 = {}:{} # x", "{0} = 192.0.2.1:{1}", "a={}={}"]
+)
 WORDS = st.one_of(
     st.tuples(HOSTS, PORTS).map(list),
     st.tuples(HOSTS, PORTS, HOSTS, PORTS).map(list),
-    st.lists(
-        st.one_of(
-            HOSTS,
-            PORTS,
-            st.builds("{}:{}".format, HOSTS, PORTS),
-            st.builds("[{}]:{}".format, HOSTS, PORTS),
-        ),
-        max_size=5,
-    ),
+    st.lists(HOSTS | PORTS | st.builds(str.format, FORMS_OF_A_WORD, HOSTS, PORTS), max_size=5),
 )
 FAMILIES = st.sampled_from([None, None, 4, 6])
 ANSWERS = ADDRESSES.filter(is_address)
@@ -112,24 +99,11 @@ def test_of_any_words_only_canonical_addresses_and_digits_reach_nmap(
     check_words(form, words, family, answer)
 
 
-LINES = st.one_of(
-    st.builds("{}:{}".format, HOSTS, PORTS),
-    st.builds("{} {}".format, HOSTS, PORTS),
-    st.builds("{} = {}:{} # {}".format, ODD, HOSTS, PORTS, ODD),
-    st.builds("web 1 = [{}]:{}".format, ADDRESSES, PORTS),
-    st.sampled_from(["", "# all", "=", "a=b=192.0.2.1:25", " \t", "\ufeff", "x" * 100000]),
-    ODD,
-)
-ENDS = st.sampled_from(["\n", "\r\n", "\r", "\n\n", "\x0c", "\x85"])
-FILES = st.one_of(
-    st.binary(max_size=200),
-    ODD.map(lambda label: f"{label} = 192.0.2.1:25".encode("utf-8", "surrogateescape")),
-    st.builds(
-        lambda bom, end, lines: bom + end.join(lines).encode("utf-8", "surrogateescape"),
-        st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\0"]),
-        ENDS,
-        st.lists(LINES, max_size=4),
-    ),
+ENDS = st.sampled_from(["\n", "\r\n", "\r", "\n\n", "\x0c", "\x85", " \t# x\n", "x" * 99999])
+BEGINS = st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\0"])
+TEXTS_OF_FILES = ODD.map("{} = 192.0.2.1:25".format) | st.builds(str.join, ENDS, WORDS)
+FILES = st.binary(max_size=200) | st.builds(
+    lambda begin, text: begin + text.encode("utf-8", "surrogateescape"), BEGINS, TEXTS_OF_FILES
 )
 
 
@@ -143,39 +117,28 @@ def test_any_targets_file_gives_valid_targets_or_a_usage_error(
 
 # -- what is printed ----------------------------------------------------------------------------
 
-TEXTS = st.one_of(
-    st.text(st.characters(), max_size=30),
-    st.text("a%|'\"\\\n\r\t\0\x1b\x7f\x85\u2028\u202e\udcff#{}=;, ", max_size=30),
-)
-VALID_TARGETS = st.builds(
+ODD_CHARACTERS = "a%|'\"\\\n\r\t\0\x1b\x7f\x85\u2028\u202e\udcff#{}=;, "
+TEXTS = st.text(st.characters(), max_size=30) | st.text(ODD_CHARACTERS, max_size=30)
+GOOD_HOSTS = ["192.0.2.25", "2001:db8::25", "fe80::25%eth0", "mail.example", "a_b.", "::1.2.3.4"]
+GOOD_TARGETS = st.builds(
     lambda word, port, label: parse_targets([word, str(port)])[0]._replace(label=label),
-    st.sampled_from(
-        ["192.0.2.25", "2001:db8::25", "fe80::25%eth0", "mail.example", "a_b.c.", "::1.2.3.4"]
-    ),
+    st.sampled_from(GOOD_HOSTS),
     st.integers(1, 65535),
-    st.one_of(st.just(""), st.from_regex(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}", fullmatch=True)),
-)
-REASONS = st.one_of(
-    st.sampled_from(["syn-ack", "reset", "no-response", "admin-prohibited"]),
-    st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True),
-)
-ROUND_TRIPS = st.one_of(
-    st.none(), st.floats(0, 3600, exclude_min=True, exclude_max=True), st.just(6.5e-05)
+    st.just("") | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}", fullmatch=True),
 )
 OBSERVATIONS = st.builds(
     Observation,
     st.sampled_from(PORT_STATES),
-    REASONS,
+    st.just("admin-prohibited") | st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True),
     st.sampled_from(["192.0.2.25", "2001:db8::25", "fe80::25%eth0"]),
-    ROUND_TRIPS,
+    st.none() | st.floats(0, 3600, exclude_min=True, exclude_max=True) | st.just(6.5e-05),
     st.sampled_from([None, "host", "gateway", "firewall"]),
     st.sampled_from(["", "host does not answer ARP"]),
     st.integers(1, 3),
 )
-ERRORS = st.builds(
-    lambda kind, text: kind(text + "!"), st.sampled_from([CheckError, UsageError]), TEXTS
-)
-LIMITS = st.one_of(st.none(), st.floats(1e-5, 3600), st.just(1e-9))
+KINDS = st.sampled_from([CheckError, UsageError])
+ERRORS = st.builds(lambda kind, text: kind(text + "!"), KINDS, TEXTS)
+LIMITS = st.none() | st.floats(1e-5, 3600) | st.just(1e-9)
 EXPECTATIONS = st.builds(Expectation, st.sampled_from(PORT_STATES), LIMITS, LIMITS)
 # /etc/services separates names by white space.
 SERVICES = TEXTS.map(lambda text: "".join(text.split()))
@@ -184,7 +147,7 @@ RUNS = st.builds(
     st.lists(TEXTS, min_size=1, max_size=3),
     st.integers(-64, 255),
     st.just(b""),
-    st.one_of(st.binary(max_size=60), TEXTS.map(lambda text: text.encode("utf-8", "replace"))),
+    st.binary(max_size=60) | TEXTS.map(lambda text: text.encode("utf-8", "replace")),
     st.floats(0, 3600),
 )
 
@@ -196,7 +159,7 @@ def reports(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Report:
     if draw(st.integers(0, 9)) == 0:
         return Report((failure(draw(ERRORS)),), expectation)
     verdicts = []
-    targets = draw(st.lists(VALID_TARGETS, min_size=1, max_size=3))
+    targets = draw(st.lists(GOOD_TARGETS, min_size=1, max_size=3))
     for target in [*targets, *targets[: draw(st.integers(0, 1))]]:  # one may be named twice
         outcome = draw(st.one_of(OBSERVATIONS, OBSERVATIONS, ERRORS))
         verdicts.append(judge(target, outcome, expectation, draw(SERVICES)))
