@@ -27,6 +27,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -135,6 +136,10 @@ class Lab:
         self.target_link_local = "fe80::25%eth0"
 
     def __enter__(self) -> Lab:
+        """Build it; end the program that asks where that can't be done."""
+        reason = why_no_lab()
+        if reason:
+            sys.exit(reason)
         with contextlib.ExitStack() as stack:
             remove_stale_namespaces()
             stack.callback(self._remove_namespaces)
@@ -191,11 +196,11 @@ class Lab:
         )
 
     def run_many(
-        self, argv: Sequence[str], count: int, side_by_side: int = 4, timeout: float = 60
+        self, argv: Sequence[str], count: int, side_by_side: int = 4
     ) -> list[Finished[str]]:
         """Run the same program many times, some of them at the same time."""
         with ThreadPoolExecutor(side_by_side) as pool:
-            return list(pool.map(lambda _: self.run(argv, timeout=timeout), range(count)))
+            return list(pool.map(lambda _: self.run(argv), range(count)))
 
     def pids(self, ns: str = "scanner") -> dict[int, str]:
         """Return the processes now in a namespace of ours: pid to name."""
