@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 from lab import SCANNER, TARGET, THIRD, TOOL_PATH, Lab, Packet, why_no_lab
-from support.machine import Machine, Site, wait_until
+from support.machine import Machine, wait_until
 
 CHECKS = 20
 FULL_CONNECT = "/usr/lib/nagios/plugins/check_tcp"
@@ -122,19 +122,12 @@ class Finding(NamedTuple):
     half: Round
 
 
-class _Here(Site):
-    """The installation that runs this; nothing on the machine needs one that any user may run."""
-
-    def __init__(self) -> None:
-        self.bin = Path(sys.executable).parent
-
-
 # -- seeing -------------------------------------------------------------------------------------
 
 
 def find(half_open: str = HALF_OPEN) -> list[Finding]:
     """Check both servers in both ways; `half_open HOST PORT` is the half-open check."""
-    with Lab() as lab, Machine(lab, _Here()) as machine:
+    with Lab() as lab, Machine(lab, Path(sys.prefix)) as machine:
         return [_find(lab, machine, server, half_open) for server in SERVERS]
 
 
