@@ -220,9 +220,11 @@ class Lab:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(enter_and_make).result()
 
-    def listen(self, port: int, address: str = "::", backlog: int = 1024) -> socket.socket:
-        """Return a listener of the target that never accepts; "::" is for both families."""
-        return self.within("target", lambda: _listener(port, address, backlog))
+    def listen(
+        self, port: int, address: str = "::", backlog: int = 1024, ns: str = "target"
+    ) -> socket.socket:
+        """Return a listener that never accepts; "::" is for both families."""
+        return self.within(ns, lambda: _listener(port, address, backlog))
 
     # -- changing the network -------------------------------------------------------------------
 
@@ -318,7 +320,7 @@ class Lab:
         self.nft(RULES)
         for port in LISTENING:
             stack.enter_context(self.listen(port))
-        stack.enter_context(self.within("third", lambda: _listener(25)))
+        stack.enter_context(self.listen(25, ns="third"))
         if self._synack_delay:
             for ns in ("scanner", "target"):
                 self.within(ns, lambda: _complete_checksums("eth0"))

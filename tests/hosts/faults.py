@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from lab import TARGET, Lab, Running, nmap_version
-from support.machine import ROOT, Machine, Site, wait_until
+from support.machine import ROOT, Machine, wait_until
 
 FIXTURES = ROOT / "fixtures"
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
@@ -566,7 +566,7 @@ class World:
 
 
 @contextlib.contextmanager
-def world(lab: Lab, installed: Site) -> Iterator[World]:
+def world(lab: Lab, installed: Path) -> Iterator[World]:
     """Return a machine with its name server, which never answers."""
     name_server = lab.within("target", lambda: socket.socket(type=socket.SOCK_DGRAM))
     with name_server, Machine(lab, installed) as machine:

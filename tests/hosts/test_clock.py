@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from lab import Lab
-from support.machine import Site
 
 from .faults import FAULTS, Fault, assert_as_expected_and_documented, world
 
@@ -13,6 +14,6 @@ CASES = {fault.name: fault for fault in FAULTS["system"] if fault.fakes_the_cloc
 
 
 @pytest.mark.parametrize("fault", CASES.values(), ids=CASES)
-def test_a_check_bears_that_the_clock_is_set(lab: Lab, installed: Site, fault: Fault) -> None:
+def test_a_check_bears_that_the_clock_is_set(lab: Lab, installed: Path, fault: Fault) -> None:
     with world(lab, installed) as made:
         assert_as_expected_and_documented(made, fault)

@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 import pytest
 from lab import Finished, Lab
-from support.machine import Machine, Site, end, wait_until
+from support.machine import Machine, end, wait_until
 
 RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "recorded"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -80,7 +80,7 @@ def side_by_side(run: Callable[[str], Smoke], names: Iterable[str], most: int) -
 
 
 @pytest.fixture(scope="module")
-def host(lab: Lab, installed: Site) -> Iterator[Machine]:
+def host(lab: Lab, installed: Path) -> Iterator[Machine]:
     """Return a machine for all tests that change nothing on it."""
     with Machine(lab, installed) as made:
         yield made

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, Mapping, NamedTuple
+from typing import Mapping, NamedTuple
 
 from support import fakes
 from support.fakes import CLOSED_PORT, HOST, OPEN, OPEN_PORT, recording
@@ -63,7 +65,7 @@ class Command:
         env: Mapping[str, str | None] | None = None,
         before: str = "",
         via: str = 'exec "$@"',
-        **streams: IO[bytes] | int,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         """Prepare `entry` with `words`.
 
@@ -71,16 +73,11 @@ class Command:
         run in the process first; via: a script that gets the command line as "$@".
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.streams = streams
-        self.env = {k: v for k, v in os.environ.items() if k != "HALFOPEN_NMAP"}
-        self.env[fakes.FOLDER] = str(folder)
-        if nmap is not None:
-            self.env["HALFOPEN_NMAP"] = str(nmap)
-        for name, value in (env or {}).items():
-            self.env.pop(name, None)
-            if value is not None:
-                self.env[name] = value
+        self.folder, self._stdin = folder, stdin
+        named = None if nmap is None else str(nmap)
+        changes = {"HALFOPEN_NMAP": named, fakes.FOLDER: str(folder), **(env or {})}
+        given = {**os.environ, **changes}
+        self.env = {name: value for name, value in given.items() if value is not None}
         if FILES and not before:
             program = [sys.executable, "-IS", str(FILES / entry)]
         else:
@@ -91,85 +88,66 @@ class Command:
             start.write_text(f"{path}\n{before}\nfrom halfopen.main import {entry}\n{entry}()\n")
             program = [sys.executable, str(start)]
         mapped = [word if isinstance(word, bytes) else str(word) for word in words]
-        self.argv = ["/bin/sh", "-c", via, "sh", *program, *mapped]
+        self._argv = ["/bin/sh", "-c", via, "sh", *program, *mapped]
 
-    def start(self) -> Running:
-        """Start it."""
-        return Running(self)
-
-    def run(self, send: int = 0, at: float = 0.0) -> Ending:
-        """Run it to its end; send it a signal so many seconds after its start."""
-        return run_all({"": self}, {"": (send, at)} if send else {})[""]
-
-
-class Running:
-    """A command that runs."""
-
-    def __init__(self, command: Command) -> None:
-        self.folder = command.folder
-        self.output: dict[str, IO[bytes]] = {}
-        for name in ("stdout", "stderr"):
-            self.output[name] = (self.folder / name).open("w+b")
-        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, **self.output, **command.streams}
-        # Elsewhere than in the source tree: Python would take the package from there.
-        streams["cwd"] = str(self.folder)
-        self.begin = time.monotonic()
-        self.process = subprocess.Popen(command.argv, env=command.env, **streams)
-
-    def wait(self) -> Ending:
-        """Wait for its end."""
-        fakes.until(self.has_ended, HUNG)
-        return self.ending()
+    def start(self) -> Command:
+        """Start it, elsewhere than in the source tree: Python would take the package from there."""
+        stdout, stderr = ((self.folder / name).open("wb") for name in ("stdout", "stderr"))
+        with stdout, stderr:
+            self._begin = time.monotonic()
+            self._process = subprocess.Popen(
+                self._argv,
+                stdin=self._stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env=self.env,
+                cwd=str(self.folder),
+            )
+        return self
 
     def send_once_started(self, number: int) -> None:
         """Send it a signal once a fake nmap and its child run."""
         assert fakes.until(lambda: len(fakes.started(self.folder)) >= 2), "no fake has started"
-        self.process.send_signal(number)
+        self._process.send_signal(number)
 
-    def has_ended(self) -> bool:
-        """Return whether it has ended."""
-        return self.process.poll() is not None
-
-    def ending(self) -> Ending:
-        """Return how it ended; end it if it has not."""
-        seconds = time.monotonic() - self.begin
-        self.process.kill()
-        code = self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
-        said = {}
-        for name, file in self.output.items():
-            file.seek(0)
-            said[name] = file.read().decode("utf-8")
-            file.close()
+    def wait(self) -> Ending:
+        """Wait for its end, or end it; return how it ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(HUNG)
+        seconds = time.monotonic() - self._begin
+        self._process.kill()
+        code = self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         # A fake whose parent was killed outright lives on: no need to wait for its end.
         left = (fakes.alive if code == -signal.SIGKILL else fakes.left_behind)(self.folder)
         for pid in left:
             os.kill(pid, signal.SIGKILL)
-        begun = len(fakes.started(self.folder))
-        return Ending(code, said["stdout"], said["stderr"], seconds, left, begun)
+        stdout, stderr = (
+            (self.folder / name).read_bytes().decode("utf-8") for name in ("stdout", "stderr")
+        )
+        return Ending(code, stdout, stderr, seconds, left, len(fakes.started(self.folder)))
+
+    def run(self, send: tuple[int, float] | None = None) -> Ending:
+        """Run it to its end; send it a signal so many seconds after its start."""
+        self.start()
+        if send is not None:
+            number, seconds = send
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self._process.send_signal(number)
+        return self.wait()
 
 
 def run_all(
-    commands: dict[str, Command], signals: Mapping[str, tuple[int, float]] | None = None
+    commands: Mapping[str, Command], signals: Mapping[str, tuple[int, float]] | None = None
 ) -> dict[str, Ending]:
     """Run the commands to their ends, several at a time; send those in `signals` theirs."""
-    waiting, to_send = dict(commands), dict(signals or {})
-    running: dict[str, Running] = {}
-    endings: dict[str, Ending] = {}
-    while waiting or running:
-        while waiting and len(running) < SIDE_BY_SIDE:
-            name = next(iter(waiting))
-            running[name] = waiting.pop(name).start()
-        time.sleep(0.001)
-        for name, one in list(running.items()):
-            lasted = time.monotonic() - one.begin
-            if name in to_send and lasted >= to_send[name][1] and not one.has_ended():
-                one.process.send_signal(to_send.pop(name)[0])
-            if one.has_ended() or lasted > HUNG:
-                endings[name] = running.pop(name).ending()
-    return endings
+    to_send = signals or {}
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        endings = pool.map(lambda name: commands[name].run(to_send.get(name)), commands)
+        return dict(zip(commands, endings))
 
 
 def assert_well(ending: Ending, code: int, line: str, timeout: float = 10.0) -> None:
