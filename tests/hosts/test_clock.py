@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from faults import FAULTS, Fault, assert_as_expected_and_documented, world
 from lab import Lab
-
-from .faults import FAULTS, Fault, assert_as_expected_and_documented, world
 
 NEEDS = ("cc", "setcap")
 CASES = {fault.name: fault for fault in FAULTS["system"] if fault.fakes_the_clock}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from hosts.faults import FAULTS, Fault, World, assert_as_expected_and_documented, documented, world
+from faults import FAULTS, Fault, World, assert_as_expected_and_documented, documented, world
 from lab import Lab
 
 CASES = {f"{kind} {fault.name}": fault for kind, faults in FAULTS.items() for fault in faults}
