@@ -119,7 +119,7 @@ pictures: ## run commands on a terminal, and draw docs/pictures/*.svg
 
 faults: ## make every fault of the table, and write docs/operators/faults.md
 	@tools/setup.sh test
-	@$(AS_ROOT) $(BIN)/python tests/write_faults.py
+	@$(AS_ROOT) $(BIN)/python tests/faults.py
 
 soak: ## 5,000 checks of known ports, side by side, with lost packets
 	@tools/setup.sh test

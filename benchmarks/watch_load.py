@@ -1,7 +1,5 @@
 """What `halfopen watch` of many targets costs: rounds, drift and CPU, in a pipe and live.
 
-    benchmarks/watch_load.py [SECONDS [TARGETS]]
-
 Exits with 1 if a figure is over its limit. Runs in namespaces of its own, so it needs root.
 """
 
@@ -20,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from lab import IP, Lab, why_no_lab
+from lab import IP, Lab
 
 SECONDS, TARGETS = 60, 250
 MOST_CPU = 0.5
@@ -32,33 +30,29 @@ COLUMNS, LINES = 100, 50
 ROUND = {"pipe": b"\n", "terminal": b"\x1b[H"}
 
 
-def main(words: list[str]) -> int:
+def main() -> int:
     """Measure both and return the exit code."""
-    lacking = why_no_lab()
-    if lacking:
-        sys.exit(f"watch_load: {lacking}")
-    seconds, count = (list(map(int, words)) + [SECONDS, TARGETS][len(words) :])[:2]
     over = False
-    print(f"{count} targets, a round each second for {seconds} s")
+    print(f"{TARGETS} targets, a round each second for {SECONDS} s")
     with Lab() as lab:
-        targets = [f"{address}:25" for address in lab.many_addresses(count)]
+        targets = [f"{address}:25" for address in lab.many_addresses(TARGETS)]
         for kind in ROUND:
-            rounds, drift, cpu = measure(lab, kind, targets, seconds)
-            good = rounds == seconds and drift < MOST_DRIFT and cpu < MOST_CPU
+            rounds, drift, cpu = measure(lab, kind, targets)
+            good = rounds == SECONDS and drift < MOST_DRIFT and cpu < MOST_CPU
             over = over or not good
             figures = f"{rounds} rounds, drift {drift:.3f} s, {cpu:.2f} of a core"
             print(f"{kind:9} {figures}  {'ok' if good else 'OVER'}", flush=True)
     return int(over)
 
 
-def measure(lab: Lab, kind: str, targets: list[str], seconds: int) -> tuple[int, float, float]:
-    """Watch for so many seconds, in a pipe (as JSON) or on a terminal (the live table).
+def measure(lab: Lab, kind: str, targets: list[str]) -> tuple[int, float, float]:
+    """Watch in a pipe (as JSON) or on a terminal (the live table).
 
     Return the number of rounds; the seconds by which the most untimely one was told too late or
     too early, against the first; and how much of a core it took, with all nmap.
     """
     halfopen = str(Path(sys.executable).with_name("halfopen"))
-    command = [halfopen, "watch", *targets, "--interval", "1", "--count", str(seconds)]
+    command = [halfopen, "watch", *targets, "--interval", "1", "--count", str(SECONDS)]
     if kind == "pipe":
         command += ["--format", "json"]
         ours, theirs = os.pipe()
@@ -95,4 +89,4 @@ def measure(lab: Lab, kind: str, targets: list[str], seconds: int) -> tuple[int,
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

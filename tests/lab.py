@@ -27,6 +27,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -135,6 +136,10 @@ class Lab:
         self.target_link_local = "fe80::25%eth0"
 
     def __enter__(self) -> Lab:
+        """Build it; end the program that asks where that can't be done."""
+        reason = why_no_lab()
+        if reason:
+            sys.exit(reason)
         with contextlib.ExitStack() as stack:
             remove_stale_namespaces()
             stack.callback(self._remove_namespaces)
@@ -191,11 +196,11 @@ class Lab:
         )
 
     def run_many(
-        self, argv: Sequence[str], count: int, side_by_side: int = 4, timeout: float = 60
+        self, argv: Sequence[str], count: int, side_by_side: int = 4
     ) -> list[Finished[str]]:
         """Run the same program many times, some of them at the same time."""
         with ThreadPoolExecutor(side_by_side) as pool:
-            return list(pool.map(lambda _: self.run(argv, timeout=timeout), range(count)))
+            return list(pool.map(lambda _: self.run(argv), range(count)))
 
     def pids(self, ns: str = "scanner") -> dict[int, str]:
         """Return the processes now in a namespace of ours: pid to name."""
@@ -215,9 +220,11 @@ class Lab:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(enter_and_make).result()
 
-    def listen(self, port: int, address: str = "::", backlog: int = 1024) -> socket.socket:
-        """Return a listener of the target that never accepts; "::" is for both families."""
-        return self.within("target", lambda: _listener(port, address, backlog))
+    def listen(
+        self, port: int, address: str = "::", backlog: int = 1024, ns: str = "target"
+    ) -> socket.socket:
+        """Return a listener that never accepts; "::" is for both families."""
+        return self.within(ns, lambda: _listener(port, address, backlog))
 
     # -- changing the network -------------------------------------------------------------------
 
@@ -313,7 +320,7 @@ class Lab:
         self.nft(RULES)
         for port in LISTENING:
             stack.enter_context(self.listen(port))
-        stack.enter_context(self.within("third", lambda: _listener(25)))
+        stack.enter_context(self.listen(25, ns="third"))
         if self._synack_delay:
             for ns in ("scanner", "target"):
                 self.within(ns, lambda: _complete_checksums("eth0"))

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
 
-from lab import IP, Lab, why_no_lab
+from lab import IP, Lab
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
@@ -123,9 +123,6 @@ def draw(picture: Picture, text: str) -> None:
 
 
 def main() -> None:
-    reason = why_no_lab()
-    if reason:
-        sys.exit(f"pictures: {reason}")
     FOLDER.mkdir(exist_ok=True)
     for picture in PICTURES:
         if sys.argv[1:] and picture.name not in sys.argv:

@@ -1,13 +1,13 @@
 """Thousands of checks side by side, with lost packets: every wrong verdict and every leak is found.
 
-    soak.py [--checks 5000] [--parallel 20] [--commands FOLDER]
+    soak.py [CHECKS]
 
 Asks, in namespaces, for ports that are open, closed, dropped, or change every few hundred
 milliseconds, over IPv4 and IPv6: most with `check_tcp_half_open`, one check in 21 with `halfopen
 check` of all ports at once, and meanwhile with one `halfopen watch`. No two ask the same address
 and port at the same time, so the packets to and from it belong to one check.
 
-Exit code 1, and the table says why, if but one verdict was wrong:
+Exit code 1, and the output says why, if but one verdict was wrong:
 
   false open      the port was not open at any moment between the check's start and its end
   false closed    nor closed
@@ -27,7 +27,6 @@ Exit code 3: it can't be told, as too many checks were starved, or packets of ou
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import itertools
 import json
@@ -44,7 +43,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Sequence, Tuple
 
-from lab import Capture, Lab, Packet, why_no_lab
+from lab import Capture, Lab, Packet
+from real.commands import name
 from support.machine import wait_until
 
 PORTS = {
@@ -84,6 +84,7 @@ INTERVAL = 2.0
 """Seconds from a round of the watch to its next: it has time to rest between them."""
 REST = 40.0
 
+COMMANDS = Path(sys.executable).parent
 EXIT = {"open": 0, "closed": 2, "filtered": 2}
 HARMLESS = ("", "missed", "starved")
 Target = Tuple[str, int]
@@ -158,11 +159,6 @@ def all_targets(pair: tuple[str, str]) -> list[Target]:
     return [(address, port) for port in PORTS.values() for address in pair]
 
 
-def written(target: Target) -> str:
-    host, port = target
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def make_checks(
     lab: Lab, packets: Capture, commands: Path, count: int, pairs: Sequence[tuple[str, str]]
 ) -> list[Check]:
@@ -185,7 +181,8 @@ def _check(lab: Lab, packets: Capture, commands: Path, number: int, pair: tuple[
     command = [str(commands / "check_tcp_half_open"), *map(str, targets[0])]
     if number % 21 == 20:
         about, targets = MANY, all_targets(pair)
-        command = [str(commands / "halfopen"), "check", "--format", "json", *map(written, targets)]
+        command = [str(commands / "halfopen"), "check", "--format", "json"]
+        command += itertools.starmap(name, targets)
     code, stdout, stderr = None, "", ""
     first, began = packets.update(), time.monotonic()
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -219,7 +216,8 @@ class Watch:
         self.rounds: list[Check] = []
         self._held: list[Held] = []
         self._packets, self._targets = packets, all_targets(pair)
-        options = ["--format", "json", "--interval", str(INTERVAL), *map(written, self._targets)]
+        options = ["--format", "json", "--interval", str(INTERVAL)]
+        options += itertools.starmap(name, self._targets)
         self._first, self._began = packets.update(), time.monotonic()
         self._process = lab.popen([str(commands / "halfopen"), "watch", *options])
         self._reader = ThreadPoolExecutor(1)
@@ -279,7 +277,7 @@ def said(check: Check) -> list[str] | None:
     if line.group(1) == "UNKNOWN" and check.code == 3:
         return [line.group(2)]
     asked, state = line.group(2).split()[:2]
-    fits = asked == written(check.targets[0]) and EXIT.get(state, -1) == check.code
+    fits = asked == name(*check.targets[0]) and EXIT.get(state, -1) == check.code
     return [state] if fits and (line.group(1) == "OK") == (state == "open") else None
 
 
@@ -345,20 +343,17 @@ def lost(packets: Sequence[Packet]) -> float:
     return 1 - math.sqrt(given / asked) if asked else 1.0
 
 
-# -- the table ------------------------------------------------------------------------------------
+# -- the output -----------------------------------------------------------------------------------
 
 
 def show_verdicts(found: Sequence[Verdict]) -> None:
-    row = "{:24}{:>8}{:>7}{:>7}{:>9}{:>7}{:>8}{:>6} {:>8}"
-    print(row.format("asked", "verdicts", *EXIT, "missed", "starved", "wrong", "longest"))
+    """Print a line for each kind of check: its states and faults."""
     for about in [*PORTS, MANY, ROUND]:
         some = [verdict for verdict in found if verdict.check.about == about]
-        faults = Counter(verdict.fault for verdict in some)
-        states = Counter(verdict.said for verdict in some)
+        told = Counter(fault or said for _, said, fault in some).most_common()
+        counts = ", ".join(f"{what} {count}" for what, count in told)
         longest = max((verdict.check.seconds for verdict in some), default=0.0)
-        wrong = sum(faults[fault] for fault in faults if fault not in HARMLESS)
-        counts = [*(states[each] for each in EXIT), faults["missed"], faults["starved"], wrong]
-        print(row.format(about, len(some), *counts, f"{longest:.2f} s"))
+        print(f"{about}: {counts}; the longest took {longest:.2f} s")
 
 
 def leaked(before: Held, after: Held) -> list[str]:
@@ -385,10 +380,8 @@ def show_faults(found: Sequence[Verdict]) -> list[str]:
     return wrong
 
 
-def soak(count: int, parallel: int, commands: Path) -> int:
-    print(
-        f"{count} checks, {parallel} side by side, {LOSS:.0%} of packets lost each way", flush=True
-    )
+def soak(count: int, parallel: int = 20, commands: Path = COMMANDS) -> int:
+    print(f"{count} checks, {parallel} side by side, {LOSS:.0%} of packets lost each way")
     truth, stop = Truth(), threading.Event()
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(Lab())
@@ -434,18 +427,10 @@ def soak(count: int, parallel: int, commands: Path) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
-    parser.add_argument("--checks", type=int, default=5000)
-    parser.add_argument("--parallel", type=int, default=20, help="how many side by side")
-    parser.add_argument("--commands", type=Path, default=Path(sys.executable).parent)
-    options = parser.parse_args()
-    missing = why_no_lab()
-    if missing:
-        print(f"soak: {missing}", file=sys.stderr)
-        return 3
+    """Make as many checks as the argument says."""
     try:
-        return soak(options.checks, options.parallel, options.commands)
-    except RuntimeError as error:  # of the lab, or of a capture that lost packets
+        return soak(int(sys.argv[1]) if sys.argv[1:] else 5000)
+    except (RuntimeError, SystemExit) as error:  # of the lab, or of a capture that lost packets
         print(f"can't tell: {error}")
         return 3
 

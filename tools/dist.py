@@ -82,13 +82,12 @@ def main() -> None:
 
 def packages(folder: Path) -> None:
     """Build wheel and sdist from a copy of what belongs to them: setuptools works inside it."""
-    with tempfile.TemporaryDirectory() as copy:
-        for name in ("halfopen", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
-            _copy(ROOT / name, Path(copy, name))
-        Path(copy, "packaging").mkdir()
-        _copy(ROOT / "packaging" / "completion", Path(copy, "packaging", "completion"))
+    with tempfile.TemporaryDirectory() as source:
+        pages = ("README.md", "LICENSE", "CHANGELOG.md")
+        for name in ("halfopen", "pyproject.toml", *pages, "packaging/completion"):
+            copy(ROOT / name, Path(source, name))
         env = {**os.environ, "PIP_USER": "0", "SOURCE_DATE_EPOCH": epoch()}
-        must(sys.executable, "-m", "build", "--outdir", str(folder), copy, env=env)
+        must(sys.executable, "-m", "build", "--outdir", str(folder), source, env=env)
 
 
 def single_files(folder: Path) -> list[Path]:
@@ -152,7 +151,7 @@ def stage(folder: Path) -> None:
         exactly = ["--no-deps", "--no-compile", "--require-hashes", "--target", str(everything)]
         env = {**os.environ, "PIP_USER": "0"}  # --user and --target exclude each other
         must(*pip, *exactly, "-r", str(ROOT / "packaging" / "bundle.txt"), env=env)
-        _copy(ROOT / "halfopen", everything / "halfopen")
+        copy(ROOT / "halfopen", everything / "halfopen")
         for path in everything.rglob("*"):
             name = path.relative_to(everything)
             if name.parts[0] == "halfopen" or _is_wanted(name):
@@ -168,7 +167,9 @@ def _is_wanted(name: Path) -> bool:
     return any(map(name.match, WANTED)) and not any(map(name.match, UNWANTED))
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         # Neither what Python nor what an editor leaves.
         unwanted = shutil.ignore_patterns("__pycache__", ".*", "*~", "*.orig", "*.rej")

@@ -24,8 +24,11 @@ from halfopen import __version__
 
 ROOT = dist.ROOT
 NAME = f"halfopen_{__version__}_all.deb"
-PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "fixtures/README.md")
-"""Those beside docs/; packaging/debian/halfopen.links makes what else they link to."""
+PARTS = (
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "fixtures/README.md"),
+    *("docs", "examples", "packaging/completion"),
+)
+"""What halfopen.install of packaging/debian installs as it is."""
 
 START = """\
 #!/usr/bin/python3
@@ -47,13 +50,6 @@ halfopen ({version}) unstable; urgency=medium
 
  -- {maintainer}  {date}
 """
-
-COMPLETIONS = {
-    "bash": "bash-completion/completions",
-    "zsh": "zsh/vendor-completions",
-    "fish": "fish/vendor_completions.d",
-}
-"""Where each shell finds what packages bring it, in /usr/share."""
 
 LICENCES = {
     "click": ("BSD-3-Clause", "click/*"),
@@ -98,23 +94,18 @@ def main() -> None:
 def lay_out(source: Path, epoch: int) -> None:
     """Put all that the package is made of where packaging/debian expects it."""
     shutil.copytree(str(ROOT / "packaging" / "debian"), str(source / "debian"))
-    man, commands, documents = source / "man", source / "bin", source / "share/doc/halfopen"
-    for folder in (man, commands, documents):
-        folder.mkdir(parents=True)
-    write_pages(man, epoch)
+    for name in PARTS:
+        dist.copy(ROOT / name, source / name)
+    for folder in ("man", "bin"):
+        (source / folder).mkdir()
+    write_pages(source / "man", epoch)
     for command in dist.COMMANDS:
-        commands.joinpath(command).write_text(START.format(command))
-        commands.joinpath(command).chmod(dist.EXECUTABLE)
-    for page in PAGES:
-        documents.joinpath(page).parent.mkdir(exist_ok=True)
-        shutil.copy(str(ROOT / page), str(documents / page))
-    shutil.copytree(str(ROOT / "docs"), str(documents / "docs"))
-    for shell, place in COMPLETIONS.items():
-        completion = ROOT / "packaging" / "completion" / shell
-        shutil.copytree(str(completion), str(source / "share" / place))
-    _examples(documents / "examples")
+        start = source / "bin" / command
+        start.write_text(START.format(command))
+        start.chmod(dist.EXECUTABLE)
+    _examples(source / "examples")
     _changelog(source / "debian", epoch)
-    _modules(source, source / "share" / "halfopen")
+    _modules(source, source / "modules" / "halfopen")
     # Those of a checkout say when it was made; children before their folders.
     for path in sorted(source.rglob("*"), reverse=True):
         os.utime(str(path), (epoch, epoch))
@@ -131,7 +122,7 @@ def _changelog(debian: Path, epoch: int) -> None:
 
 
 def _examples(folder: Path) -> None:
-    shutil.copytree(str(ROOT / "examples"), str(folder))
+    """Name the places of the package."""
     for path in folder.rglob("*"):
         # A container's image has its own places.
         if path.is_file() and path.parent.name != "kubernetes":

@@ -3,8 +3,8 @@
 #
 #   tools/unpack_nmap.sh trixie FOLDER      makes FOLDER, and in it usr/bin/nmap
 #
-# It comes from the mirror of tools/mirror.sh. The packages are kept in the user's cache. `tools/setup.sh nmaps`
-# says what it needs.
+# It comes from the mirror of tools/mirror.sh. The packages are kept in the user's cache. What it needs
+# is told by `tools/setup.sh nmaps`.
 set -eu
 
 fail() { printf 'unpack_nmap: %s\n' "$*" >&2; exit 1; }

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Iterator
 
 import pytest
 from lab import TOOL_PATH, Lab
-from support.fixtures import able, farm, installed, lab, machine, shared
-from support.machine import Machine, Site
+from support.fixtures import able, farm, installed, lab, machine
+from support.machine import Machine
 
 from .contract import Host
 
-__all__ = ["able", "farm", "installed", "lab", "machine", "shared"]
+__all__ = ["able", "farm", "installed", "lab", "machine"]
 
 PLACES = ":/usr/lib/nagios/plugins:/lib/systemd"
 """Where Debian has programs that are not for people."""
@@ -28,7 +29,7 @@ def _daemons(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="class")
-def host(request: pytest.FixtureRequest, lab: Lab, installed: Site) -> Iterator[Host]:
+def host(request: pytest.FixtureRequest, lab: Lab, installed: Path) -> Iterator[Host]:
     """Return the monitor host of a contract's class, on a machine of its own."""
     with Machine(lab, installed) as made:
         if not request.cls.HOST.ROOT:

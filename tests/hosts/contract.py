@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, ClassVar, Iterator, Mapping, Sequence, TypeVar
+from pathlib import Path
+from typing import Any, Callable, ClassVar, Mapping, Sequence, TypeVar
 
 import pytest
 from lab import TARGET, Lab
-from support.machine import EXAMPLES, WEB1, WEB2, Farm, Machine, end, wait_until
+from support.machine import WEB1, WEB2, Farm, Machine, end, wait_until
 
 ADDRESSES = {"web1": WEB1, "web2": WEB2}
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
-SILENT = f"{TARGET[4]}:80"
-"""A port that drops everything."""
 Judged = Mapping[str, Any]
 
 FAULTS = {
@@ -32,10 +32,6 @@ FAULTS = {
 """What a check can suffer, and what it then says; nothing where it does not start."""
 
 
-def example(name: str) -> str:
-    return (EXAMPLES / name).read_text(encoding="utf-8")
-
-
 def changed(text: str, *changes: tuple[str, str]) -> str:
     """Return a text with each of these replaced, which it has."""
     for old, new in changes:
@@ -46,11 +42,8 @@ def changed(text: str, *changes: tuple[str, str]) -> str:
 
 def with_limit(text: str, seconds: int) -> str:
     """Return an example whose checks end after so long, so that a test need not wait."""
-    changed, number = re.subn(r" -t \d+", f" -t {seconds}", text)
-    if not number:
-        changed, number = re.subn(
-            r"(/check_tcp_half_open|/halfopen check)\b", rf"\1 -t {seconds}", text
-        )
+    command = r"(/check_tcp_half_open|/halfopen check)\b"
+    changed, number = re.subn(command, rf"\1 -t {seconds}", re.sub(r" -t \d+", "", text))
     assert number
     return changed
 
@@ -74,12 +67,6 @@ def has_all_of_many(lines: Sequence[str], metrics: Sequence[str]) -> None:
     assert rest == f"and {299 - len(good)} more"
 
 
-def side_by_side(judge: Callable[[str], Any], webs: Sequence[str] = ("web1", "web2")) -> Judged:
-    """Return what `judge` makes of each backend."""
-    with ThreadPoolExecutor(len(webs)) as pool:
-        return dict(zip(webs, pool.map(judge, webs)))
-
-
 H = TypeVar("H", bound="Host")
 
 
@@ -91,6 +78,8 @@ class Host(contextlib.ExitStack):
 
     CONFIG: ClassVar[str] = ""
     """The example."""
+    WEBS: ClassVar[Sequence[str]] = tuple(ADDRESSES)
+    """The names of the backends that it checks."""
     ROOT: ClassVar[bool] = True
     """Whether it runs checks as root; other users need an nmap with the capability."""
     UP: ClassVar[Any]
@@ -104,11 +93,17 @@ class Host(contextlib.ExitStack):
     """What it shows of a backend at this address."""
     SAYS: ClassVar[Mapping[str, str]] = FAULTS
     """What it shows of each fault."""
+    IMPATIENT: ClassVar[Mapping[str, Any]] = {}
+    """How to make one that ends a check before the check ends itself."""
+    LATE: ClassVar[str] = "slow"
+    """The nmap that it has then: one that is slow at port 80, where it may outlive its caller."""
+    ENDS: ClassVar[str]
+    """What it shows of a check that it has ended."""
 
-    def __init__(self, machine: Machine, config: str = "") -> None:
-        """Start nothing yet."""
+    def __init__(self, machine: Machine, config: str = "", settings: str = "") -> None:
+        """Start nothing yet; `settings`: of the daemon itself, beside Debian's own."""
         super().__init__()
-        self.machine, self.config = machine, config or self.CONFIG
+        self.machine, self.config, self.settings = machine, config or self.CONFIG, settings
         self.output: dict[str, str] = {}
         """What each check has printed, for the adapters that read it."""
 
@@ -124,11 +119,10 @@ class Host(contextlib.ExitStack):
     def start(self) -> None:
         """Put the example in its place and start the daemon."""
 
-    def run_daemon(
-        self, *argv: str, user: str | None = None, env: Mapping[str, str] | None = None
-    ) -> None:
-        self.process = self.machine.start(argv, user, env)
-        self.callback(end, self.process)
+    def run_daemon(self, *argv: str, ends_by: int = signal.SIGTERM, **how: Any) -> None:
+        """Start it, as `Machine.start` does, and end it at the end by a signal."""
+        self.process = self.machine.start(argv, **how)
+        self.callback(end, self.process, ends_by)
 
     def printed(self) -> str:
         return self.machine.printed(self.process)
@@ -138,6 +132,11 @@ class Host(contextlib.ExitStack):
 
     def judged(self) -> Judged:
         """Return its judgement of each backend; a backend it has none of yet may lack."""
+        with ThreadPoolExecutor(len(self.WEBS)) as pool:
+            return dict(zip(self.WEBS, pool.map(self.judge, self.WEBS)))
+
+    def judge(self, web: str) -> Any:
+        """Return its judgement of one backend, where each has to be asked for."""
         raise NotImplementedError
 
     def shown(self) -> str:
@@ -148,17 +147,22 @@ class Host(contextlib.ExitStack):
         """Return all that helps to see why it did not come to something."""
         return f"{self.judged()}\n{self.shown()}"
 
-    def webs(self) -> Sequence[str]:
-        """Return the names of the backends that it checks."""
-        return tuple(ADDRESSES)
-
     def open(self, farm: Farm, *webs: str) -> None:
         """Open the port of these backends, and close it at the others."""
         farm.only(*(ADDRESSES[web] for web in webs))
 
     def comes_to(self, web1: Any, web2: Any, *says: str, never: Any = None) -> bool:
         """Return whether it comes to judge them so, and shows this, and never that of web2."""
-        wanted = {web: value for web, value in zip(ADDRESSES, (web1, web2)) if web in self.webs()}
+        wanted = {web: value for web, value in zip(ADDRESSES, (web1, web2)) if web in self.WEBS}
+
+        def so(judged: Judged) -> bool:
+            assert never is None or judged.get("web2") != never, judged
+            return judged == wanted and all(text in self.shown() for text in says)
+
+        return self.until(so)
+
+    def until(self, true: Callable[[Judged], bool]) -> bool:
+        """Have it check until its judgement is so; return whether it came to that."""
         again = [0.0]
 
         def so() -> bool:
@@ -166,34 +170,22 @@ class Host(contextlib.ExitStack):
             if time.monotonic() >= again[0]:
                 self.check_now()
                 again[0] = time.monotonic() + 3
-            judged = self.judged()
-            assert never is None or judged.get("web2") != never, judged
-            return judged == wanted and all(text in self.shown() for text in says)
+            return true(self.judged())
 
         return wait_until(so)
 
     def sees(self, farm: Farm, up: str) -> bool:
         """Open this backend alone; return whether it comes to judge and to show that."""
         self.open(farm, up)
-        shows = {web: self.OPEN if web == up else self.CLOSED for web in self.webs()}
+        shows = {web: self.OPEN if web == up else self.CLOSED for web in self.WEBS}
         says = [text.format(ADDRESSES[web]) for web, text in shows.items()]
         return self.comes_to(*(self.UP if web == up else self.DOWN for web in ADDRESSES), *says)
 
-    @contextlib.contextmanager
-    def broken(self, fault: str) -> Iterator[None]:
+    def broken(self, fault: str) -> contextlib.AbstractContextManager[None]:
         """Make a fault until the block ends."""
-        what, _, how = fault.partition(" ")
-        if what == "halfopen":
-            self.machine.break_halfopen(how)
-            restore = self.machine.restore_halfopen
-        else:
-            of_a_user = how == "not allowed" and not self.ROOT
-            self.machine.break_nmap("without its capability" if of_a_user else how)
-            restore = self.machine.restore_nmap
-        try:
-            yield
-        finally:
-            restore()
+        if fault == "nmap not allowed" and not self.ROOT:
+            fault = "nmap without its capability"
+        return self.machine.broken(fault)
 
 
 class Contract:
@@ -217,3 +209,20 @@ class Contract:
             assert came, host.told()
         assert host.comes_to(host.UP, host.DOWN, never=host.UP), host.told()
         assert wait_until(lambda: not host.machine.hanging())
+
+
+class EndingContract(Contract):
+    """The same, and what becomes of a check that the host ends, on a machine of its own."""
+
+    def test_a_check_that_it_ends_is_not_up_and_leaves_no_nmap(
+        self, lab: Lab, installed: Path
+    ) -> None:
+        # In another network, for the class's own daemon listens in the first.
+        with Machine(lab, installed, "third") as machine:
+            machine.break_nmap(self.HOST.LATE)
+            with self.HOST(machine, **self.HOST.IMPATIENT) as host:
+                assert host.until(lambda _: host.ENDS in host.shown()), host.told()
+                assert host.UP not in host.judged().values(), host.told()
+            checks = ("check_tcp_half_open", "halfopen")
+            # Unlimited, each nmap would take a minute or more.
+            assert wait_until(lambda: not (machine.nmaps() or machine.running(*checks)), 20)

@@ -9,21 +9,17 @@ import re
 import time
 from pathlib import Path
 
-from support.machine import PATIENCE, WEB1
+from support.machine import PATIENCE, WEB1, Farm, Machine, example
 
-from .contract import ADDRESSES, Contract, Host, Judged, example, with_limit
+from .contract import ADDRESSES, Contract, Host, Judged, with_limit
 
 LOCAL = "/usr/lib/check_mk_agent/local"
 AGENT = "/usr/bin/check_mk_agent"
 
-SECTION = r"^<<<(.+)>>>\n((?:(?!<<<).*\n)*)"
-NUMBER = r"-?\d+(?:\.\d+)?"
-LEVEL = rf"(?:(?:{NUMBER}:)?{NUMBER})?"
-METRIC = rf"[A-Za-z]\w*={NUMBER}(?:;{LEVEL}(?:;{LEVEL}(?:;(?:{NUMBER})?(?:;(?:{NUMBER})?)?)?)?)?"
+SECTION = r"^<<<local\b.*>>>\n((?:(?!<<<).*\n)*)"
 LINE = re.compile(
-    r"(?P<cached>cached\(\d+,\d+\) )?(?P<status>[0-3]) "
-    r"(?:\"(?P<quoted>[^\"']+)\"|(?P<plain>[^ \"']+)) "
-    rf"(?P<metrics>-|{METRIC}(?:\|{METRIC})*) (?P<text>\S.*)"
+    r'(?P<cached>cached\(\d+,\d+\) )?(?P<status>[0-3]) "(?P<service>[^"]+)" '
+    r"(?P<metrics>-|time=[0-9.;]+) (?P<text>\S.*)"
 )
 """A line of the section: docs.checkmk.com, "Local checks"; each of its parts must be right."""
 
@@ -34,26 +30,23 @@ class Checkmk(Host):
     UP, DOWN, FAILED = "0", "2", "3"
     # Of services that nothing is told of Checkmk says that they are missing.
     AT = dict.fromkeys(("halfopen without interpreter", "halfopen not importable"))
-    FOLDER = LOCAL
+    CONFIG = LOCAL
 
     def start(self) -> None:
         if not self.machine.path(AGENT).exists():
             fake = Path(__file__).with_name("check_mk_agent").read_text(encoding="utf-8")
             self.machine.write(AGENT, fake, 0o755)
         text = with_limit(example("checkmk/tcp_half_open"), 3)
-        self.machine.write(f"{self.FOLDER}/tcp_half_open", text, 0o755)
+        self.machine.write(f"{self.config}/tcp_half_open", text, 0o755)
 
     def section(self) -> dict[str, dict[str, str]]:
         """Return what the agent tells the Checkmk server of local checks: service to its parts."""
         self.output["all"] = self.machine.run([AGENT], timeout=PATIENCE).stdout
-        services = {}
-        for header, body in re.findall(SECTION, self.output["all"], re.MULTILINE):
-            for line in body.splitlines() if re.match(r"local\b", header) else []:
-                match = LINE.fullmatch(line)
-                assert match, line
-                parts = {name: part or "" for name, part in match.groupdict().items()}
-                services[parts["quoted"] or parts["plain"]] = parts
-        return services
+        sections = re.findall(SECTION, self.output["all"], re.MULTILINE)
+        lines = [line for body in sections for line in body.splitlines()]
+        found = [LINE.fullmatch(line) for line in lines]
+        assert all(found), lines
+        return {match["service"]: match.groupdict("") for match in found if match}
 
     def judged(self) -> Judged:
         section = self.section()
@@ -73,19 +66,12 @@ class TestContract(Contract):
         assert web2["metrics"] == "-"
 
 
-class CheckmkEvery2Seconds(Checkmk):
-    """The agent, with the example in a folder of seconds; the example's 60 would take as many."""
-
-    FOLDER = LOCAL + "/2"
-
-
-class TestBesideTheAgent(Contract):
-    HOST = CheckmkEvery2Seconds
-
-    def test_the_agent_tells_how_old_it_is(self, host: Checkmk) -> None:
+def test_in_a_folder_of_seconds_the_agent_tells_how_old_it_is(machine: Machine, farm: Farm) -> None:
+    with Checkmk(machine, LOCAL + "/2") as host:  # the example's 60 would take as many
+        assert host.sees(farm, up="web1"), host.told()
         first, second = (parts["cached"] for parts in host.section().values())
-        when, seconds = map(int, re.findall(r"\d+", first))
+    when, seconds = map(int, re.findall(r"\d+", first))
 
-        assert first == second
-        assert time.time() - 60 < when <= time.time()
-        assert seconds == 2
+    assert first == second
+    assert time.time() - 60 < when <= time.time()
+    assert seconds == 2

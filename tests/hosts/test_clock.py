@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
-from lab import Lab
-from support.machine import Site
+from pathlib import Path
 
-from .faults import FAULTS, Fault, assert_as_expected_and_documented, world
+import pytest
+from faults import FAULTS, Fault, assert_as_expected_and_documented, world
+from lab import Lab
 
 NEEDS = ("cc", "setcap")
 CASES = {fault.name: fault for fault in FAULTS["system"] if fault.fakes_the_clock}
 
 
 @pytest.mark.parametrize("fault", CASES.values(), ids=CASES)
-def test_a_check_bears_that_the_clock_is_set(lab: Lab, installed: Site, fault: Fault) -> None:
+def test_a_check_bears_that_the_clock_is_set(lab: Lab, installed: Path, fault: Fault) -> None:
     with world(lab, installed) as made:
         assert_as_expected_and_documented(made, fault)

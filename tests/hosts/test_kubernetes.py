@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import subprocess
-from typing import Any, ClassVar, Iterator
-from unittest import mock
+from typing import Any, ClassVar
 
 import yaml
-from support.machine import PORT, Farm, Machine, listener
+from support.machine import PORT, Farm, Machine, example
 
-from .contract import FAULTS, Contract, Host, Judged, example
+from .contract import FAULTS, Contract, Host
 
-
-def pod() -> dict[str, Any]:
-    """Return the example's pod."""
-    manifest: dict[str, Any] = yaml.safe_load(example("kubernetes/pod.yaml"))
-    return manifest
-
-
-def sidecar() -> dict[str, Any]:
-    """Return its container that checks."""
-    containers: list[dict[str, Any]] = pod()["spec"]["containers"]
-    (found,) = (each for each in containers if each["name"] == "half-open")
-    return found
+POD: dict[str, Any] = yaml.safe_load(example("kubernetes/pod.yaml"))
+SERVER, SIDECAR = POD["spec"]["containers"]
 
 
 class Kubelet(Host):
@@ -36,6 +24,7 @@ class Kubelet(Host):
     with what was printed. At the timeout the command gets SIGKILL, and nothing that it started.
     """
 
+    WEBS = ("web1",)
     UP, DOWN, FAILED = True, False, False
     OPEN, CLOSED = "127.0.0.1:443  open  syn-ack", "127.0.0.1:443  closed  reset"
     SAYS: ClassVar = {
@@ -47,42 +36,28 @@ class Kubelet(Host):
     def __init__(self, machine: Machine, **context: Any) -> None:
         """Probe nothing yet; `context`: changes of the container's securityContext."""
         super().__init__(machine)
-        self._context = {**sidecar()["securityContext"], **context}
-        self._probe = sidecar()["readinessProbe"]
-        self._server: socket.socket | None = None
-
-    def webs(self) -> tuple[str, ...]:
-        return ("web1",)
+        self._context = {**SIDECAR["securityContext"], **context}
+        self._probe = SIDECAR["readinessProbe"]
+        self._server = socket.socket()
+        self.callback(self._server.close)
 
     def open(self, farm: Farm, *webs: str) -> None:
         del farm  # which is not in the pod
-        if self._server is not None:
-            self._server.close()
-        self._server = None
+        self._server.close()
         if "web1" in webs:
-            self._server = listener(self.machine.lab, "scanner", "127.0.0.1")
+            self._server = self.machine.lab.listen(PORT, "127.0.0.1", ns="scanner")
             self.callback(self._server.close)
 
-    @contextlib.contextmanager
-    def broken(self, fault: str) -> Iterator[None]:
-        if fault == "nmap not allowed":  # by the cluster, which takes the capability away
-            none = {"drop": ["ALL"], "add": []}
-            with mock.patch.dict(self._context, capabilities=none):
-                yield
-        else:
-            with super().broken(fault):
-                yield
-
-    def judged(self) -> Judged:
+    def judge(self, web: str) -> bool:
         argv = self._in_container(self._probe["exec"]["command"])
         limit = self._probe["timeoutSeconds"]
         try:
             done = self.machine.run(argv, timeout=limit)
         except subprocess.TimeoutExpired:
-            self.output["web1"] = "command timed out"
-            return {"web1": False}
-        self.output["web1"] = done.stdout + done.stderr
-        return {"web1": done.returncode == 0}
+            self.output[web] = "command timed out"
+            return False
+        self.output[web] = done.stdout + done.stderr
+        return done.returncode == 0
 
     def _in_container(self, command: list[str]) -> list[str]:
         context = self._context
@@ -108,24 +83,11 @@ def test_as_another_user_it_is_not_ready_and_says_why(machine: Machine, farm: Fa
         assert "CAP_NET_RAW" in host.shown()
 
 
-def test_the_check_ends_before_the_kubelets_limit() -> None:
-    probe = sidecar()["readinessProbe"]
+def test_the_check_ends_in_time_and_only_the_sidecar_has_a_capability() -> None:
+    probe = SIDECAR["readinessProbe"]
     command = probe["exec"]["command"]
 
     assert float(command[command.index("--timeout") + 1]) < probe["timeoutSeconds"]
     assert probe["timeoutSeconds"] <= probe["periodSeconds"]
-
-
-def test_the_manifest_is_a_pods_and_only_the_sidecar_has_a_capability() -> None:
-    manifest = pod()
-
-    assert (manifest["apiVersion"], manifest["kind"]) == ("v1", "Pod")
-    server, sidecar = manifest["spec"]["containers"]
-    assert server["ports"] == [{"containerPort": PORT}]
-    assert "securityContext" not in server
-    assert sidecar["securityContext"] == {
-        "runAsUser": 0,
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"], "add": ["NET_RAW"]},
-    }
+    assert "securityContext" not in SERVER
+    assert SIDECAR["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_RAW"]}

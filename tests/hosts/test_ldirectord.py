@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from lab import TARGET
-from support.machine import WEB1, WEB2, Farm, Machine, wait_until
+from support.machine import WEB1, WEB2, Farm, Machine, example, wait_until
 
-from .contract import ADDRESSES, FAULTS, PLUGIN, Contract, Host, Judged, changed, example
+from .contract import ADDRESSES, FAULTS, PLUGIN, EndingContract, Host, Judged, changed
 
 NEEDS = ("ldirectord",)
 
@@ -25,6 +26,9 @@ class Ldirectord(Host):
     CONFIG = CONFIG
     UP, DOWN, FAILED = "1", None, None
     OPEN, CLOSED = "Added real server: {}:443", "Deactivated service {}:443"
+    LATE = "hanging"
+    ENDS = "timed out, kill -TERM child"
+    IMPATIENT: ClassVar = {"config": changed(WITH_PLUGIN, ("checktimeout=5", "checktimeout=2"))}
     SAYS = dict.fromkeys(FAULTS, f"Deleted real server: {WEB1}:443")
 
     def start(self) -> None:
@@ -48,7 +52,7 @@ class Ldirectord(Host):
     shown = Host.printed
 
 
-class TestContract(Contract):
+class TestContract(EndingContract):
     HOST = Ldirectord
 
 
@@ -86,15 +90,3 @@ def test_the_servers_may_have_ipv6_addresses(machine: Machine) -> None:
         assert wait_until(lambda: f"Activated service [{TARGET[6]}]:25" in host.shown())
         assert wait_until(lambda: f"Deactivated service [{TARGET[6]}]:26" in host.shown())
         assert host.real_servers() == {f"[{TARGET[6]}]:25": "1"}
-
-
-def test_a_check_that_ldirectord_ends_is_down_and_leaves_no_nmap(
-    machine: Machine, farm: Farm
-) -> None:
-    with Ldirectord(machine, changed(WITH_PLUGIN, ("checktimeout=5", "checktimeout=2"))) as host:
-        assert host.sees(farm, up="web1"), host.told()
-        machine.break_nmap("hanging")
-        assert wait_until(machine.hanging)
-        hanging = set(machine.hanging())
-        assert host.comes_to(None, None, "timed out, kill -TERM child"), host.told()
-        assert wait_until(lambda: not hanging.intersection(machine.hanging()), 20)

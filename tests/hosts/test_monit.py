@@ -6,9 +6,9 @@ import re
 import signal
 from typing import ClassVar
 
-from support.machine import WEB2, Farm, Machine, end, wait_until
+from support.machine import Farm, Machine, example
 
-from .contract import SILENT, Contract, Host, Judged, changed, example, side_by_side, with_limit
+from .contract import EndingContract, Host, changed, with_limit
 
 NEEDS = ("monit",)
 
@@ -33,6 +33,11 @@ class Monit(Host):
     CONFIG = with_limit(EXAMPLE, 3)
     UP, DOWN, FAILED = ("OK", "0"), ("Status failed", "2"), ("Status failed", "3")
     OPEN = ""  # it logs nothing of a service that is as it should be
+    # monit kills what it started, and that alone.
+    ENDS = "'web2' program timed out"
+    IMPATIENT: ClassVar = {
+        "config": changed(EXAMPLE, ("-p 443", "-p 80"), ("10 seconds", "1 seconds"))
+    }
     AT: ClassVar = {
         "halfopen without interpreter": ("Status failed", "127"),
         "halfopen not importable": ("Status failed", "1"),
@@ -41,15 +46,11 @@ class Monit(Host):
     def start(self) -> None:
         self.machine.write("/etc/monit/conf.d/halfopen", self.config)
         self.machine.write("/etc/monit/monitrc", MONITRC, 0o600)
-        self.process = self.machine.start(["monit", "-I"])
         # monit 5.34 never ends at a SIGTERM that comes while a check runs: it kills the check, and
         # waits for the SIGCHLD that it has blocked.
-        self.callback(end, self.process, signal.SIGKILL)
+        self.run_daemon("monit", "-I", ends_by=signal.SIGKILL)
 
-    def judged(self) -> Judged:
-        return side_by_side(self._judgement)
-
-    def _judgement(self, service: str) -> tuple[str, ...]:
+    def judge(self, service: str) -> tuple[str, ...]:
         """Return what it says of a service: its status, and the exit code that it saw last."""
         said = self.machine.run(["monit", "-B", "status", service]).stdout
         return tuple(re.findall(r"^  (?:status|last exit value) {3,}(.*)$", said, re.MULTILINE))
@@ -58,7 +59,7 @@ class Monit(Host):
         return self.machine.read("/var/log/monit.log")
 
 
-class TestContract(Contract):
+class TestContract(EndingContract):
     HOST = Monit
 
     def test_the_log_tells_of_a_failure_and_of_its_end(self, host: Monit, farm: Farm) -> None:
@@ -77,19 +78,3 @@ def test_a_check_may_run_as_another_user(machine: Machine, farm: Farm) -> None:
     machine.let_nmap()
     with Monit(machine, re.sub(r"( -t \d+'\")", rf"\1{AS_NOBODY}", EXAMPLE)) as host:
         assert host.sees(farm, up="web1"), host.told()
-
-
-def test_when_monit_kills_a_check_nmap_ends_by_itself(machine: Machine) -> None:
-    machine.break_nmap("slow")
-    silent = SILENT.replace(":", " -p ")
-    services = changed(
-        EXAMPLE, (f"{WEB2} -p 443", silent), ("timeout 10 seconds", "timeout 1 seconds")
-    )
-    with Monit(machine, services) as host:
-        # Some version of "program timed out": monit kills what it started, and that alone.
-        assert wait_until(lambda: "'web2' program timed out" in host.shown()), host.shown()
-        left = machine.running("nmap.real")
-        assert host.judged()["web2"] != host.UP
-
-    assert left
-    assert wait_until(lambda: not machine.nmaps(), 15)  # unlimited it would take 59 s

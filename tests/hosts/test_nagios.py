@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from lab import TARGET, Lab
-from support.machine import WEB1, Machine, wait_until
+from lab import Lab
+from support.machine import Machine, example, wait_until
 
 from .contract import (
-    Contract,
+    EndingContract,
     Host,
     Judged,
     changed,
-    example,
     has_all_of_many,
     many,
     with_limit,
@@ -49,20 +48,20 @@ class Nagios(Host):
     }
 
     CONFIG = with_limit(EXAMPLE, 3)
-
-    def __init__(self, machine: Machine, config: str = "", settings: str = "") -> None:
-        """Start nothing yet; `settings`: beside Debian's own."""
-        super().__init__(machine, config)
-        self._settings = settings
+    ENDS = "timed out"
+    IMPATIENT: ClassVar = {
+        "config": changed(with_limit(EXAMPLE, 7), ("!443", "!80")),
+        "settings": "service_check_timeout=2\n",
+    }
 
     def start(self) -> None:
         self.machine.write(OBJECTS, self.config)
-        self.machine.write(MAIN, self.machine.read(MAIN) + PROMPT + self._settings)
+        self.machine.write(MAIN, self.machine.read(MAIN) + PROMPT + self.settings)
         self.run_daemon("nagios4", MAIN)
         assert wait_until(lambda: self.machine.path(COMMANDS).is_fifo()), self.printed()
 
     def check_now(self) -> None:
-        for web in self.webs():
+        for web in self.WEBS:
             # By itself, it would check a service a minute later.
             self.force(f"SVC_CHECK;{web};{SERVICE}")
 
@@ -84,13 +83,13 @@ class Nagios(Host):
         text = self.machine.read("/var/lib/nagios4/status.dat")
         blocks = re.findall(rf"^{kind}status {{\n(.*?)^\t}}", text, re.DOTALL | re.MULTILINE)
         pairs = [dict(re.findall(r"^\t(\w+)=(.*)$", block, re.MULTILINE)) for block in blocks]
-        return {block["host_name"]: block for block in pairs if block["host_name"] in self.webs()}
+        return {block["host_name"]: block for block in pairs if block["host_name"] in self.WEBS}
 
     def shown(self) -> str:
         return "\n".join(found["plugin_output"] for found in self.found("service").values())
 
 
-class TestContract(Contract):
+class TestContract(EndingContract):
     HOST = Nagios
 
     def test_performance_data_and_user(self, host: Nagios) -> None:
@@ -126,9 +125,9 @@ def test_a_host_knows_no_unknown(machine: Machine) -> None:
         host.force("HOST_CHECK;web1")
         assert wait_until(lambda: web1()[0] == "1"), host.found("host")
         assert web1()[1].startswith("TCP HALF-OPEN UNKNOWN - ")
-        machine.break_halfopen("not importable")
-        host.force("HOST_CHECK;web1")
-        assert wait_until(lambda: web1()[0] == "0"), host.found("host")
+        with machine.broken("halfopen not importable"):
+            host.force("HOST_CHECK;web1")
+            assert wait_until(lambda: web1()[0] == "0"), host.found("host")
 
 
 def test_all_that_is_said_of_300_targets_arrives(machine: Machine, lab: Lab) -> None:
@@ -142,16 +141,3 @@ def test_all_that_is_said_of_300_targets_arrives(machine: Machine, lab: Lab) -> 
 
     lines = [found["plugin_output"], *found["long_plugin_output"].split(r"\n")]
     has_all_of_many(lines, found["performance_data"].split(" "))
-
-
-def test_a_check_that_nagios_kills_leaves_no_nmap_beyond_its_time(machine: Machine) -> None:
-    machine.break_nmap("slow")
-    text = changed(with_limit(EXAMPLE, 7), ("!443", "!80"), (WEB1, TARGET[4]))
-    with Nagios(machine, text, "service_check_timeout=2\n") as host:
-        host.check_now()
-        assert wait_until(lambda: machine.running("nmap.real"))
-        assert wait_until(lambda: "timed out" in host.shown()), host.told()
-        assert host.judged()["web1"] == "CRITICAL"
-
-    assert wait_until(lambda: not machine.nmaps(), 20)
-    assert machine.running("check_tcp_half_open") == []

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
-from lab import Finished
-from real.commands import HALFOPEN, PLUGIN
-
-ROOT = Path(__file__).resolve().parents[2]
-# Only for a tool that hangs.
-LONGEST_S = 900
+import pytest
+import soak
 
 LEAVER = """\
 #!/bin/sh
@@ -41,19 +35,6 @@ halfopen()
 """
 
 
-def soak(checks: int, *words: object, **env: str) -> Finished[str]:
-    command = [sys.executable, str(ROOT / "tests" / "soak.py"), "--checks", checks, *words]
-    return subprocess.run(
-        list(map(str, command)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=LONGEST_S,
-        env={**os.environ, **env},
-        check=False,
-    )
-
-
 def script(folder: Path, name: str, text: str) -> Path:
     path = folder / name
     path.write_text(text, encoding="utf-8")
@@ -61,41 +42,43 @@ def script(folder: Path, name: str, text: str) -> Path:
     return path
 
 
-def row(printed: str, about: str) -> list[int]:
-    """Return a row's numbers: verdicts, open, closed, filtered, missed, starved, wrong."""
-    (found,) = re.findall(rf"^{re.escape(about)}((?: +\d+){{7}}) ", printed, re.M)
-    return [int(number) for number in found.split()]
+def told(printed: str, about: str) -> dict[str, int]:
+    """Return what was said of such ports, or was wrong with it, and how often."""
+    (line,) = re.findall(f"^{about}: (.*);", printed, re.M)
+    return {what: int(n) for what, n in re.findall(r"(\w[a-z ]*) (\d+)", line)}
 
 
-def wrong(printed: str) -> list[str]:
-    return re.findall("^WRONG: (.*)", printed, re.M)
-
-
-def test_200_checks_side_by_side_with_lost_packets_are_right_and_leak_nothing() -> None:
-    done = soak(200)
-    assert done.returncode == 0, done.stdout
-    for about, state in (("open", 0), ("closed", 1), ("dropped", 2)):
-        verdicts, *states, missed, starved, bad = row(done.stdout, about)
-        assert bad == 0
+def test_200_checks_side_by_side_with_lost_packets_are_right_and_leak_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, printed = soak.soak(200), capsys.readouterr().out
+    assert code == 0, printed
+    for about, state in (("open", "open"), ("closed", "closed"), ("dropped", "filtered")):
+        counts = told(printed, about)
         # Nothing else was said; most could be told.
-        assert states[state] + missed * (state != 2) + starved == verdicts == 38
-        assert states[state] > 19, done.stdout
-    turning = row(done.stdout, "open/closed by turns")
-    assert min(turning[1:3]) > 0, done.stdout
+        assert set(counts) <= {state, "missed", "starved"}
+        assert sum(counts.values()) == 38
+        assert counts[state] > 19
+    assert {"open", "closed"} <= set(told(printed, "open/closed by turns"))
 
 
-def test_process_left_behind_is_noticed(tmp_path: Path) -> None:
-    leaver = script(tmp_path, "leaving-nmap", LEAVER)
-    done = soak(21, "--parallel", 4, HALFOPEN_NMAP=str(leaver))
-    assert done.returncode == 1, done.stdout
-    (left,) = wrong(done.stdout)
+def test_process_left_behind_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HALFOPEN_NMAP", str(script(tmp_path, "leaving-nmap", LEAVER)))
+    code, printed = soak.soak(21, parallel=4), capsys.readouterr().out
+    assert code == 1, printed
+    (left,) = re.findall("^WRONG: (.*)", printed, re.M)
     assert re.fullmatch(r"\d\d+ left behind: sleep", left)
 
 
-def test_what_a_long_lived_process_holds_on_to_is_noticed(tmp_path: Path) -> None:
-    (tmp_path / PLUGIN.name).symlink_to(PLUGIN)
-    script(tmp_path, HALFOPEN.name, LEAKY)
-    done = soak(20, "--parallel", 4, "--commands", tmp_path)
-    assert done.returncode == 1, done.stdout
-    held = [re.findall(r"the watch has [\d.]+ (\w+), from ", line) for line in wrong(done.stdout)]
-    assert held == [["descriptors"], ["children"], ["memory"]], done.stdout
+def test_what_a_long_lived_process_holds_on_to_is_noticed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = tmp_path / "check_tcp_half_open"
+    plugin.symlink_to(soak.COMMANDS / plugin.name)
+    script(tmp_path, "halfopen", LEAKY)
+    code, printed = soak.soak(20, parallel=4, commands=tmp_path), capsys.readouterr().out
+    assert code == 1, printed
+    wrong = re.findall(r"^WRONG: (?:the watch has [\d.]+ (\w+), from )?", printed, re.M)
+    assert wrong == ["descriptors", "children", "memory"], printed

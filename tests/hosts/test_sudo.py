@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import time
@@ -9,16 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from lab import NOBODY, TARGET, Finished, Lab
-from support.machine import EXAMPLES, WEB1, WEB2, Machine, end, wait_until
+from lab import TARGET, Finished, Lab
+from support.machine import WEB1, Machine, end, example, wait_until
 
 from halfopen.scan import attempts, command
 
 from . import nrpe
+from .contract import PLUGIN
 
 NEEDS = ("sudo", "visudo", "nrpe", "check_nrpe")
 
-PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
 WITH_SUDO = [PLUGIN, "-H", WEB1, "-p", "443", "--sudo"]
 
 
@@ -51,24 +52,16 @@ CHANGED = (
 )
 
 
-def nmap_argv(machine: Machine) -> list[str]:
-    """Return the command line that `halfopen check -v` shows."""
-    done = machine.run(["halfopen", "check", f"{WEB1}:443", "-v"])
-    shown = re.search(r"^nmap: (.*) \(exit code", done.stdout, re.MULTILINE)
-    assert shown, done
-    return shlex.split(shown.group(1))
-
-
 def allow_nmap(machine: Machine) -> list[str]:
     """Install the example with the path of this installation; return a command line it admits."""
-    argv = nmap_argv(machine)
+    shown = machine.run(["halfopen", "check", f"{WEB1}:443", "-v"])
+    (line,) = re.findall(r"^nmap: (.*) \(exit code", shown.stdout, re.M)
+    argv = shlex.split(line)
     ours = re.escape(argv[argv.index("--datadir") + 1])
-    text = (EXAMPLES / "sudoers").read_text(encoding="utf-8")
-    theirs = re.findall(r" --datadir (\S+) ", text)
-    assert len(theirs) == 1
-    machine.write("/etc/sudoers.d/halfopen", text.replace(theirs[0], ours), 0o440)
-    checked = machine.run(["visudo", "-c"])
-    assert "/etc/sudoers.d/halfopen: parsed OK" in checked.stdout, checked
+    text = example("sudoers")
+    (theirs,) = re.findall(r" --datadir (\S+) ", text)
+    machine.write("/etc/sudoers.d/halfopen", text.replace(theirs, ours), 0o440)
+    assert "/etc/sudoers.d/halfopen: parsed OK" in machine.do("visudo", "-c")
     return argv
 
 
@@ -88,55 +81,34 @@ def test_a_sudo_that_wants_a_password_is_named_and_the_line_spares_it(machine: M
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.usefixtures("farm")
-def test_the_line_admits_whatever_halfopen_builds(machine: Machine) -> None:
-    allow_nmap(machine)
-    targets = {
-        f"{WEB1}:443": "open",
-        f"{WEB2}:443": "closed",
-        f"{TARGET[4]}:65535": "open",
-        f"{TARGET[4]}:80": "filtered",
-        f"{NOBODY[4]}:443": "filtered",
-        f"[{TARGET[6]}]:25": "open",
-        "[fe80::25%eth0]:25": "open",
-    }
-    done = as_nagios(machine, "halfopen", "check", *targets, "--sudo")
-    found = dict(line.split()[:2] for line in done.stdout.splitlines())
-    assert found == targets, done
-
-    for more in (["--no-plus-one"], ["-t", "0.9"]):
-        done = as_nagios(machine, *WITH_SUDO, *more)
-        assert done.returncode == 0, done
-
-
 def built(datadir: str) -> list[list[str]]:
-    """Return command lines of each kind that halfopen can build, all lengths of numbers in them."""
-    v4 = [f"192.0.2.{n}" for n in range(1, 65)]
-    v6 = [f"2001:db8::{n:x}" for n in range(1, 65)]
-    groups = [["127.0.0.1", "127.0.0.2"], ["1.2.3.4"], ["223.255.255.255"], v4]
-    groups += [["::1"], ["2001:db8:1:2:3:4:5:6"], ["64:ff9b::192.0.2.1"], v6]
-    groups += [[f"fe80::25%{zone}"] for zone in ("eth0", "0", "br-0_a.100", "enp0s31f6.4094x")]
-    groups += [[f"fe80:1:2:3:aaaa:bbbb:cccc:{n:x}%enp0s31f6.4094x" for n in range(64)]]
-    budgets = [0.001, 0.05, 0.4, 0.9, 1.7, 2.0, 3.9, 4.0, 10.0, 3600.0]
-    ways = [
-        ask(left, count)
-        for ask in (attempts.first, attempts.last)
-        for left in budgets
-        for count in (1, 33)
-    ]
-    rtts = sorted({attempt.rtt_timeout for attempt in ways})
+    """Return command lines that halfopen can build, with each kind and length of each part."""
+    zones = ("eth0", "0", "br-0_a.100", "enp0s31f6.4094x")
+    groups = [["127.0.0.1", "127.0.0.2"], ["1.2.3.4"], ["223.255.255.255"]]
+    groups += [["::1"], ["2001:db8:1:2:3:4:5:6"], ["64:ff9b::192.0.2.1"]]
+    groups += [[f"fe80::25%{zone}"] for zone in zones]
+    longest = ("192.0.2.{}", "2001:db8::{:x}", f"fe80:1:2:3:aaaa:bbbb:cccc:{{:x}}%{zones[-1]}")
+    groups += [[address.format(n) for n in range(64)] for address in longest]
+    ports = (443, 25, 1, 9, 99, 65534, 65535)
+    budgets = (10.0, 9.9, 0.001, 0.05, 0.4, 0.9, 1.7, 2.0, 3.9, 4.0, 3600.0)
+    asked = itertools.product((attempts.first, attempts.last), budgets, (1, 33))
+    rtts = sorted({ask(left, count).rtt_timeout for ask, left, count in asked})
     assert (rtts[0], rtts[-1]) == (0.01, 0.5)
-    shapes = [(group, 443, rtts[0], 10.0, True) for group in groups]
-    shapes += [(groups[0], 25, rtt, 9.9, True) for rtt in rtts]
-    shapes += [(groups[0], 25, rtts[0], seconds, True) for seconds in budgets]
-    for port in (1, 9, 99, 65534, 65535):
-        shapes += [(groups[0], port, rtts[0], 9.9, plus_one) for plus_one in (True, False)]
-    lines = [
-        command.argv(group, [port], rtt_timeout=rtt, time_left=seconds, plus_one=plus_one)
-        for group, port, rtt, seconds, plus_one in shapes
+    kinds = map(itertools.cycle, (groups, ports, rtts, budgets, (True, False)))
+    ours = command.data_folder()[1]
+    return [
+        [
+            datadir if word == ours else word
+            for word in command.argv(
+                group,
+                [port],
+                rtt_timeout=rtt,
+                time_left=left,
+                plus_one=plus_one,
+            )
+        ]
+        for _, group, port, rtt, left, plus_one in zip(range(60), *kinds)
     ]
-    (ours,) = {line[line.index("--datadir") + 1] for line in lines}
-    return [[datadir if word == ours else word for word in line] for line in lines]
 
 
 def test_the_line_admits_each_kind_of_command_line_that_halfopen_can_build(

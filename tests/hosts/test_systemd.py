@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from support.booted import EACH_SECOND, UNITS, Booted, booted
-from support.machine import WEB1, Machine, wait_until
+from lab import TARGET
+from support.booted import EACH_SECOND, UNITS, booted
+from support.machine import WEB1, Machine, example, wait_until
 
-from .contract import ADDRESSES, SILENT, Contract, Host, Judged, changed, example, with_limit
+from .contract import ADDRESSES, Contract, Host, Judged, changed, with_limit
 
 NEEDS = ("systemd", "systemd-analyze")
 
@@ -70,6 +71,7 @@ class Condition(Host):
     """
 
     CONFIG = with_limit(CONDITION, 3)
+    WEBS = ("web1",)
     UP, DOWN = ("active", "success"), ("inactive", "exec-condition")
     FAILED = ("failed", "exit-code")
     AT: ClassVar = {"halfopen without interpreter": DOWN, "halfopen not importable": DOWN}
@@ -87,13 +89,11 @@ class Condition(Host):
         self.system.do("enable", "app.service")  # so that its state is kept
         self.system.do("daemon-reload")
 
-    def webs(self) -> tuple[str, ...]:
-        return ("web1",)
-
-    def judged(self) -> Judged:
+    def judge(self, web: str) -> tuple[str, ...]:
+        del web  # there is one alone
         self.system.do("stop", "app.service")
-        self.system.systemctl("start", "app.service")
-        return {"web1": self.system.show("app.service", "ActiveState", "Result")}
+        self.system.run("systemctl", "start", "app.service")
+        return self.system.show("app.service", "ActiveState", "Result")
 
     def shown(self) -> str:
         return self.system.show("app.service", "ExecCondition")[0]
@@ -111,25 +111,27 @@ class TestCondition(Contract):
 
 def test_when_systemd_ends_a_check_nmap_ends_with_it(machine: Machine) -> None:
     machine.break_nmap("slow")
-    condition = changed(with_limit(CONDITION, 100), (f"{WEB1}:443", SILENT))
+    condition = changed(with_limit(CONDITION, 100), (f"{WEB1}:443", f"{TARGET[4]}:80"))
     with Condition(machine, condition) as host:
         host.system.do("start", "--no-block", "app.service")
-        assert wait_until(lambda: nmap_runs(host.system))
+
+        def runs() -> bool:
+            return host.system.run("pidof", "nmap.real").returncode == 0
+
+        assert wait_until(runs)
         host.system.do("stop", "app.service")
-        assert wait_until(lambda: not nmap_runs(host.system), 30)  # left alone it would take 99 s
-
-
-def nmap_runs(system: Booted) -> bool:
-    return system.run("pidof", "nmap.real").returncode == 0
+        assert wait_until(lambda: not runs(), 30)  # left alone it would take 99 s
 
 
 def test_systemd_finds_no_fault_with_the_units(machine: Machine) -> None:
-    for kind in ("service", "timer"):
-        machine.install(f"systemd/halfopen@.{kind}", f"{UNITS}/halfopen@.{kind}")
     machine.write(f"{UNITS}/app.service", SERVICE)
     machine.install("systemd/only-when-open.conf", f"{UNITS}/app.service.d/only-when-open.conf")
-    names = ["app.service", "halfopen@.service", "halfopen@.timer"]
-    done = machine.run(["systemd-analyze", "verify", *(f"{UNITS}/{name}" for name in names)])
+    units = [f"{UNITS}/app.service"]
+    for name in ("systemd/halfopen@", "prometheus/halfopen-prometheus"):
+        for kind in ("service", "timer"):
+            units.append(f"{UNITS}/{name.split('/')[1]}.{kind}")
+            machine.install(f"{name}.{kind}", units[-1])
+    done = machine.run(["systemd-analyze", "verify", *units])
 
     # It looks at packages' units as well, and finds some.
     complaints = [line for line in done.stderr.splitlines() if "app" in line or "halfopen" in line]

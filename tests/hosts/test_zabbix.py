@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+from typing import ClassVar
 
 from lab import TARGET
-from support.machine import Machine, wait_until
+from support.machine import example, wait_until
 
-from .contract import ADDRESSES, Contract, Host, Judged, example, side_by_side, with_limit
+from .contract import ADDRESSES, EndingContract, Host, with_limit
 
 NEEDS = ("zabbix_agentd",)
 
@@ -25,10 +26,13 @@ class Zabbix(Host):
     UP, DOWN, FAILED = "1", "0", "not supported"
     OPEN = CLOSED = ""
     CONFIG = EXAMPLE
+    LATE = "hanging"
+    ENDS = NOT_SUPPORTED + "\0Timeout while executing a shell script."
+    IMPATIENT: ClassVar = {"config": with_limit(EXAMPLE, 100)}
 
     def start(self) -> None:
         self.machine.write(INSTALLED, self.config)
-        self.machine.make_folder("/run/zabbix", "zabbix")
+        self.machine.do("install", "-d", "-o", "zabbix", "-g", "zabbix", "/run/zabbix")
         self.run_daemon("zabbix_agentd", "--foreground", user="zabbix")
         assert wait_until(self._listens), self.printed()
 
@@ -41,7 +45,7 @@ class Zabbix(Host):
         """Ask for a key's value as a server does: a passive check."""
         address = ("127.0.0.1", 10050)
         connect = lambda: socket.create_connection(address, 20)  # noqa: E731
-        with self.machine.lab.within("scanner", connect) as connection:
+        with self.machine.lab.within(self.machine.ns, connect) as connection:
             # `ZBXD`, flags 1, two lengths, and the text: in the answer, too.
             head = b"ZBXD\1" + struct.pack("<II", len(key), 0)
             connection.sendall(head + key.encode())
@@ -50,7 +54,10 @@ class Zabbix(Host):
         assert text.startswith(b"ZBXD\1"), text
         return text[13:].decode()
 
-    def judge(self, host: str, port: int = 443) -> str:
+    def judge(self, web: str) -> str:
+        return self.item(ADDRESSES[web])
+
+    def item(self, host: str, port: int = 443) -> str:
         """Return what the server makes of a check for an item of type Numeric (unsigned).
 
         Its rule (documentation, "Item value type" and "Unsupported items"): a value that is no
@@ -59,11 +66,8 @@ class Zabbix(Host):
         self.output[host] = value = self.ask(f"halfopen[{host},{port}]")
         return value if value.isdigit() else "not supported"
 
-    def judged(self) -> Judged:
-        return side_by_side(lambda web: self.judge(ADDRESSES[web]))
 
-
-class TestContract(Contract):
+class TestContract(EndingContract):
     HOST = Zabbix
 
     def test_a_silent_port_and_ipv6(self, host: Zabbix) -> None:
@@ -74,7 +78,7 @@ class TestContract(Contract):
             (TARGET[6], 25, "1"),
             (f'"[{TARGET[6]}]"', 25, "not supported"),
         ):
-            assert wait_until(lambda: host.judge(target, port) == state), host.shown()  # noqa: B023
+            assert wait_until(lambda: host.item(target, port) == state), host.shown()  # noqa: B023
 
     def test_a_bad_parameter_makes_the_item_not_supported_and_is_never_an_option(
         self, host: Zabbix
@@ -83,20 +87,3 @@ class TestContract(Contract):
         for bad in ("--nmap=/var/evil,192.0.2.11:443", ",443", "192.0.2.0/24,443", "192.0.2.11"):
             assert not host.ask(f"halfopen[{bad}]").isdigit(), bad
         assert not host.machine.path("/run/zabbix/ran").exists()
-
-    def test_the_agent_shows_the_value_when_run_by_hand(self, host: Zabbix) -> None:
-        key = "halfopen[192.0.2.12,443]"
-        command = ["zabbix_agentd", "-t", key]
-
-        assert wait_until(
-            lambda: host.machine.run(command, "zabbix").stdout.split() == [key, "[t|0]"]
-        )
-
-
-def test_when_the_agent_ends_a_check_nmap_ends_with_it(machine: Machine) -> None:
-    machine.break_nmap("slow")
-    with Zabbix(machine, with_limit(EXAMPLE, 100)) as host:
-        value = host.ask(f"halfopen[{TARGET[4]},80]")
-
-        assert value == NOT_SUPPORTED + "\0Timeout while executing a shell script."
-        assert wait_until(lambda: not machine.nmaps())  # left alone it would take 96 s

@@ -49,9 +49,7 @@ def build_elsewhere(tree: Path, place: Path, tool: str, *words: object, **env: s
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the single files: HALFOPEN_FILES, or one where they are built."""
-    if "HALFOPEN_FILES" in os.environ:
-        return Path(os.environ["HALFOPEN_FILES"])
+    """Return the folder of the single files."""
     folder = tmp_path_factory.mktemp("files")
     build(ROOT, "dist.py", "files", folder)
     return folder

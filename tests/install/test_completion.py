@@ -35,48 +35,31 @@ ROWS = {
 """A command line to what may follow."""
 
 
-def bash(line: str, folder: Path) -> set[str]:
-    """Return what bash's completion function gives, called as bash calls it."""
-    program = line.split(maxsplit=1)[0]
-    words = line.replace("=", " = ").split(" ")
-    script = (
-        f"source '{FILES}/bash/{program}'; compopt() {{ :; }}; COMP_WORDS=(\"$@\"); "
-        f"COMP_CWORD=$(($# - 1)); _{program} {program}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-    )
-    return set(told(["bash", "--norc", "-c", script, "bash", *words], folder).split())
-
-
-def fish(line: str, folder: Path) -> set[str]:
-    script = f"source '{FILES}/fish/{line.split(maxsplit=1)[0]}.fish'; complete -C '{line}'"
-    offered = told(["fish", "--no-config", "-c", script], folder)
-    return {each.split("\t")[0].rpartition("=")[2] for each in offered.splitlines()}
-
-
-def told(command: list[str], folder: Path) -> str:
-    env = {"HOME": str(folder), "TERM": "dumb", "PATH": os.environ["PATH"]}
-    done = subprocess.run(
-        command, cwd=str(folder), env=env, stdout=subprocess.PIPE, timeout=60, check=False
-    )
-    return done.stdout.decode()
-
-
-ZSHRC = f"""
-fpath=('{FILES}/zsh' $fpath)
+BASH = """
+source "$FILES/bash/$1"
+compopt() { :; }
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+"_$1" "$1"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+FISH = "source $FILES/fish/$argv[1].fish; complete -C $argv[2]"
+ZSHRC = """
+fpath=($FILES/zsh $fpath)
 autoload -U compinit
 compinit -D -u
 # Tab prints all that is offered, in <>.
-_offered() {{
+_offered() {
     local -a offered
-    compadd() {{
+    compadd() {
         local -a matching
         builtin compadd -O matching "$@"
         offered+=($matching)
         builtin compadd "$@"
-    }}
+    }
     _main_complete
     unfunction compadd
-    print -r -- "<${{offered[*]}}>"
-}}
+    print -r -- "<${offered[*]}>"
+}
 zle -C offered list-choices _offered
 bindkey '^I' offered
 PS1='ready> '
@@ -91,21 +74,32 @@ print -r -- "$said"
 """
 
 
-def zsh(line: str, folder: Path) -> set[str]:
-    """Return what an interactive zsh offers after Tab."""
+def offered(shell: str, line: str, folder: Path) -> set[str]:
+    """Return what an interactive zsh offers, or the functions that bash and fish call for Tab."""
+    program = line.split(maxsplit=1)[0]
     (folder / ".zshrc").write_text(ZSHRC)
-    offered = re.findall(r"<([^>]*)>", told(["zsh", "-f", "-c", TYPES, "zsh", line], folder))
-    return {word.rstrip("=") for word in offered[-1].split()}
+    commands = {
+        "bash": ["bash", "--norc", "-c", BASH, "bash", *line.replace("=", " = ").split(" ")],
+        "fish": ["fish", "--no-config", "-c", FISH, program, line],
+        "zsh": ["zsh", "-f", "-c", TYPES, "zsh", line],
+    }
+    env = {"HOME": str(folder), "TERM": "dumb", "PATH": os.environ["PATH"], "FILES": str(FILES)}
+    done = subprocess.run(
+        commands[shell], cwd=str(folder), env=env, stdout=subprocess.PIPE, timeout=60, check=False
+    )
+    said = done.stdout.decode()
+    if shell == "zsh":
+        return {word.rstrip("=") for word in re.findall(r"<([^>]*)>", said)[-1].split()}
+    return {word.split("\t")[0].rpartition("=")[2] for word in said.splitlines() if word}
 
 
-@pytest.mark.parametrize("shell", [bash, zsh, fish], ids=lambda shell: shell.__name__)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 @pytest.mark.parametrize("line", list(ROWS))
-def test_tab_gives_what_may_follow(tmp_path: Path, shell: object, line: str) -> None:
-    name = shell.__name__  # type: ignore[attr-defined]
-    if not shutil.which(name):
-        pytest.skip(f"needs {name}")
+def test_tab_gives_what_may_follow(tmp_path: Path, shell: str, line: str) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"needs {shell}")
     (tmp_path / "run.xml").touch()
 
-    offered = shell(line, tmp_path)  # type: ignore[operator]
+    given = offered(shell, line, tmp_path)
 
-    assert {each for each in offered if not each.startswith("-") or "--" in line} == ROWS[line]
+    assert {each for each in given if not each.startswith("-") or "--" in line} == ROWS[line]

@@ -194,6 +194,7 @@ class Debian:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.before: dict[str, str] = {}
 
     def argv(self, argv: Sequence[str]) -> list[str]:
         """Return the arguments that run a program in it, alone with its processes."""
@@ -244,19 +245,14 @@ def debian(package: Path) -> Iterator[Debian]:
         made.apt("update")
         needed = _must(["dpkg-deb", "--field", str(package), "Depends"]).stdout
         made.apt("satisfy", needed.strip())
+        made.before = made.files()
         yield made
     finally:
         shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
-def before(debian: Debian) -> dict[str, str]:
-    return debian.files()
-
-
-@pytest.fixture(scope="module")
-def installed(debian: Debian, before: dict[str, str], package: Path) -> Debian:
-    assert before  # and listed before the package comes
+def installed(debian: Debian, package: Path) -> Debian:
     there = debian.packages()
     shutil.copy(str(package), str(debian.folder))
     debian.apt("install", f"/{package.name}")
@@ -349,9 +345,9 @@ def test_every_link_of_a_page_leads_to_a_file(installed: Debian) -> None:
 
 
 # The last one, for it takes the package away.
-def test_purge_leaves_nothing_behind(installed: Debian, before: dict[str, str]) -> None:
+def test_purge_leaves_nothing_behind(installed: Debian) -> None:
     said = installed.apt("purge", "halfopen")
     assert "not empty" not in said
     assert not any(line.startswith("halfopen ") for line in installed.packages())
     # Whatever was added, changed or lost.
-    assert set(installed.files().items()) ^ set(before.items()) == set()
+    assert set(installed.files().items()) ^ set(installed.before.items()) == set()

@@ -104,16 +104,6 @@ def test_every_python_at_hand_checks_with_its_compiled_part_alone_and_without_it
     assert len(said) == 1
 
 
-def test_it_runs_by_its_name_alone_with_an_empty_environment(
-    files: Path, plugin: str, lab: Lab
-) -> None:
-    done = lab.run([plugin, *FORMS["two-words"]], env={})
-    version = lab.run([str(files / "halfopen"), "--version"], env={})
-
-    assert done.stdout.startswith(OPEN_LINE)
-    assert version.stdout == f"halfopen {__version__}\n"
-
-
 def test_an_older_python_is_told_and_is_unknown(plugin: str) -> None:
     old = "import runpy, sys; sys.version_info = (3, 6, 15); runpy.run_path({!r}, None, '__main__')"
 
@@ -123,33 +113,41 @@ def test_an_older_python_is_told_and_is_unknown(plugin: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (3, "", said)
 
 
-def test_help_is_plain(plugin: str) -> None:
+def test_help_is_plain(files: Path, plugin: str) -> None:
     done = run(sys.executable, "-IS", plugin, "--help")
 
     assert "[default: open]" in done.stdout
     assert "\\" not in done.stdout
+    assert run(str(files / "halfopen"), "--version").stdout == f"halfopen {__version__}\n"
 
 
-def test_the_callers_own_modules_have_no_say(plugin: str, lab: Lab, tmp_path: Path) -> None:
+# All file systems are mounted anew as read-only, in a mount namespace of its own.
+READ_ONLY = (
+    "cut -d ' ' -f 5 /proc/self/mountinfo | sort -r | while read -r place; do "
+    'mount -o remount,bind,ro "$place" 2>/dev/null; done; '
+    "if (: >/tmp/written || : >/var/tmp/written || : >/dev/shm/written) 2>/dev/null; "
+    'then echo writable; fi; exec "$@"'
+)
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        ["env", "-i"],
+        ["sh", "-c", 'cd "$0"; PYTHONPATH=$0 exec "$@"', "FOLDER"],
+        ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh"],
+    ],
+    ids=["no-environment", "callers-own-modules", "nothing-writable"],
+)
+def test_it_runs_by_its_name_alone_whatever_is_around_it(
+    plugin: str, lab: Lab, tmp_path: Path, within: list[str]
+) -> None:
     for name in ("halfopen", "nmap", "typer", "socket"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')")
-    inside = ["sh", "-c", f"cd '{tmp_path}' && exec \"$@\"", "sh", plugin, *FORMS["options"]]
+    command = [str(tmp_path) if word == "FOLDER" else word for word in within]
 
-    done = lab.run(inside, env={"PYTHONPATH": str(tmp_path)})
-
-    assert done.stdout.startswith(OPEN_LINE)
-
-
-def test_nothing_is_written(plugin: str, lab: Lab) -> None:
-    # All file systems are mounted anew as read-only, in a mount namespace of its own.
-    read_only = (
-        "cut -d ' ' -f 5 /proc/self/mountinfo | sort -r | while read -r place; do "
-        'mount -o remount,bind,ro "$place" 2>/dev/null; done; '
-        "if (: >/tmp/written || : >/var/tmp/written || : >/dev/shm/written) 2>/dev/null; "
-        'then echo writable; fi; exec "$@"'
-    )
     for form in FORMS.values():
-        done = lab.run(["unshare", "--mount", "sh", "-c", read_only, "sh", plugin, *form])
+        done = lab.run([*command, plugin, *form])
 
         assert done.stdout.startswith(OPEN_LINE)
         assert (done.stderr, done.returncode) == ("", 0)
@@ -198,20 +196,16 @@ def test_nmaps_small_tables_are_for_root_alone(files: Path, lab: Lab, user: str)
     assert done.stdout.count(f" --datadir {TABLES} ") == (2 if user == "root" else 1)
 
 
-@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"], ids=["wheel", "sdist"])
-def test_the_packages_install_and_run(packages: Path, tmp_path: Path, lab: Lab, kind: str) -> None:
-    (package,) = packages.glob(kind)
-    venv.create(str(tmp_path), with_pip=True)
-    pip = run(f"{tmp_path}/bin/pip", "install", "-qq", str(package))
+def test_the_packages_install_and_run(tmp_path: Path, lab: Lab) -> None:
+    build(ROOT, "dist.py", "packages", tmp_path / "dist")
+    packages = sorted((tmp_path / "dist").iterdir())
+    assert [package.suffix for package in packages] == [".whl", ".gz"]
+    for package in packages:
+        place = tmp_path / package.suffix
+        venv.create(str(place), with_pip=True)
+        pip = run(f"{place}/bin/pip", "install", "-qq", str(package))
 
-    done = lab.run([f"{tmp_path}/bin/check_tcp_half_open", "-v", *FORMS["options"]])
+        done = lab.run([f"{place}/bin/check_tcp_half_open", "-v", *FORMS["options"]])
 
-    assert done.stdout.startswith(OPEN_LINE), pip.stderr
-    assert "--datadir" in done.stdout, "the package's own tables are part of it"
-
-
-@pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packages")
-    build(ROOT, "dist.py", "packages", folder)
-    return folder
+        assert done.stdout.startswith(OPEN_LINE), pip.stderr
+        assert "--datadir" in done.stdout, "the package's own tables are part of it"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Iterator
 
 import pytest
-from hosts.faults import FAULTS, Fault, World, assert_as_expected_and_documented, documented, world
+from faults import FAULTS, Fault, World, assert_as_expected_and_documented, documented, world
 from lab import Lab
-from support.machine import Site
 
 CASES = {f"{kind} {fault.name}": fault for kind, faults in FAULTS.items() for fault in faults}
 # The others are made in tests/hosts, for they need a C compiler.
@@ -15,7 +15,7 @@ HERE = {name: fault for name, fault in CASES.items() if not fault.fakes_the_cloc
 
 
 @pytest.fixture(scope="module")
-def made(lab: Lab, installed: Site) -> Iterator[World]:
+def made(lab: Lab, installed: Path) -> Iterator[World]:
     with world(lab, installed) as made:
         yield made
 

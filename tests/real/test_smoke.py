@@ -17,7 +17,7 @@ from typing import Any, Iterator, NamedTuple
 
 import pytest
 from lab import Lab
-from support.machine import Machine, Site, end, wait_until
+from support.machine import Machine, end, wait_until
 
 RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "recorded"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -127,7 +127,7 @@ class Smoke(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def host(lab: Lab, installed: Site) -> Iterator[Machine]:
+def host(lab: Lab, installed: Path) -> Iterator[Machine]:
     """Return a machine for all tests."""
     with Machine(lab, installed) as made:
         yield made

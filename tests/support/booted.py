@@ -8,17 +8,15 @@ change this system (sysctl, udev, journald). Nothing is logged: `show` tells wha
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 from typing import Iterator
 
 from lab import Finished, Running
 
-from .machine import Machine, Site, end, remove_group, wait_until
+from .machine import Machine, children, end, run, wait_until
 
 UNITS = "/etc/systemd/system"
 EACH_SECOND = """
@@ -60,66 +58,46 @@ exec unshare --mount --pid --fork --kill-child=KILL --mount-proc --cgroup --uts 
 '
 """
 
-_numbers = itertools.count()
-
 
 class Booted:
     """The systemd of a machine."""
 
     def __init__(self, machine: Machine, process: Running[str]) -> None:
-        """Take over the process that is about to become systemd."""
         self.machine = machine
         self._process = process
 
-    def run(self, *argv: str, timeout: float = 90) -> Finished[str]:
+    def run(self, *argv: str) -> Finished[str]:
         """Run a program beside the services."""
+        (nsenter,) = children(self._process.pid)
+        (init,) = children(nsenter)
         spaces = ["--mount", "--net", "--pid", "--cgroup", "--uts", "--ipc", "--root", "--wd"]
-        enter = ["nsenter", f"--target={self._init()}", *spaces]
-        return subprocess.run(
-            [*enter, *argv],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-
-    def systemctl(self, *words: str) -> Finished[str]:
-        """Run systemctl."""
-        return self.run("systemctl", *words)
+        return run(["nsenter", f"--target={init}", *spaces, *argv], timeout=90)
 
     def do(self, *words: str) -> None:
         """Run systemctl, which is to succeed."""
-        done = self.systemctl(*words)
+        done = self.run("systemctl", *words)
         assert done.returncode == 0, done.stderr
 
     def show(self, unit: str, *properties: str) -> tuple[str, ...]:
         """Return properties of a unit."""
-        said = self.systemctl("show", unit, "-p", ",".join(properties)).stdout.splitlines()
-        values = dict(line.split("=", 1) for line in said)
+        said = self.run("systemctl", "show", unit, "-p", ",".join(properties)).stdout
+        values = dict(line.split("=", 1) for line in said.splitlines())
         return tuple(values.get(name, "") for name in properties)
 
     def is_up(self) -> bool:
         """Return whether it has booted."""
-        return bool(self._init()) and self.systemctl("is-system-running").returncode == 0
-
-    def _init(self) -> int:
-        """Return systemd's pid, nsenter's grandchild; 0 if it is not there yet."""
-        pid = self._process.pid
-        for _ in range(2):
-            children = _children(pid)
-            pid = children[0] if children else 0
-        return pid
+        with contextlib.suppress(ValueError):  # there is no systemd yet
+            return self.run("systemctl", "is-system-running").returncode == 0
+        return False
 
 
 @contextlib.contextmanager
 def booted(machine: Machine) -> Iterator[Booted]:
     """Run systemd on a machine until the block ends."""
-    _move_the_installation(machine, machine.site)
     shutil.rmtree(str(machine.path(UNITS)))
     for target in _TARGETS:
         machine.write(f"{UNITS}/{target}.target", "[Unit]\nDefaultDependencies=no\n")
-    group = f"halfopen-{os.getpid()}-{next(_numbers)}"
+    group = f"halfopen-{os.getpid()}-{id(machine)}"
     process = machine.start(["sh", "-c", _BOOT, "sh", group])
     try:
         system = Booted(machine, process)
@@ -128,27 +106,15 @@ def booted(machine: Machine) -> Iterator[Booted]:
     finally:
         end(process, signal.SIGKILL)  # and with it goes all that it has started
         # The kernel has it, so it does not go with the machine.
-        folder = machine.path("/sys/fs/cgroup", group)
-        assert wait_until(lambda: remove_group(folder), 20), f"{folder} is still in use"
+        assert wait_until(lambda: _are_gone(machine.path("/sys/fs/cgroup"), group), 20), group
 
 
-def _move_the_installation(machine: Machine, site: Site) -> None:
-    """Put it where the README does: PrivateTmp= hides /var/tmp, and DynamicUser= implies it."""
-    venv = site.bin.parent
-    done = machine.run(["cp", "-a", str(venv), "/opt/halfopen"])
-    assert done.returncode == 0, done.stderr
-    for command, folder in (
-        ("check_tcp_half_open", "/usr/lib/nagios/plugins"),
-        ("halfopen", "/usr/local/bin"),
-    ):
-        script = machine.path("/opt/halfopen/bin", command)
-        script.write_text(script.read_text().replace(str(venv), "/opt/halfopen"))
-        link = machine.path(folder, command)
-        link.unlink()
-        link.symlink_to(f"/opt/halfopen/bin/{command}")
-
-
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
+def _are_gone(hierarchy: Path, ours: str) -> bool:
+    """Remove our control group and those that killed runs left; return whether ours is gone."""
+    for group in hierarchy.glob("halfopen-*-*"):
+        pid = group.name.split("-")[1]
+        if group.name == ours or (pid.isdigit() and not Path("/proc", pid).exists()):
+            with contextlib.suppress(OSError):  # busy until the last process is gone
+                for folder, _, _ in os.walk(str(group), topdown=False):
+                    os.rmdir(folder)
+    return not (hierarchy / ours).exists()

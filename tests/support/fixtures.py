@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 from lab import Lab, why_no_lab
 
-from .machine import WEB1, Farm, Machine, Site, site
+from .machine import WEB1, Farm, Machine, install, remove_what_is_stale
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,16 +30,18 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder for all workers of pytest-xdist."""
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an installation for machines; the first worker of pytest-xdist makes it for all."""
     folder = tmp_path_factory.getbasetemp()
-    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-
-
-@pytest.fixture(scope="session")
-def installed(shared: Path) -> Iterator[Site]:
-    with site(shared) as made:
-        yield made
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    made = folder / "installed"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            remove_what_is_stale()
+            install(Path(tempfile.mkdtemp(dir=str(folder)))).rename(made)
+    return made
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def farm(lab: Lab) -> Iterator[Farm]:
 
 
 @pytest.fixture
-def machine(lab: Lab, installed: Site) -> Iterator[Machine]:
+def machine(lab: Lab, installed: Path) -> Iterator[Machine]:
     """Return a machine with the real nmap, both commands installed."""
     with Machine(lab, installed) as made:
         yield made

@@ -60,7 +60,7 @@ def test_calls_are_found_wherever_they_stand() -> None:
 def known_options(command: Tuple[str, ...]) -> List[str]:
     """Return the options of the command: its help has them all (test_app.py)."""
     declared = options.COMMANDS[command[1]] if command[1:] else options.PLUGIN
-    return ["--help", *(name for option in declared.options for name in option.all_names)]
+    return ["--help", *(name for option in declared.options for name in option.names)]
 
 
 def calls_in(path: Path) -> List[Call]:

@@ -1,7 +1,7 @@
 """The commands as processes of their own, with fake nmaps: whatever happens, they end well.
 
 "Well" is: in time, by the right exit code, with one line and no traceback, and no nmap left. What
-tests/hosts/faults.py makes on a machine is not made again here.
+tests/faults.py makes on a machine is not made again here.
 """
 
 from __future__ import annotations

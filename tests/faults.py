@@ -2,7 +2,7 @@
 
 Each is made on a throwaway machine, where nmap finds the lab's target: port 25 open, port 80
 silent. What is left of a check is seen there for certain, for nothing else runs on it.
-docs/operators/faults.md shows the table with what came of it (tests/write_faults.py).
+docs/operators/faults.md shows the table with what came of it; run as a program, this writes it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import re
 import select
 import signal
 import socket
+import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, Match, NamedTuple, Sequence
 
 from lab import TARGET, Lab, Running, nmap_version
-from support.machine import ROOT, Machine, Site, wait_until
+from support.machine import INSTALLED, ROOT, Machine, install, wait_until
 
 FIXTURES = ROOT / "fixtures"
 PLUGIN = "/usr/lib/nagios/plugins/check_tcp_half_open"
@@ -566,7 +567,7 @@ class World:
 
 
 @contextlib.contextmanager
-def world(lab: Lab, installed: Site) -> Iterator[World]:
+def world(lab: Lab, installed: Path) -> Iterator[World]:
     """Return a machine with its name server, which never answers."""
     name_server = lab.within("target", lambda: socket.socket(type=socket.SOCK_DGRAM))
     with name_server, Machine(lab, installed) as machine:
@@ -658,3 +659,32 @@ def _assert_as_expected(fault: Fault, ending: Ending) -> None:
     if ending.code == UNKNOWN:
         assert ending.stdout.startswith("TCP HALF-OPEN UNKNOWN - "), ending
         assert "; " in ending.stdout, f"a cause without advice: {ending}"
+
+
+# -- writing it ------------------------------------------------------------------------------------
+
+VERSIONS = re.compile(r"on \S+, with nmap \S+ and Python \d[\d.]*\d")
+TABLE = re.compile(r"^(\| Fault \|.*\n\| --- \|.*\n)(?:\|.*\n)*", re.MULTILINE)
+
+
+def main() -> None:
+    """Make each fault, and write the document's tables; the text round them is left as it is."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    kinds = iter(FAULTS.values())
+    with Lab() as lab, tempfile.TemporaryDirectory() as folder, world(
+        lab, install(Path(folder))
+    ) as made:
+
+        def with_rows(table: Match[str]) -> str:
+            rows = [row(fault, made.endings(fault)) for fault in next(kinds)]
+            return table.group(1) + "\n".join(rows) + "\n"
+
+        text = TABLE.sub(with_rows, text)
+        python = made.machine.run([f"{INSTALLED}/bin/python", "-V"]).stdout.split()[1]
+    date = time.strftime("%Y-%m-%d")
+    text = VERSIONS.sub(f"on {date}, with nmap {nmap_version()} and Python {python}", text, 1)
+    DOCUMENT.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
