@@ -55,7 +55,7 @@ def asked(lab: Lab, version: int) -> Counter[tuple[str, str, str]]:
     targets = [name(TARGET[version], port) for port in TRUTH]
     done = lab.run(halfopen("check", "--format", "json", *targets))
     return Counter(
-        (TRUTH[found["port"]], found["state"], found.get("reason", found.get("error")))
+        (TRUTH[found["port"]], found["state"], found["reason"] or found["error"])
         for found in json.loads(done.stdout)["targets"]
     )
 
