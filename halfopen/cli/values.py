@@ -33,7 +33,7 @@ def _seconds(text: str) -> "Optional[float]":
     # float() alone would take nan, 1_0, 1e9 and digits of other scripts.
     if unit is None or not (whole + part).isdigit() or not digits.isascii():
         return None
-    return round(float(digits) * unit, 9)  # 35 ms are not 0.035000000000000003 s
+    return round(float(digits) * unit, 9)  # 9 ms are not 0.009000000000000001 s
 
 
 def time(most: float, least: float = 0.0) -> "Reader":

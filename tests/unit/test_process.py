@@ -30,7 +30,6 @@ from support.processes import (
     UNKNOWN,
     WITHIN,
     Command,
-    Ending,
     assert_unknown,
     assert_well,
     run_all,
@@ -157,31 +156,23 @@ WORLDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ending]:
-    """Return how the plugin ends in each world: with a good nmap and two bad ones."""
-    commands = {}
-    # Without cat: PATH may be empty.
-    cat = 'while IFS= read -r line; do printf "%s\\n" "$line"; done <'
-    for name, world in WORLDS.items():
-        for state, words, body in (
-            ("open", PLAIN, f"{cat}'{OPEN}'"),
-            ("crash", PLAIN, f"{cat}'{OPEN}'; exit 7"),
-            ("hanging", WITHIN, "PATH=/usr/bin:/bin; " + HANGS),
-        ):
-            folder = tmp_path_factory.mktemp(f"{name}-{state}")
-            nmap = fakes.fake(folder, body)
-            commands[f"{name}-{state}"] = Command(folder, *words, nmap=nmap, **world)
-    return run_all(commands)
-
-
 @pytest.mark.parametrize("world", WORLDS)
-def test_all_ends_as_well_in_a_strange_world(worlds: dict[str, Ending], world: str) -> None:
-    assert_well(worlds[f"{world}-open"], OK, OPEN_LINE, timeout=0)
-    assert_unknown(worlds[f"{world}-crash"], "nmap failed with exit code 7", timeout=0)
-    assert_unknown(worlds[f"{world}-hanging"], LATE, TIMEOUT)
-    assert [worlds[f"{world}-{state}"].started for state in ("open", "crash")] == [1, 1]
-    assert worlds[f"{world}-hanging"].started >= 2
+def test_all_ends_as_well_in_a_strange_world(tmp_path: Path, world: str) -> None:
+    # Without cat: PATH may be empty.
+    cat = f"""while IFS= read -r line; do printf "%s\\n" "$line"; done <'{OPEN}'"""
+    late = f"PATH=/usr/bin:/bin; {HANGS}"
+    commands: dict[str, Command] = {}
+    for words, body in ((PLAIN, cat), (PLAIN, f"{cat}; exit 7"), (WITHIN, late)):
+        folder = tmp_path / str(len(commands))
+        nmap = fakes.fake(folder, body)
+        commands[folder.name] = Command(folder, *words, nmap=nmap, **WORLDS[world])
+    endings = run_all(commands)
+    is_open, crash, hanging = (endings[name] for name in "012")
+    assert_well(is_open, OK, OPEN_LINE, timeout=0)
+    assert_unknown(crash, "nmap failed with exit code 7", timeout=0)
+    assert_unknown(hanging, LATE, TIMEOUT)
+    assert (is_open.started, crash.started) == (1, 1)
+    assert hanging.started >= 2
 
 
 @pytest.mark.parametrize("host", ["münchen.example", b"m\xfcnchen.example", "ⓐ\n\x1b"])

@@ -228,19 +228,18 @@ def test_options_reach_nmap(
 
 
 @pytest.mark.parametrize(
-    ("words", "variable", "nmap"),
+    ("line", "variable", "nmap"),
     [
-        (["192.0.2.25", "25"], "/my/nmap", "/my/nmap"),
-        (["192.0.2.25", "25"], "", "nmap"),
-        (["-H", "192.0.2.25", "-p", "25", "--nmap", ""], "/my/nmap", "nmap"),
+        ("check_tcp_half_open 192.0.2.25 25", "/my/nmap", "/my/nmap"),
+        ("check_tcp_half_open 192.0.2.25 25", "", "nmap"),
+        ("check_tcp_half_open -H 192.0.2.25 -p 25 --nmap ''", "/my/nmap", "nmap"),
     ],
-    ids=["variable", "empty-variable", "empty-option"],
 )
 def test_the_nmap_is_the_options_or_the_environments_or_the_systems(
     run: Commands,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    words: List[str],
+    line: str,
     variable: str,
     nmap: str,
 ) -> None:
@@ -248,7 +247,7 @@ def test_the_nmap_is_the_options_or_the_environments_or_the_systems(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HALFOPEN_NMAP", variable)
 
-    run.plugin(*words)
+    run.line(line)
 
     (command,) = run.nmap.commands
     assert command[0] == os.path.join(str(tmp_path), nmap)

@@ -239,11 +239,3 @@ def test_a_signal_erases_the_line_and_ends_the_check(tmp_path: Path, number: int
     assert shown.text.endswith("\r\033[J")
     assert "\033[?25l" not in shown.text, "a hidden cursor would stay hidden after SIGKILL"
     assert left_behind(tmp_path) == []
-
-
-def test_a_deadline_erases_the_line_and_tells_what_is_not_known(tmp_path: Path) -> None:
-    shown = Shown(tmp_path, f"sleep {FOREVER}", "-t", "4")
-
-    assert shown.end() == 3
-    assert "\r\033[J0 of 1 checked" in shown.text
-    assert re.search(r"unknown .*\n1 unknown in [0-9.]+ s\n$", plain(shown.text), re.DOTALL)
