@@ -232,7 +232,7 @@ def test_watch_exits_with_the_worst_last_state_and_has_an_object_a_round(
 
 
 @pytest.mark.parametrize("command", ["wait", "watch --count 1"])
-def test_targets_are_told_of_by_their_labels_and_garbage_is_collected(
+def test_labels_are_told_and_nmaps_command_lines_if_verbose_and_garbage_is_collected(
     run: Run, tmp_path: Path, command: str
 ) -> None:
     (tmp_path / "farm").write_text(f"web 1 = {WEB1}:443\n{WEB2}:444\n")
@@ -244,5 +244,6 @@ def test_targets_are_told_of_by_their_labels_and_garbage_is_collected(
         f"T {WEB2}:444 open (syn-ack)",
     ]
     assert gc.isenabled(), "what may last for days"
+    assert run(*typed, "-v").lines[2].startswith("nmap: /opt/nmap ")
     (told,) = run(*typed, "--format", "json").told
     assert [target.get("label") for target in told["targets"]] == ["web 1", None]
