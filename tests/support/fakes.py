@@ -10,7 +10,7 @@ from typing import Callable
 
 import pytest
 
-from halfopen.scan import process
+from halfopen.scan import spawn
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 RECORDED = FIXTURES / "recorded" / "nmap-7.93"
@@ -91,4 +91,4 @@ def without_posix_spawn(monkeypatch: pytest.MonkeyPatch) -> None:
     It alone: subprocess, from 3.13 on, keeps posix_spawn.
     """
     rest = {name: value for name, value in vars(os).items() if name != "posix_spawn"}
-    monkeypatch.setattr(process, "os", SimpleNamespace(**rest))
+    monkeypatch.setattr(spawn, "os", SimpleNamespace(**rest))
