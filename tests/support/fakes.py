@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any, Callable
+from types import SimpleNamespace
+from typing import Callable
 
 import pytest
 
@@ -84,15 +85,10 @@ def left_behind(folder: Path) -> list[int]:
     return alive(folder)
 
 
-class _WithoutPosixSpawn:
-    """The module os as Python 3.7 has it."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "posix_spawn":
-            raise AttributeError(name)
-        return getattr(os, name)
-
-
 def without_posix_spawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let halfopen start programs by fork; subprocess, from 3.13 on, keeps posix_spawn."""
-    monkeypatch.setattr(spawn, "os", _WithoutPosixSpawn())
+    """Let halfopen start programs by fork, as on Python 3.7.
+
+    It alone: subprocess, from 3.13 on, keeps posix_spawn.
+    """
+    rest = {name: value for name, value in vars(os).items() if name != "posix_spawn"}
+    monkeypatch.setattr(spawn, "os", SimpleNamespace(**rest))

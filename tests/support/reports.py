@@ -22,22 +22,11 @@ REASONS = {"open": "syn-ack", "closed": "reset", "filtered": "no-response"}
 NEEDS_ROOT = f"nmap needs root or CAP_NET_RAW; run as root, or {SEE_README}"
 
 # The exit codes for open, closed, filtered and error. A new format needs its row.
-PLUGIN = (0, 2, 2, 3)
-UP_OR_DOWN = (0, 1, 1, 1)
-PRINTED = (0, 0, 0, 0)
 EXIT_CODES = {
-    "nagios": PLUGIN,
-    "text": PLUGIN,
-    "json": PLUGIN,
-    "farmguardian": PLUGIN,
-    "haproxy": UP_OR_DOWN,
-    "ldirectord": UP_OR_DOWN,
-    "keepalived": UP_OR_DOWN,
+    **dict.fromkeys(("nagios", "text", "json", "farmguardian"), (0, 2, 2, 3)),
+    **dict.fromkeys(("haproxy", "ldirectord", "keepalived"), (0, 1, 1, 1)),
     "systemd": (0, 1, 1, 255),
-    "f5": PRINTED,
-    "checkmk": PRINTED,
-    "zabbix": PRINTED,
-    "prometheus": PRINTED,
+    **dict.fromkeys(("f5", "checkmk", "zabbix", "prometheus"), (0, 0, 0, 0)),
 }
 
 

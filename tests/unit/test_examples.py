@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from typing import Any, Dict, List, Tuple
 
 import pytest
@@ -23,9 +24,6 @@ ICINGA = re.compile(r'^ *"(-[^"]+)" =', re.M)
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(EXAMPLES))
-
-
-each_file = pytest.mark.parametrize("path", FILES, ids=name_of)
 
 
 # -- options --------------------------------------------------------------------------------------
@@ -151,21 +149,9 @@ def test_a_script_is_one(script: str) -> None:
         checkers.append(["shellcheck", "--shell=sh", "-"])
     for checker in checkers:
         done = subprocess.run(
-            checker,
-            input=script.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=60,
-            check=False,
+            checker, input=script.encode(), stdout=PIPE, stderr=STDOUT, timeout=60, check=False
         )
         assert (done.returncode, done.stdout.decode()) == (0, ""), checker
-
-
-@each_file
-def test_a_script_can_be_run_and_nothing_else(path: Path) -> None:
-    script = path.read_text(encoding="utf-8").startswith("#!")
-
-    assert bool(os.stat(str(path)).st_mode & 0o111) == script
 
 
 @pytest.mark.parametrize(
@@ -206,13 +192,12 @@ def test_an_image_is_made_of_files_that_are_there() -> None:
     assert all((ROOT / name).exists() for name in copied)
 
 
-# -- words ----------------------------------------------------------------------------------------
-
-
-@each_file
-def test_a_file_begins_by_saying_what_it_is(path: Path) -> None:
-    text = re.sub("^#!.*\n", "", path.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_file_begins_by_saying_what_it_is_and_can_be_run_if_it_is_a_script(path: Path) -> None:
+    script = path.read_text(encoding="utf-8")
+    text = re.sub("^#!.*\n", "", script)
     # JSON knows no comments.
     comment = r'\{\s*"description": "' if path.suffix == ".json" else r"(#|//|/\*|!|;) ?"
 
     assert re.match(comment + r"\S", text)
+    assert bool(os.stat(str(path)).st_mode & 0o111) == script.startswith("#!")

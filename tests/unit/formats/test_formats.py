@@ -6,15 +6,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 import pytest
 from support.golden import assert_golden
 from support.pages import tables
-from support.reports import (
-    BAD_WORD,
-    EXIT_CODES,
-    VALIDATOR,
-    document,
-    run_of,
-    seen,
-    told,
-)
+from support.reports import BAD_WORD, EXIT_CODES, VALIDATOR, document, run_of, seen, told
 
 from halfopen.errors import CheckError, LineError
 from halfopen.formats.registry import FORMATS, listing, output

@@ -147,24 +147,13 @@ def test_no_other_character_is_part_of_a_name_an_interface_a_service_or_a_label(
                 parse_lines([f"{word} = 192.0.2.25:25"], "file")
 
 
-@pytest.mark.parametrize("label", ["web1", "9 Zz._-A", "A", "Z0", "z" * 40])
-def test_a_label_is_kept_as_it_is(label: str) -> None:
-    (target,) = parse_lines([f"  {label} = 192.0.2.25:25"], "file")
-
-    assert target == Target("192.0.2.25", 25, None, label)
-    assert target.name == f"{label} (192.0.2.25:25)"
-
-
 @pytest.mark.parametrize(
     ("words", "targets"),
     [
-        (["192.0.2.25:25"], [Target("192.0.2.25", 25)]),
-        (["mail.example:smtp"], [Target("mail.example", 25)]),
-        (["[2001:db8::25]:25"], [Target("2001:db8::25", 25)]),
-        (["[fe80::25%eth0]:25"], [Target("fe80::25%eth0", 25)]),
-        (["192.0.2.25", "25"], [Target("192.0.2.25", 25)]),
+        *[([f"{host}:25"], [Target(host, 25)]) for host in ("192.0.2.25", "a.example")],
+        *[([f"[{host}]:smtp"], [Target(host, 25)]) for host in ("::25", "fe80::25%eth0")],
+        *[([host, "25"], [Target(host, 25)]) for host in ("192.0.2.25", "::25", "fe80::25%eth0")],
         (["[2001:db8::25]", "25"], [Target("2001:db8::25", 25)]),
-        (["fe80::25%eth0", "25"], [Target("fe80::25%eth0", 25)]),
         (
             ["a:1", "b", "2", "[::1]:3", "::1", "4", "a:1"],
             [Target("a", 1), Target("b", 2), Target("::1", 3), Target("::1", 4), Target("a", 1)],
@@ -209,7 +198,7 @@ def test_a_family_is_kept_for_an_address_of_it_and_for_a_name(
     assert make(host, "25", family) == expected[0]
 
 
-def test_a_targets_file_has_one_target_a_line_and_comments() -> None:
+def test_a_targets_file_has_one_target_a_line_labels_and_comments() -> None:
     lines = [
         "# mail servers",
         "",
@@ -219,9 +208,13 @@ def test_a_targets_file_has_one_target_a_line_and_comments() -> None:
         "192.0.2.27:25  # a comment # in a comment # in a comment",
         "mail.example 25\r",
     ]
-
+    labels = ["web1", "9 Zz._-A", "A", "Z0", "z" * 40]
     hosts = ["192.0.2.25", "192.0.2.26", "2001:db8::25", "192.0.2.27", "mail.example"]
+
     assert parse_lines(lines, "file") == [Target(host, 25) for host in hosts]
+    assert parse_lines([f"  {label} = a:25" for label in labels], "file") == [
+        Target("a", 25, None, label) for label in labels
+    ]
 
 
 def test_the_good_lines_of_a_file_with_bad_ones_are_told_with_each_bad_ones_error() -> None:

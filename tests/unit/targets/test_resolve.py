@@ -251,3 +251,14 @@ def test_ports_have_the_names_that_the_system_knows(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(socket, "getservbyport", service)
 
     assert service_names([25, 80, 25, 4711], far()) == {25: "smtp", 80: "http"}
+
+
+def test_a_services_database_that_hangs_only_costs_the_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getservbyport", lambda *_: str(released.wait(30)))
+    try:
+        assert service_names([25], time.monotonic() + 0.05) == {}
+    finally:
+        released.set()
