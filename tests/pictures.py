@@ -125,8 +125,6 @@ def draw(picture: Picture, text: str) -> None:
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for picture in PICTURES:
-        if sys.argv[1:] and picture.name not in sys.argv:
-            continue
         with Lab() as lab, Farm(lab) as farm:
             farm.only(WEB1)
             change: Callable[..., None] = farm.only

@@ -126,11 +126,11 @@ class Truth:
     """What state each port has, and had when."""
 
     def __init__(self) -> None:
-        self._history = {port: [(-math.inf, -math.inf, was)] for port, was in AT_FIRST.items()}
+        self.history = {port: [(-math.inf, -math.inf, was)] for port, was in AT_FIRST.items()}
 
     def possible(self, port: int, began: float, ended: float) -> set[str]:
         """Return the states that it may have had at some moment between the two."""
-        history = self._history[port]
+        history = self.history[port]
         # A change is made at some moment between the time before and the time after it.
         ends = [after for _, after, _ in history[1:]] + [math.inf]
         moments = zip(history, ends)
@@ -142,7 +142,7 @@ class Truth:
                 return
             before = time.monotonic()
             lab.nft(f"{'delete' if to == 'open' else 'add'} element inet soak turned {{ {port} }}")
-            self._history[port].append((before, time.monotonic(), to))
+            self.history[port].append((before, time.monotonic(), to))
 
 
 def addresses(lab: Lab, count: int) -> list[tuple[str, str]]:

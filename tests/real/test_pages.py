@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import NamedTuple
 
 import pytest
 from lab import Lab
@@ -16,16 +15,11 @@ SUBCOMMANDS = ("check", "replay", "smoke", "wait", "watch")
 CONSOLE = [block for block in BLOCKS if block.language == "console"]
 
 
-class Example(NamedTuple):
-    command: str
-    printed: str
-
-
-def examples(block: Block) -> list[Example]:
+def examples(block: Block) -> list[tuple[str, str]]:
     """Return the commands of a console block, each with the lines below it."""
     parts = re.split(r"^\$ (.*)\n", block.text, flags=re.M)
     assert parts[0] == ""
-    return [Example(*pair) for pair in zip(parts[1::2], parts[2::2])]
+    return list(zip(parts[1::2], parts[2::2]))
 
 
 def without_times(text: str) -> str:
@@ -54,15 +48,15 @@ def as_pattern(printed: str) -> str:
     return "".join(r"(?:.*\n)*?" if line == "...\n" else re.escape(line) for line in lines)
 
 
-@pytest.mark.parametrize("block", CONSOLE, ids=lambda b: f"{b.page}-{examples(b)[0].command}")
+@pytest.mark.parametrize("block", CONSOLE, ids=lambda b: f"{b.page}-{examples(b)[0][0]}")
 def test_a_console_example_prints_what_it_shows(lab: Lab, block: Block) -> None:
-    commands = examples(block)
-    script = "".join(f"{e.command}\ncode=$?\necho '{MARK}'\n(exit $code)\n" for e in commands)
+    commands, texts = zip(*examples(block))
+    script = "".join(f"{each}\ncode=$?\necho '{MARK}'\n(exit $code)\n" for each in commands)
     path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
     result = lab.run(["bash", "-c", f"cd '{ROOT}'\n{script}"], env={**os.environ, "PATH": path})
 
     printed = [without_times(text) for text in result.stdout.split(MARK + "\n")[:-1]]
-    shown = [without_times(example.printed) for example in commands]
+    shown = [without_times(text) for text in texts]
     # What fits a line of dots is as good as the line.
     assert [
         example if re.fullmatch(as_pattern(example), text) else text
@@ -73,7 +67,7 @@ def test_a_console_example_prints_what_it_shows(lab: Lab, block: Block) -> None:
 
 
 def test_there_are_examples_of_every_command() -> None:
-    commands = [example.command for block in CONSOLE for example in examples(block)]
+    commands = [command for block in CONSOLE for command, _ in examples(block)]
 
     for name in ("check_tcp_half_open", *(f"halfopen {each}" for each in SUBCOMMANDS)):
         assert any(name in command for command in commands), name

@@ -15,16 +15,6 @@ RST = SYN_ACK._replace(flags="RA")
 WORDS = {"open": ("OK", 0), "closed": ("CRITICAL", 2), "filtered": ("CRITICAL", 2)}
 
 
-class Truth(soak.Truth):
-    """One port that was in these states."""
-
-    def __init__(self, *was: str) -> None:
-        self._was = set(was)
-
-    def possible(self, *_: object) -> set[str]:
-        return self._was
-
-
 def check(state: str, **other: Any) -> soak.Check:
     word, code = WORDS[state]
     line = f"TCP HALF-OPEN {word} - {TARGET[0]}:{TARGET[1]} {state} (x)\n"
@@ -57,7 +47,9 @@ UNKNOWN: dict[str, Any] = {"code": 3, "stdout": "TCP HALF-OPEN UNKNOWN - late; r
     ],
 )
 def test_judgement(one: soak.Check, was: list[str], packets: list[Packet], fault: str) -> None:
-    found = soak.verdicts(one._replace(packets=packets), Truth(*was))
+    truth = soak.Truth()
+    truth.history[TARGET[1]] = [(0.5, 0.5, state) for state in was]
+    found = soak.verdicts(one._replace(packets=packets), truth)
     assert [verdict.fault for verdict in found] == [fault]
     assert soak.show_faults(found) == ([] if fault in soak.HARMLESS else [f"{fault} 1"])
 
