@@ -183,8 +183,8 @@ def _smoke(_: Command, values: "Values") -> Output:
 
 
 def _progress(doing: str) -> None:
-    if os.isatty(2):
-        sys.stderr.write(printable(f"smoke: {doing} ...\n"))  # a terminal's lines need no flush
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(f"smoke: {doing} ...", file=sys.stderr, flush=True)  # noqa: T201  nothing of others'
 
 
 _RUN: Dict[Command, Callable[[Command, "Values"], Output]] = {
