@@ -103,7 +103,7 @@ def ended(code: str, *typed: str) -> "subprocess.CompletedProcess[bytes]":
 @pytest.mark.parametrize(
     "broken",
     [
-        "sys.modules['selectors'] = None",
+        "sys.modules['select'] = None",
         "sys.modules['socket'] = None",
         "from halfopen.cli import early; early.start_plain = None",  # a bug: Python would exit by 1
     ],
