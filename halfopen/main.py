@@ -116,4 +116,5 @@ def _end(line: bytes, asked: str) -> "NoReturn":
     finally:
         # A failed check's code, as registry.py has it: keepalived takes any above 1 for up, systemd
         # all but 255 for a reason to skip.
-        os._exit(1 if asked == "keepalived" else 255 if asked == "systemd" else 3)
+        balancers = ("haproxy", "keepalived", "ldirectord")
+        os._exit(1 if asked in balancers else 255 if asked == "systemd" else 3)

@@ -68,7 +68,7 @@ def _complaint(error: Any, command: Command, typed: Sequence[str]) -> str:  # no
         return str(error.format_message()).replace("\n", " ").rstrip(".")
     name: str = error.option_name
     near = difflib.get_close_matches(name, error.possibilities or (), 1, _NEAR)
-    if near:
+    if near and near[0] != name.replace("--", "--no-", 1):  # not its opposite
         return f"no option {name}; did you mean {near[0]}?"
     glued = [word for word in typed if word != name and word.startswith(name)]
     if glued or name[1:].isdigit():

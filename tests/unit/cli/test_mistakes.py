@@ -32,6 +32,7 @@ OF_THE_PLUGIN = {
     "HOST 25 --as nagios": f"no option --as{HELP}",
     "HOST 25 --time 5": f"no option --time; did you mean --timeout?{HELP}",
     "--hostnam=HOST -p 25": f"no option --hostnam; did you mean --hostname?{HELP}",
+    "HOST 25 --plus-one": f"no option --plus-one{HELP}",
     "HOST 25 --no-plus-on": f"no option --no-plus-on; did you mean --no-plus-one?{HELP}",
     "HOST 25 --sudo=yes": f"Option '--sudo' does not take a value{HELP}",
     "HOST 25 -t": f"Option '-t' requires an argument{HELP}",

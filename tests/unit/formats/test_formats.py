@@ -158,6 +158,7 @@ def test_the_formats_are_listed_with_their_exit_codes_as_the_readme_has_them() -
         rows.update(dict.fromkeys(re.findall("`([a-z0-9]+)`", names), tuple(map(int, codes))))
 
     assert rows == EXIT_CODES
+    assert list(rows) == list(FORMATS)
     assert_golden("formats/listing.txt", listing() + "\n")
     assert all(0 < form.timeout <= 10 for form in FORMATS.values())
 

@@ -1,6 +1,7 @@
-"""nmap's argv: the sudoers line of the examples admits exactly these."""
+"""nmap's argv."""
 
 import os
+import re
 from pathlib import Path
 from typing import List
 
@@ -21,6 +22,15 @@ def words(command: str) -> List[str]:
 def built(time_left: float = 10) -> List[str]:
     """Return the commonest command."""
     return argv(["192.0.2.25"], [25], time_left=time_left)
+
+
+def test_the_sudoers_line_of_the_examples_admits_commands_of_one_port() -> None:
+    sudoers = (Path(halfopen.__file__).parents[1] / "examples" / "sudoers").read_text()
+    admitted = re.sub(r"/opt/\S+/nmap_data", "DATA", sudoers[sudoers.index("^") :].rstrip())
+
+    for addresses in (["192.0.2.25"], ["2001:db8::25", "fe80::25%eth0"]):
+        typed = argv(addresses, [65535], rtt_timeout=0.5, time_left=9.5604)
+        assert re.match(admitted, " ".join(typed).replace(DATA_FOLDER, "DATA"))
 
 
 def test_the_ipv4_command_is_exactly_this() -> None:
