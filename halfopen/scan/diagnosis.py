@@ -52,7 +52,8 @@ def failure(run: NmapRun, errormsg: str) -> CheckError:
     first_hand = [line for line in said if line.startswith(_FIRST_HAND)]
     what = _what_broke(run, [*first_hand, *said, ""][0][:200])
     for whose, words, kind, advice in _CAUSES:
-        if any(_any(whose, line) and _any(words, line) for line in said):
+        lines = first_hand[:1] if whose is _FIRST_HAND else said
+        if any(_any(whose, line) and _any(words, line) for line in lines):
             return kind(advice.format(what))
     return CheckError(f"{what}; {'run it by hand to see why' if run.argv else 'record it again'}")
 

@@ -27,7 +27,7 @@ def source_port() -> Optional[int]:
             if int(file.read()) == 0:
                 return None
         netlink.answered(("127.0.0.1", 1), ("127.0.0.1", 1))
-    except (OSError, ValueError):
+    except (OSError, LookupError, ValueError):
         return None
     return 61001 + int.from_bytes(os.urandom(2), "big") % 4500
 
@@ -70,12 +70,12 @@ def _unseen_answer(asked: Target, origin: netlink.Place) -> Optional[CheckError]
     if found is None:
         return None
     answers_from, answers_to = found
-    several_interfaces = len([name for _, name in socket.if_nameindex() if name != "lo"]) > 1
     unseen = f"{asked} answered, but nmap could not see it: "
     if answers_from != asked[:2]:
         return CheckError(
             f"{unseen}this machine translates it to {Target(*answers_from)}; check that address"
         )
+    several_interfaces = len([name for _, name in socket.if_nameindex() if name != "lo"]) > 1
     if answers_to != origin or several_interfaces:
         return CheckError(
             f"{unseen}its answer came in by another way (NAT that changes ports, or another "

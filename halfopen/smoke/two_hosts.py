@@ -5,7 +5,7 @@ import time
 from functools import partial
 from typing import Callable, Iterator, List, Sequence, Tuple
 
-from halfopen.errors import HalfopenError
+from halfopen.errors import HalfopenError, NoTimeError
 from halfopen.smoke.asking import ask, ask_plainly
 from halfopen.smoke.findings import About, Context, Finding, Outcome
 from halfopen.smoke.targets import Port
@@ -39,6 +39,8 @@ def two_hosts(context: Context) -> Iterator[Finding]:
                     detail = found.detail
                     break  # our time ran out, which says nothing about nmap
                 tried.append(found)
+                if isinstance(found.error, NoTimeError):
+                    break  # it hangs, and the other scans need the time
             if not tried:
                 yield Finding(_GROUP, name, untested, detail)
                 return

@@ -84,6 +84,7 @@ NAMED = {"open": 0, "closed": 1, "filtered": 2, "error": 3}
         *((values.count, text, int(text)) for text in ("1", "007", "1000000")),
         *((options.STATE, state, state) for state in PORT_STATES),
         (values.exit_map, "closed=1", {"closed": 1}),
+        (values.exit_map, "open=00,closed=002", {"open": 0, "closed": 2}),
         (values.exit_map, "open=0,closed=255", {"open": 0, "closed": 255}),
         (values.exit_map, "open=ok,closed=warning,filtered=critical,error=UNKNOWN", NAMED),
     ],

@@ -264,6 +264,19 @@ def test_the_line_that_names_the_cause_goes_before_nmaps_list_of_causes(
 
 
 @pytest.mark.parametrize(
+    ("first", "advice"),
+    [
+        (f"{PCAP}: That device is not up", "see ip link"),
+        ("Omitting future messages", "run it by hand to see why"),
+    ],
+)
+def test_advice_fits_the_line_that_is_quoted(first: str, advice: str) -> None:
+    told = why(f"{first}\nxroute_dst_netlink: {NO_FAMILY}", kind=CheckError)
+
+    assert told == f"nmap failed with exit code 1 ({first}); {advice}"
+
+
+@pytest.mark.parametrize(
     ("stderr", "errormsg", "code", "stdout", "said"),
     [
         (

@@ -126,6 +126,7 @@ CASES: dict[str, dict[str, Any]] = {
     "nmap fails at once": {"version_run": {"exit_code": -11}},
     "nmap does not end and had little time": {"version_run": KILLED, "time": 2.0},
     "nmap hangs": {"gives": give(lambda _: True, **KILLED)},
+    "nmap hangs between hosts": {"gives": give(apart, **KILLED)},
     "nmap prints no XML": {"gives": give(lambda _: True, stdout=b"<nmaprun>")},
     "a closed port is hidden": {"connections": {("closed", 4): "filtered"}},
     "no SYN scan is allowed": {"gives": REFUSED},
