@@ -471,7 +471,7 @@ def test_the_terminal_decides_on_colours_columns_and_live_screens(start: Start) 
 
 
 WATCH = " ".join(halfopen("watch", OPEN, "--interval", EVERY))
-UNTIL_OPEN = "until grep -q ' open ' out; do sleep 0.1; done"
+UNTIL_OPEN = "until grep -qs ' open ' out; do sleep 0.1; done"
 SCRIPTS = {
     "head": (f"{WATCH} --format json | head -3 | wc -l; echo ${{PIPESTATUS[0]}}", "3\n0\n"),
     "head, and nothing changes any more": (

@@ -265,7 +265,7 @@ BROKEN = "import sys; sys.modules['halfopen.cli.exit'] = None"
 
 @pytest.mark.parametrize(
     ("format_name", "code"),
-    [("keepalived", 1), ("f5", 3), ("F5", 3), ("systemd", 255), ("haproxy", 3), ("nagios", 3)],
+    [("keepalived", 1), ("f5", 3), ("F5", 3), ("systemd", 255), ("haproxy", 1), ("nagios", 3)],
 )
 @pytest.mark.parametrize("form", [["--format", "{}"], ["--format={}"]])
 def test_an_installation_that_does_not_load_is_never_up(
