@@ -222,7 +222,8 @@ def test_why_no_process_can_be_started_is_told_where_posix_spawn_hides_it(
     def refuse(number: int) -> NoReturn:
         raise OSError(number, os.strerror(number))
 
-    # A fake of glibc before 2.36, and of a limit on processes.
+    # A fake of glibc before 2.36, and of a limit on processes; Python 3.7 has neither name.
+    monkeypatch.setattr(os, "POSIX_SPAWN_DUP2", 2, raising=False)
     monkeypatch.setattr(os, "posix_spawn", lambda *_, **__: refuse(errno.EPERM), raising=False)
     monkeypatch.setattr(os, "fork", lambda: refuse(errno.EAGAIN))
 
