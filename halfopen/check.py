@@ -56,7 +56,7 @@ def check(  # noqa: PLR0913  what a check is made of: the last three have defaul
         from halfopen.scan import reader  # noqa: F401, PLC0415
 
         # A services database that hangs must not cost the verdict: it goes without the name.
-        soon = min(deadline, time.monotonic() + 0.2)
+        soon = min(deadline, time.monotonic() + 0.5)
         services.update(resolve.service_names([target.port for target in targets], soon))
 
     try:
