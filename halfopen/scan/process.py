@@ -161,7 +161,7 @@ def kill(*processes: Process) -> None:
             # Before the wait, which frees the number for others.
             _kill_group(process)
             _alive.discard(process)
-    until = time.monotonic() + 0.2
+    until = time.monotonic() + 0.5
     for process in processes:
         process.wait(until)
 

@@ -61,10 +61,11 @@ class Process:
     def wait(self, until: float) -> None:
         """Wait for its end until then (`time.monotonic` seconds), and no longer."""
         while self.exit_code is None:
+            late = time.monotonic() >= until  # before the last look, should we be held up
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:  # a program that ended by itself has the signal 0
                 self.exit_code = -os.WTERMSIG(status) or os.WEXITSTATUS(status)
-            elif time.monotonic() >= until:
+            elif late:
                 # It is in an uninterruptible system call, or root's by sudo.
                 self.exit_code = -signal.SIGKILL
             else:

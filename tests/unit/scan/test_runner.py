@@ -170,7 +170,7 @@ def test_nothing_stays_open_and_no_zombie_is_left(folder: Path) -> None:
     with pytest.raises(CheckError):
         run(sh("sleep 60"), [str(folder / "no-nmap")])
     assert descriptors() == before
-    for child in children():  # on a busy machine one may outlast the 0.2 s that kill() waits
+    for child in children():  # on a busy machine one may outlast the time that kill() waits
         assert os.WTERMSIG(os.waitpid(int(child), 0)[1]) == signal.SIGKILL
 
 
