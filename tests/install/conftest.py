@@ -39,7 +39,8 @@ def copy(tree: Path, place: Path) -> Path:
 def build_elsewhere(tree: Path, place: Path, tool: str, *words: object, **env: str) -> None:
     """Build from a copy in another place, of another time and with other permissions."""
     for path in copy(tree, place).rglob("*"):
-        os.utime(str(path), (1e9, 1e9))  # before SOURCE_DATE_EPOCH: dpkg itself mends what is later
+        # Before SOURCE_DATE_EPOCH: dpkg itself sets back what is later.
+        os.utime(str(path), (1e9, 1e9))
     before = os.umask(0o077)
     try:
         build(place, tool, *words, **env)
