@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
+_late: "List[Process]" = []
+"""Those that outlasted wait(). A watch of days looks for their ends again at each start, for a
+zombie stays in the table of processes until then."""
+
 
 class Process:
     """A program that runs in a session, and so a process group, of its own."""
 
     def __init__(self, argv: "Sequence[str]") -> None:
         """Start it; raise OSError if that fails."""
+        _late[:] = [process for process in _late if not process._reap()]
         self.argv = argv
         self.started = time.monotonic()
         self.exit_code: Optional[int] = None
@@ -62,14 +67,21 @@ class Process:
         """Wait for its end until then (`time.monotonic` seconds), and no longer."""
         while self.exit_code is None:
             late = time.monotonic() >= until  # before the last look, should we be held up
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:  # a program that ended by itself has the signal 0
-                self.exit_code = -os.WTERMSIG(status) or os.WEXITSTATUS(status)
-            elif late:
+            if self._reap():
+                return
+            if late:
                 # It is in an uninterruptible system call, or root's by sudo.
                 self.exit_code = -signal.SIGKILL
+                _late.append(self)
             else:
                 time.sleep(0.001)
+
+    def _reap(self) -> bool:
+        """Take the exit code of a program that has ended; return whether it has."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:  # a program that ended by itself has the signal 0
+            self.exit_code = -os.WTERMSIG(status) or os.WEXITSTATUS(status)
+        return bool(pid)
 
 
 def _keep_descriptors() -> None:
