@@ -24,7 +24,7 @@ from halfopen.model import (
 from halfopen.scan import attempts, command, process, runner
 from halfopen.targets import resolve
 
-Run = Callable[[Sequence[Sequence[str]], float, Optional[Callable[[], None]]], List[NmapRun]]
+Run = Callable[[Sequence[Sequence[str]], float, Optional[runner.Meanwhile]], List[NmapRun]]
 """What runner.run_all is; a test puts recordings in its place."""
 
 Resolve = Callable[[Sequence[Target], float], Dict[Target, Union[Address, CheckError]]]
@@ -52,9 +52,6 @@ def check(  # noqa: PLR0913  what a check is made of: the last three have defaul
     outcomes: Dict[Target, Outcome] = {}
 
     def meanwhile() -> None:
-        # What comes next costs no time here: nmap is waiting for the network.
-        from halfopen.scan import reader  # noqa: F401, PLC0415
-
         # A services database that hangs must not cost the verdict: it goes without the name.
         soon = min(deadline, time.monotonic() + 0.5)
         services.update(resolve.service_names([target.port for target in targets], soon))
@@ -207,14 +204,22 @@ def _ask(
         plus_one=scanner.options.plus_one,
     )
     commands = [[*scanner.program, *argv(*scan, source_port=port)] for scan, port in runs]
-    given = scanner.run(commands, scanner.deadline, scanner.meanwhile)
+    read: Dict[int, Dict[Tuple[str, int], Outcome]] = {}
+
+    def read_ended(ended: Mapping[int, NmapRun]) -> None:
+        from halfopen.scan import reader  # noqa: PLC0415  12 ms, spent while nmap runs
+
+        if not ended:
+            scanner.meanwhile()
+        for number in ended.keys() - read.keys():
+            read[number] = reader.read(ended[number], *runs[number][0])
+
+    given = scanner.run(commands, scanner.deadline, read_ended)
     scanner.runs.extend(given)
-
-    from halfopen.scan import reader  # noqa: PLC0415  12 ms, spent while nmap ran
-
+    read_ended(dict(enumerate(given)))
     seen: Dict[Tuple[str, int], List[Outcome]] = {}
-    for (scan, _), nmap in zip(runs, given):
-        for asked, outcome in reader.read(nmap, *scan).items():
+    for number in range(len(runs)):
+        for asked, outcome in read[number].items():
             seen.setdefault(asked, []).append(outcome)
     return {
         target: _conclusion(seen[address.text, target.port], attempt, address)

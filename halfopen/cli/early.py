@@ -1,8 +1,8 @@
-"""Which checks start nmap before all else is loaded: those of one address, known at once.
+"""Which checks start nmap before all else is loaded: those of addresses with one port.
 
 Loading Python's modules takes half as long as the scan; loaded while it runs, they cost nothing.
-check.py builds its command as ever, and runner.py takes the early run if it has the very same
-arguments; if not, it is killed, and another started.
+check.py builds its command as ever, and runner.py takes each early run that has the very same
+arguments; if one has others, they are killed, and others started.
 """
 
 import os
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from halfopen.targets.parse import Parse
 
 LEAST_TIMEOUT = 1.2
-"""Seconds. With less, how long nmap waits for an answer depends on the time that is left
-(attempts.py), and that is not known before everything is loaded."""
+"""Seconds for each run. With less, how long nmap waits for an answer depends on the time that is
+left (attempts.py), and that is not known before everything is loaded."""
+
+_MOST_RUNS = 8
+"""How many start early: beyond that, the cores have enough to do."""
 
 
 def start_plain(program: str, typed: "Sequence[str]") -> None:
@@ -33,7 +36,7 @@ def start_plain(program: str, typed: "Sequence[str]") -> None:
 
 
 def start(values: "Values", *, plugin: bool) -> None:
-    """Start the nmap that check.py will ask for first, if that can be foreseen.
+    """Start the nmaps that check.py will ask for first, if that can be foreseen.
 
     An option that is not among the values has not been typed. An nmap, or sudo, that is not there
     is left for the check to meet.
@@ -44,11 +47,16 @@ def start(values: "Values", *, plugin: bool) -> None:
 
         parse, timeout = FORMATS[values["format"]].parse, FORMATS[values["format"]].timeout
     timeout = values.get("timeout") or timeout
-    asked = _asked(values, parse, plugin=plugin)
-    if asked is None or timeout < LEAST_TIMEOUT:
+    hosts, port = _asked(values, parse, plugin=plugin)
+    if not hosts or not _is_number(port, 1, 65535):
         return
-    (address, version), port = _address(asked[0]), asked[1]
-    if not version or values.get("family") not in (None, version) or not _is_number(port, 1, 65535):
+    addresses = dict.fromkeys(map(_address, hosts))
+    versions = {version for _, version in addresses}
+    if len(versions) > 1 or 0 in versions or values.get("family") not in (None, *versions):
+        return
+    texts, most = [text for text, _ in addresses], nmap.max_hosts([int(port)])
+    groups = [texts[begin : begin + most] for begin in range(0, len(texts), most)]
+    if timeout < LEAST_TIMEOUT * len(groups):
         return
     now = time.monotonic()
     time_left, plus_one = head_start.began + timeout - now, not values.get("no_plus_one")
@@ -56,18 +64,21 @@ def start(values: "Values", *, plugin: bool) -> None:
         caller = process.calling(values["nmap"] or "nmap", values.get("sudo", False))
     except HalfopenError:
         return
-    arguments = nmap.argv([address], [int(port)], time_left=time_left, plus_one=plus_one)
-    process.start_early([*caller, *arguments], now)
+    commands = [
+        [*caller, *nmap.argv(group, [int(port)], time_left=time_left, plus_one=plus_one)]
+        for group in groups[:_MOST_RUNS]
+    ]
+    process.start_early(commands, now)
 
 
 def _asked(
     values: "Values", parse: "Optional[Parse]", *, plugin: bool
-) -> "Optional[Tuple[str, str]]":
-    """Return the host and the port that are asked about, if it is one target."""
+) -> "Tuple[Sequence[str], str]":
+    """Return the hosts, and the port that they are asked about; none if that cannot be foreseen."""
     if values.get("targets") is not None:
-        return None
+        return [], ""
     if values.get("hostname") is not None:
-        return values["hostname"], values["port"]
+        return [values["hostname"]], values["port"]
     arguments = values["arguments"]
     if parse is not None:
         from halfopen.targets.parse import balancer_words, parse_balancer_words  # noqa: PLC0415
@@ -75,11 +86,13 @@ def _asked(
         plugin = True
         arguments = balancer_words(arguments) if parse is parse_balancer_words else arguments
     if plugin:
-        return arguments[-2:] if len(arguments) in (2, 4) else None
-    if len(arguments) == 1:
-        host, _, port = arguments[0].rpartition(":")
-        return (host, port) if host[:1] == "[" or ":" not in host else None
-    return arguments if len(arguments) == 2 and arguments[0][:1] != "[" else None
+        return arguments[-2:-1] * (len(arguments) in (2, 4)), arguments[-1] if arguments else ""
+    if len(arguments) == 2 and ":" not in arguments[1] and arguments[0][:1] != "[":
+        return arguments[:1], arguments[1]
+    pairs = [argument.rpartition(":")[::2] for argument in arguments]
+    known = {port for _, port in pairs}
+    bad = len(known) != 1 or any(host[:1] != "[" and ":" in host for host, _ in pairs)
+    return ([], "") if bad else ([host for host, _ in pairs], known.pop())
 
 
 def _address(host: str) -> "Tuple[str, int]":

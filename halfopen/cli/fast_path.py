@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def begin(program: str, typed: "Sequence[str]") -> "Optional[Parsed]":
-    """Parse the command line; start nmap if it is a check of one address, good in all its parts."""
+    """Parse the command line; start nmap if it is a check of addresses, good in all its parts."""
     parsed = parse(program, typed)
-    if parsed and parsed[0] in (options.PLUGIN, options.CHECK) and process.early is None:
+    if parsed and parsed[0] in (options.PLUGIN, options.CHECK) and not process.early:
         try:
             early.start(values.read(*parsed), plugin=parsed[0] is options.PLUGIN)
         except UsageError:

@@ -58,7 +58,7 @@ def calling(nmap: str, sudo: bool) -> "List[str]":
     return [path]
 
 
-early: "Optional[Process]" = None
+early: "List[Process]" = []
 """What start_early() started, until take() has it."""
 
 interrupted = False
@@ -112,19 +112,19 @@ def _cannot_start(program: str, error: OSError) -> str:
     return f"cannot start {program}: {why}; {advice}"
 
 
-def start_early(argv: "Sequence[str]", reckoned: float) -> None:
-    """Start nmap before anything takes signals; take() returns it.
+def start_early(commands: "Sequence[Sequence[str]]", reckoned: float) -> None:
+    """Start nmap before anything takes signals; take() returns each.
 
-    `reckoned`: when its time limit was reckoned (`time.monotonic` seconds).
+    `reckoned`: when their time limit was reckoned (`time.monotonic` seconds).
 
     Signals wait until let_signals_in(). An nmap that cannot be started is not mentioned: whoever
     calls start() then is told.
     """
-    global early
     _mask.append(signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS))
     try:
-        early = start(argv)
-        early.started = reckoned
+        for argv in commands:
+            early.append(start(argv))
+            early[-1].started = reckoned
     except Exception:  # noqa: BLE001, S110  see above
         pass
 
@@ -134,7 +134,7 @@ def reckoned() -> float:
 
     The limit is exact below 4 s, and take() wants the same arguments.
     """
-    return early.started if early else time.monotonic()
+    return early[0].started if early else time.monotonic()
 
 
 def let_signals_in() -> None:
@@ -144,13 +144,14 @@ def let_signals_in() -> None:
 
 
 def take(argv: "Sequence[str]") -> "Optional[Process]":
-    """Return the nmap that start_early() started, once; kill it if its arguments are others."""
-    global early
-    taken, early = early, None
-    if taken is not None and list(taken.argv) != list(argv):
-        kill(taken)
-        return None
-    return taken
+    """Return the nmap that start_early() started so, once; kill all those if there is none."""
+    for process in early:
+        if list(process.argv) == list(argv):
+            early.remove(process)
+            return process
+    kill(*early)
+    early.clear()
+    return None
 
 
 def kill(*processes: Process) -> None:

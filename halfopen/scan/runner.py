@@ -2,7 +2,7 @@
 
 import select
 import time
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
 from halfopen.model import FLOOD, LATE, ON_TIME, UNSTARTED, NmapRun
 from halfopen.scan import process
@@ -12,30 +12,34 @@ from halfopen.scan.spawn import Process
 # nmap prints about 600 bytes a host and 1.5 KB around them; far beyond that it has gone mad.
 MAX_OUTPUT = 1000000
 
+Meanwhile = Callable[[Mapping[int, NmapRun]], None]
+"""What to do while nmap runs, with the runs that have ended, by their place among the commands."""
+
 
 def run_all(
     commands: Sequence[Sequence[str]],
     deadline: float,
-    meanwhile: Optional[Callable[[], None]] = None,
+    meanwhile: Optional[Meanwhile] = None,
 ) -> List[NmapRun]:
     """Run the commands side by side and return what each gave, in order.
 
     At `deadline` (`time.monotonic` seconds) every run that has not ended is killed with its whole
     process group; one whose turn had not come by then is returned as UNSTARTED. `meanwhile` is
-    called once after the first start: work that needs no answer costs no time then. Raises
-    CheckError if a command cannot be started.
+    called after the first start, and when one has ended and others have not: its work costs no
+    time then. Raises CheckError if a command cannot be started.
     """
     results: Dict[int, NmapRun] = {}
     waiting = list(enumerate(commands))
     running: Dict[int, Process] = {}
+    told = -1
     try:
         while waiting or running:
             while waiting and len(running) < SIDE_BY_SIDE and _time_left(deadline):
                 index, argv = waiting.pop(0)
                 running[index] = process.take(argv) or process.start(argv)
-            if meanwhile is not None:
-                meanwhile()
-                meanwhile = None
+            if meanwhile is not None and len(results) > told:
+                told = len(results)
+                meanwhile(results)
             left = _time_left(deadline)
             _read(list(running.values()), left)
             for index, run in list(running.items()):

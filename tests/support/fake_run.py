@@ -3,10 +3,11 @@
 import re
 import time
 from collections import Counter
-from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from halfopen.model import NmapRun
 from halfopen.scan.command import second_port
+from halfopen.scan.runner import Meanwhile
 
 NAMES = {
     "mail.example": ["192.0.2.25", "2001:db8::25"],
@@ -90,12 +91,12 @@ class FakeNmap:
         self,
         commands: Sequence[Sequence[str]],
         deadline: float,
-        meanwhile: Optional[Callable[[], None]] = None,
+        meanwhile: Optional[Meanwhile] = None,
     ) -> List[NmapRun]:
         self.looks.append(list(commands))
         self.deadlines.append(deadline)
         if meanwhile is not None:
-            meanwhile()
+            meanwhile({})
         return [self._run(command) for command in commands]
 
     @property

@@ -132,11 +132,7 @@ def _commands(targets: Sequence[Target], answer: str) -> List[Sequence[str]]:
     """Return the command lines that a check of the targets would run."""
     commands: List[Sequence[str]] = []
 
-    def run(
-        given: Sequence[Sequence[str]],
-        _deadline: float,
-        _meanwhile: Optional[Callable[[], None]] = None,
-    ) -> List[NmapRun]:
+    def run(given: Sequence[Sequence[str]], *_: object) -> List[NmapRun]:
         commands.extend(given)
         return [NmapRun(argv, 0, b"", b"", 0.0, LATE) for argv in given]
 

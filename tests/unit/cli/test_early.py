@@ -1,5 +1,6 @@
 """The nmap that starts before all else: for what, with what, and that none is left."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Iterator, List
 
 import pytest
 from support import fakes
+from support.fake_run import FakeNmap
 from support.fakes import HOST, OPEN, OPEN_PORT, recording
 
 from halfopen.check import check
@@ -127,6 +129,7 @@ STARTS_EARLY = {
     "check": [*CHECK, f"{HOST}:25"],
     "check-two-arguments": [*CHECK, HOST, "25", "-v"],
     "check-ipv6": [*CHECK, f"[{V6}]:25", "--format", "json"],
+    "check-several": [*CHECK, *(f"192.0.2.{number}:25" for number in range(25, 89))],
     "keepalived": [*CHECK, "--format", "keepalived", "-t", "2", f"{HOST}:25"],
     "haproxy": [*CHECK, "--format", "haproxy", "--timeout", "2"],
     "zabbix": [*CHECK, "-H", HOST, "-p", "25", "--format", "zabbix"],
@@ -196,6 +199,10 @@ WRONG = f"""
     halfopen check {HOST} 25 --format f5 --exit error=0
     halfopen check --targets /dev/null
     halfopen check {HOST}:25 {HOST}:26
+    halfopen check {HOST}:25 mail.example:25
+    halfopen check {HOST}:25 {HOST} 25
+    halfopen check {HOST}:25 [{V6}]:25
+    halfopen check {HOST}:25 192.0.2.26:25 -6
     halfopen check {HOST}
     halfopen check {V6}
     halfopen check {HOST}:25 25
@@ -224,8 +231,8 @@ def test_nothing_starts_early_for_what_is_not_one_address_or_not_right(
 
 def test_what_nmap_is_asked_first_is_certain_with_the_least_timeout_for_an_early_start() -> None:
     """Even if the rest of the modules take 0.2 s to load."""
-    for slow in (0.0, 0.2):
-        assert attempts.first(early.LEAST_TIMEOUT - slow) == attempts.QUICK
+    for slow, runs in itertools.product((0.0, 0.2), (1, 2, 8)):
+        assert attempts.first(early.LEAST_TIMEOUT * runs - slow, runs) == attempts.QUICK
 
 
 @pytest.mark.parametrize("kind", ["missing", "of-another-machine", "nowhere"])
@@ -310,6 +317,8 @@ def test_nmap_inherits_no_more_than_its_three_descriptors(
         ("halfopen check 192.0.2.25 25", True),
         ("halfopen check 192.0.2.25:25", True),
         ("halfopen check [2001:db8::25]:25", True),
+        ("halfopen check 192.0.2.25:25 192.0.2.26:25", True),
+        ("halfopen check [2001:db8::25]:25 [2001:db8::26]:25 [2001:db8::27]:25", True),
         ("halfopen check V 1 192.0.2.25 25", False),
         ("halfopen 192.0.2.25 25", False),
         ("check_tcp_half_open check 192.0.2.25 25", False),
@@ -322,7 +331,7 @@ def test_the_plain_form_starts_the_same_nmap_before_the_options_are_loaded(
     monkeypatch: pytest.MonkeyPatch, line: str, plain: bool
 ) -> None:
     given: List[List[str]] = []
-    monkeypatch.setattr(process, "start_early", lambda argv, _: given.append(list(argv)))
+    monkeypatch.setattr(process, "start_early", lambda commands, _: given.extend(commands))
     monkeypatch.setenv("HALFOPEN_NMAP", "/opt/nmap")
     program, *typed = line.split()
 
@@ -333,9 +342,34 @@ def test_the_plain_form_starts_the_same_nmap_before_the_options_are_loaded(
     assert len(given) == 2 or not plain
     assert all(argv == given[0] for argv in given)
     with monkeypatch.context() as patch:
-        patch.setattr(process, "early", object())
+        patch.setattr(process, "early", [object()])
         fast_path.begin(program, typed)
     assert len(given) == 2 or not plain  # none is started twice
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "runs"),
+    [(2, 1.2, 1), (64, 10, 1), (65, 2.3, 0), (65, 2.4, 2), (500, 10, 8), (500, 9, 0), (600, 60, 8)],
+)
+def test_many_addresses_of_one_port_start_the_first_runs_that_the_check_makes(
+    monkeypatch: pytest.MonkeyPatch, count: int, seconds: float, runs: int
+) -> None:
+    given: List[List[str]] = []
+    monkeypatch.setattr(process, "start_early", lambda commands, _: given.extend(commands))
+    monkeypatch.setattr(process, "reckoned", lambda: head_start.began)
+    monkeypatch.setattr(time, "monotonic", lambda: head_start.began)
+    hosts = [f"198.51.{100 + number // 250}.{number % 250 + 1}" for number in range(count)]
+    words = [f"{host}:25" for host in [*hosts, hosts[0]]]
+    values = {"arguments": words, "nmap": "/opt/nmap", "timeout": seconds}
+    nmap_runs = FakeNmap()
+    options = ScanOptions("/opt/nmap")
+
+    early.start(values, plugin=False)
+    targets = [Target(host, 25) for host in hosts]
+    check(targets, head_start.began + seconds, options, run=nmap_runs)
+
+    assert len(given) == runs
+    assert given == nmap_runs.commands[:runs]
 
 
 def test_the_plain_form_without_an_nmap_is_left_to_the_check(
@@ -347,4 +381,4 @@ def test_the_plain_form_without_an_nmap_is_left_to_the_check(
 
     early.start_plain("check_tcp_half_open", [HOST, str(OPEN_PORT)])
 
-    assert process.early is None
+    assert process.early == []

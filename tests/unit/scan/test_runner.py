@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Iterator, NoReturn
+from typing import Iterator, Mapping, NoReturn
 
 import pytest
 from support import fakes
@@ -84,7 +84,9 @@ def test_deadline_ends_those_that_run_and_those_that_had_to_wait_and_keeps_what_
 def test_what_is_done_meanwhile_is_done_once_and_its_failure_leaves_no_run(folder: Path) -> None:
     running: list[bool] = []
 
-    def meanwhile() -> None:
+    def meanwhile(ended: Mapping[int, NmapRun]) -> None:
+        if ended:
+            return
         # A program that has just been started may have no environment yet.
         running.append(fakes.until(lambda: fakes.alive(folder), 10.0))
         if len(commands) == 1:
@@ -97,6 +99,21 @@ def test_what_is_done_meanwhile_is_done_once_and_its_failure_leaves_no_run(folde
         run_all(commands, time.monotonic() + AMPLE, meanwhile)
     assert running == [True, True]
     assert fakes.left_behind(folder) == []
+
+
+def test_a_run_that_has_ended_is_told_of_while_others_run(folder: Path) -> None:
+    told: list[dict[int, bytes]] = []
+
+    def meanwhile(ended: Mapping[int, NmapRun]) -> None:
+        told.append({number: one.stdout for number, one in ended.items()})
+        if 1 in ended:
+            (folder / "go-on").touch()
+
+    waits = sh("until [ -e $1 ]; do sleep 0.01; done; echo slow", folder / "go-on")
+    given = run_all([waits, sh("echo quick")], time.monotonic() + AMPLE, meanwhile)
+
+    assert told == [{}, {1: b"quick\n"}]
+    assert [one.stdout for one in given] == [b"slow\n", b"quick\n"]
 
 
 def test_an_interrupt_ends_those_that_run_and_starts_no_more(
