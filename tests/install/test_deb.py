@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Iterator, Mapping, Sequence
 import dist
 import pytest
 from lab import TARGET, TOOL_PATH, Finished, Lab
+from support.machine import run
 
 from halfopen import __version__
 from halfopen.cli import options
@@ -48,15 +48,7 @@ pytestmark = pytest.mark.skipif(bool(ABSENT), reason=f"needs {', '.join(ABSENT)}
 def _must(
     argv: Sequence[str], timeout: float = 300, env: Mapping[str, str] | None = None
 ) -> Finished[str]:
-    done = subprocess.run(
-        argv,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env=env,
-        check=False,
-    )
+    done = run(argv, timeout, env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
