@@ -64,7 +64,7 @@ unit: ## the tests that need neither nmap nor root
 test-pythons: ## the unit tests on every other Python version at hand, the commands on all
 	@tools/test_pythons.sh $(PYTHONS)
 
-test-nmaps: ## the tests with nmap on the nmap of each Debian; NMAPS="trixie sid"
+test-nmaps: ## the tests with nmap, with each Debian's nmap; NMAPS="trixie sid"
 	@tools/setup.sh nmaps
 	@$(AS_ROOT) tools/test_nmaps.sh $(NMAPS)
 

@@ -146,7 +146,7 @@ fi
 
 # A stamp holds what its part was made from: an environment, the folder (the scripts in it name it)
 # and the interpreter; what is installed there, the project's requirements too.
-place=$(pwd && "$PYTHON" -c 'import sys; print(sys.version, sys.prefix)')
+place=$(pwd && "$PYTHON" -c 'import sys; print(sys.version, sys.base_prefix)')
 made_from=$(printf '%s\n' "$place" && cksum pyproject.toml)
 fresh() { [ "$(cat "$VENV/.stamp$1" 2>/dev/null)" = "$2" ]; }
 stamp() { printf '%s\n' "$2" >"$VENV/.stamp$1"; }
@@ -156,9 +156,11 @@ pip_install() {
 }
 
 if ! fresh '' "$place"; then
-    say "making $VENV with $("$PYTHON" -V)"
+    # PATH may find the environment's own, which goes now.
+    base=$("$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.executable))')
+    say "making $VENV with $("$base" -V), and installing into it: about a minute"
     rm -rf "$VENV"
-    "$PYTHON" -m venv "$VENV"
+    "$base" -m venv "$VENV"
     # The newest pip: older ones (23.2, say) write command scripts that load a module before nmap
     # can start.
     pip_install --upgrade pip

@@ -169,7 +169,7 @@ WAIT = Command(
     *_ROUNDS,
     arguments="TARGET...",
     about="Wait until all ports are open, or as --for says.",
-    codes="0 they are, 2 the time ran out, 3 what is missing could not be checked",
+    codes="0 all are as wanted, 2 the time ran out, 3 what is missing could not be checked",
     examples=(
         "halfopen wait 192.0.2.11:443 192.0.2.12:443 && echo enable",
         "halfopen wait 192.0.2.11:443 --for not-open -t 5m -i 500ms",

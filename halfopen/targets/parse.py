@@ -147,7 +147,7 @@ def parse_plugin_words(words: Sequence[str], family: Optional[int] = None) -> Li
         # Farmguardian has a shell run the command; the shell makes file names of the port `*`.
         farm = "; or a farm's port is *: write one port in place of PORT" if len(words) > 4 else ""
         given = f"{len(words) or 'no'} argument" + "s" * (len(words) != 1)
-        forms = "HOST PORT, or VIP VPORT RIP RPORT, or -H HOST -p PORT"
+        forms = "HOST and PORT as two arguments, or VIP VPORT RIP RPORT, or -H HOST -p PORT"
         raise UsageError(f"{given} given; give {forms}{farm}")
     return [make(words[-2], words[-1], family)]
 

@@ -11,7 +11,7 @@ from halfopen.formats.registry import FORMATS
 
 NO_HOST = "(no host or port begins with '-')"
 HELP = "; see check_tcp_half_open --help"
-GIVE = "give HOST PORT, or VIP VPORT RIP RPORT, or -H HOST -p PORT"
+GIVE = "give HOST and PORT as two arguments, or VIP VPORT RIP RPORT, or -H HOST -p PORT"
 TIMES = "write 5, 0.5, 5s, 500ms, 2m or 1h"
 NO_PORT = "has no port; write HOST:PORT, [IPV6]:PORT or HOST PORT"
 NO_TARGET = "no target given; write HOST:PORT, [IPV6]:PORT or HOST PORT"
