@@ -122,7 +122,8 @@ def installed(folder: Path) -> list[str]:
     python = system if os.path.exists(system) else sys.executable
     dist.packages(folder)
     dist.must(python, "-m", "venv", str(folder))
-    dist.must(str(folder / "bin" / "pip"), "install", "-q", *map(str, folder.glob("*.whl")))
+    install = [str(folder / "bin" / "pip"), "install", "-q", *map(str, folder.glob("*.whl"))]
+    dist.must(*install, env={**os.environ, "PIP_USER": "0"})
     return [str(folder / "bin" / name) for name in dist.COMMANDS]
 
 

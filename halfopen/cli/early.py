@@ -14,7 +14,7 @@ from halfopen.scan import head_start, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Sequence, Tuple
+    from typing import Any, Dict, Optional, Sequence, Tuple
 
     from halfopen.cli.values import Values
     from halfopen.targets.parse import Parse
@@ -50,24 +50,23 @@ def start(values: "Values", *, plugin: bool) -> None:
     hosts, port = _asked(values, parse, plugin=plugin)
     if not hosts or not _is_number(port, 1, 65535):
         return
+    most = nmap.max_hosts([int(port)])
+    if timeout < LEAST_TIMEOUT * -(-len(hosts) // most):  # as many runs, rounded up
+        return
     addresses = dict.fromkeys(map(_address, hosts))
     versions = {version for _, version in addresses}
     if len(versions) > 1 or 0 in versions or values.get("family") not in (None, *versions):
         return
-    texts, most = [text for text, _ in addresses], nmap.max_hosts([int(port)])
-    groups = [texts[begin : begin + most] for begin in range(0, len(texts), most)]
-    if timeout < LEAST_TIMEOUT * len(groups):
-        return
+    texts = [text for text, _ in addresses]
+    groups = [texts[begin : begin + most] for begin in range(0, len(texts), most)][:_MOST_RUNS]
     now = time.monotonic()
     time_left, plus_one = head_start.began + timeout - now, not values.get("no_plus_one")
+    limits: Dict[str, Any] = {"time_left": time_left, "plus_one": plus_one}
     try:
         caller = process.calling(values["nmap"] or "nmap", values.get("sudo", False))
     except HalfopenError:
         return
-    commands = [
-        [*caller, *nmap.argv(group, [int(port)], time_left=time_left, plus_one=plus_one)]
-        for group in groups[:_MOST_RUNS]
-    ]
+    commands = [[*caller, *nmap.argv(group, [int(port)], **limits)] for group in groups]
     process.start_early(commands, now)
 
 

@@ -144,13 +144,13 @@ def let_signals_in() -> None:
 
 
 def take(argv: "Sequence[str]") -> "Optional[Process]":
-    """Return the nmap that start_early() started so, once; kill all those if there is none."""
+    """Return the early nmap that has these arguments, once; if none has, kill them all."""
     for process in early:
         if list(process.argv) == list(argv):
             early.remove(process)
             return process
-    kill(*early)
-    early.clear()
+    # Emptied first: a signal's handler must not kill what has been waited for.
+    kill(*(early.pop() for _ in early[:]))
     return None
 
 

@@ -42,6 +42,8 @@ def run_all(
                 meanwhile(results)
             left = _time_left(deadline)
             _read(list(running.values()), left)
+            if left == 0:  # one that ended meanwhile is not late: a pipe's 64 KiB, and now its end
+                _read(list(running.values()), 0)
             for index, run in list(running.items()):
                 # It may close its pipes long before it ends.
                 if _is_flood(run) or (not run.pipes and run.has_exited()):

@@ -25,7 +25,10 @@ class Process:
 
     def __init__(self, argv: "Sequence[str]") -> None:
         """Start it; raise OSError if that fails."""
-        _late[:] = [process for process in _late if not process._reap()]
+        try:
+            _late[:] = [process for process in _late if not process._reap()]
+        except ChildProcessError:  # who imports us waits for children as well
+            _late.clear()
         self.argv = argv
         self.started = time.monotonic()
         self.exit_code: Optional[int] = None

@@ -95,9 +95,12 @@ class FakeNmap:
     ) -> List[NmapRun]:
         self.looks.append(list(commands))
         self.deadlines.append(deadline)
+        ended = [self._run(command) for command in commands]
         if meanwhile is not None:
             meanwhile({})
-        return [self._run(command) for command in commands]
+            if len(ended) > 1:
+                meanwhile(dict(enumerate(ended[:-1])))
+        return ended
 
     @property
     def commands(self) -> List[Sequence[str]]:

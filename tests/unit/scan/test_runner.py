@@ -116,6 +116,41 @@ def test_a_run_that_has_ended_is_told_of_while_others_run(folder: Path) -> None:
     assert [one.stdout for one in given] == [b"slow\n", b"quick\n"]
 
 
+def test_a_run_that_ends_in_time_is_not_late_for_what_is_done_meanwhile(folder: Path) -> None:
+    end = time.monotonic() + 3.0
+
+    def meanwhile(ended: Mapping[int, NmapRun]) -> None:
+        if ended:
+            (folder / "go-on").touch()
+            time.sleep(max(0.0, end - time.monotonic()) + 0.1)
+
+    text = "until [ -e $1 ]; do sleep 0.01; done; head -c 60000 /dev/zero"
+    given = run_all([sh("echo quick"), sh(text, folder / "go-on")], end, meanwhile)
+
+    assert [one.cut for one in given] == [ON_TIME, ON_TIME]
+    assert len(given[1].stdout) == 60000
+
+
+def test_a_signal_while_early_runs_are_killed_ends_us_by_that_signal() -> None:
+    """It comes just when one has been waited for: its number is free, and must not be killed."""
+    code = """
+import os, signal, time
+from halfopen.scan import process, spawn
+def waitpid(*words):
+    found = wait(*words)
+    if found[0]:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return found
+process.start_early([["/bin/sleep", "60"]], time.monotonic())
+process.let_signals_in()
+signal.signal(signal.SIGTERM, process.end_by_signal)
+wait, os.waitpid = os.waitpid, waitpid
+process.take(["/bin/sleep", "50"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], timeout=50, check=False)
+    assert done.returncode == -signal.SIGTERM
+
+
 def test_an_interrupt_ends_those_that_run_and_starts_no_more(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +238,21 @@ def test_one_that_outlasts_its_kill_is_no_zombie_after_the_next_start(
     os.kill(int(child), signal.SIGKILL)
 
     assert fakes.until(no_child_after_a_start, 10)
+
+
+def test_one_that_somebody_else_has_waited_for_keeps_no_other_from_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_kill_group", lambda _: None)
+        run(sh("exec sleep 60"), seconds=0.1)
+    (child,) = map(int, children())
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+    (given,) = run(sh("echo out"))
+
+    assert given.stdout == b"out\n"
 
 
 def no_child_after_a_start() -> bool:
