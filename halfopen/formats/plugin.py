@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from halfopen.formats.wording import metric, name, sentence, transcript, unique_labels
-from halfopen.model import PORT_STATES, Report, Status, Target, Verdict
+from halfopen.model import Report, Status, Target, Verdict
 
 MAX_CULPRITS = 200
 """Characters of the first line that name culprits: what a pager or a web page shows."""
@@ -107,7 +107,7 @@ def _rows(report: Report, labels: Dict[Optional[Target], str]) -> List[_Row]:
         groups.setdefault(key, []).append(verdict)
     rows: List[_Row] = []
     for group in groups.values():
-        verdict, label = group[0], labels.get(group[0].target, "")
+        verdict, label = group[0], labels.get(group[0].target)
         perfdata = metric(f"'{label}'", verdict, report, unit="s") if label else ""
         if perfdata:  # a target that is named twice has it once
             del labels[verdict.target]
@@ -133,9 +133,7 @@ def _summary(bad: Sequence[_Row], report: Report) -> str:
     """Return how many targets are not as expected, and which, as many as fit."""
     total = len(report.verdicts)
     if not bad:
-        states = Counter(verdict.state for verdict in report.verdicts)
-        parts = [f"{states[s]} {s}" for s in (*PORT_STATES, "error") if s in states]
-        return f"{total} targets: {', '.join(parts)}"
+        return f"{total} targets: {total} {report.expectation.state}"
     kinds = Counter(_kind(row.verdict, report) for row in bad for _ in range(row.targets))
     counts = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
     alike = bad[0].targets == total and bad[0].verdict.error

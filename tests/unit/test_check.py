@@ -11,6 +11,7 @@ from support.fake_run import NAMES, FakeNmap, addresses_of, hang, ports_of, valu
 from halfopen.check import check, judge
 from halfopen.errors import CheckError, UsageError
 from halfopen.model import (
+    Address,
     Expectation,
     NmapRun,
     Observation,
@@ -247,12 +248,81 @@ def test_a_silent_port_is_asked_by_itself_where_nmap_names_no_more_what_was_refu
         ]
 
     targets = [Target(SERVER, port) for port in (9, 1001, 1002)]
-    report = check(targets, time.monotonic() + 60, ScanOptions(NMAP), run=run)
+    told: List[int] = []
+    deadline = time.monotonic() + 60
+    report = check(targets, deadline, ScanOptions(NMAP), run=run, progress=told.append)
 
     first, *again = nmap.commands
+    assert told[0] == 1
     assert value_of(first, "-p") == "9,1001,1002"
     assert {value_of(command, "-p") for command in again} == {"9,10", "1002,1003"}
     assert states(report) == ["filtered", "error", "filtered"]
+
+
+AskedOfKernel = Tuple[Address, int, float, Optional[int]]
+"""Address and port of a target, when the check began, and the port that the kernel knows."""
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> List[AskedOfKernel]:
+    """Have the kernel know a port, and return what it is asked about silences."""
+    asked: List[AskedOfKernel] = []
+
+    def explained(seen: Observation, *words: Any) -> Observation:
+        asked.append(words)
+        return seen
+
+    monkeypatch.setattr("halfopen.scan.silence.source_port", lambda: 40001)
+    monkeypatch.setattr("halfopen.scan.silence.explained", explained)
+    monkeypatch.setattr("halfopen.scan.process.find_program", lambda name, *_: name)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("options", "hosts", "known"),
+    [
+        (ScanOptions(NMAP), 1, True),
+        (ScanOptions(NMAP), 8, True),  # 32 runs at a time
+        (ScanOptions(NMAP), 9, False),
+        (ScanOptions(NMAP, sudo=True), 1, False),
+        (ScanOptions(NMAP, prefix=("nsenter",)), 1, False),
+        (ScanOptions(NMAP, prefix=("nsenter",)), 9, False),
+    ],
+)
+def test_one_more_patient_run_asks_from_a_port_that_the_kernel_knows_of_few_and_here(
+    kernel: List[AskedOfKernel], options: ScanOptions, hosts: int, known: bool
+) -> None:
+    nmap = FakeNmap({f"192.0.2.{host}": ["silent"] for host in range(hosts)})
+    targets = [Target(f"192.0.2.{host}", 100 + 9 * host) for host in range(hosts)]
+    told: List[int] = []
+    began = time.monotonic()
+    open_one = Target("192.0.2.200", 9)
+    check([*targets, open_one], began + 10, options, run=nmap, progress=told.append)
+
+    first, again = nmap.looks
+    assert told == [1]
+    assert {value_of(command, "--host-timeout") for command in first} == {"8000ms"}
+    assert nmap.deadlines == [began + 10] * 2
+    assert not any("-g" in command for command in first)
+    from_port = [value_of(command, "-g") for command in again if "-g" in command]
+    assert from_port == ["40001"] * (hosts if known else 0)
+    assert len(again) == hosts * 3 + len(from_port)
+    here = [] if options.prefix else targets
+    assert [(address.text, port) for address, port, *_ in kernel] == [t[:2] for t in here]
+    assert all(began <= when < began + 10 for _, _, when, _ in kernel)
+    assert all(port == (40001 if known else None) for *_, port in kernel)
+
+
+def test_the_time_for_many_runs_is_reckoned_by_how_many_they_are() -> None:
+    silent = {f"192.0.2.{host}": ["silent"] for host in range(30)}
+    targets = [Target(host, 100 + 9 * number) for number, host in enumerate(silent)]
+    few, many = FakeNmap(silent), FakeNmap(silent)
+
+    checked(few, *targets[:12], seconds=2.2)
+    checked(many, *targets, seconds=1.3)
+
+    assert [len(look) for look in few.looks] == [12, 24]  # of the three patient runs two
+    assert value_of(many.looks[0][0], "--initial-rtt-timeout") != "150ms"  # patiently at once
 
 
 def test_hosts_whose_ports_differ_share_the_runs_of_single_ports_where_those_are_fewer() -> None:

@@ -239,6 +239,40 @@ def test_the_output_on_many_targets_is_what_nagios_reads_and_says_how_much_is_le
     assert len(bad) == min(closed, len(told_of))
 
 
+@pytest.mark.parametrize(
+    ("longest", "named"), [(22, 6), (23, 5)], ids=["200 characters", "one too many"]
+)
+def test_the_first_line_names_as_many_as_fit_200_characters(longest: int, named: int) -> None:
+    hosts = [*(f"192.0.2.{number}0" for number in range(1, 6)), "h" * longest + "192.0.2.60"]
+    verdicts = [seen("closed", host) for host in hosts]
+    first = told("nagios", *verdicts).text.splitlines()[0]
+    texts = [f"{host}:25 closed (reset)" for host in hosts]
+    more = [f"{6 - named} more"] if named < 6 else []
+
+    assert len(", ".join(texts)) == 178 + longest
+    assert first.partition("not open: ")[2] == ", ".join(texts[:named] + more)
+
+
+def test_a_culprit_that_is_too_long_is_named_all_the_same() -> None:
+    verdicts = [seen("closed", f"{'h' * 60}.{'h' * 60}.{'h' * 60}.{n}") for n in "abc"]
+    first = told("nagios", *verdicts).text.splitlines()[0]
+
+    assert first.endswith(".a:25 closed (reset), 2 more")
+
+
+def test_five_that_fail_alike_are_all_named() -> None:
+    text = told("nagios", OPEN, *MANY_FAILED[:5]).text
+
+    assert text.splitlines()[1].count("192.0.2.") == 5
+    assert " more" not in text
+
+
+def test_a_limit_in_perfdata_keeps_the_noughts_of_its_number() -> None:
+    text = told("nagios", OPEN, expectation=Expectation("open", 10.0, 100.5)).text
+
+    assert text.endswith("s;10;100.5;0")
+
+
 def test_perfdata_beyond_the_first_line_follows_the_long_text() -> None:
     lines = told("nagios", *farm(1, 40)).text.splitlines()
     # What Icinga 2 does, which splits this at each space.

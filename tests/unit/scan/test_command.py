@@ -41,6 +41,13 @@ def test_the_ipv4_command_is_exactly_this() -> None:
     )
 
 
+def test_probes_come_from_a_port_if_one_is_given() -> None:
+    command = argv(["192.0.2.25"], [25], time_left=10, source_port=40001)
+
+    assert [word for word in command if word not in built()] == ["-g", "40001"]
+    assert command.index("-g") + 1 == command.index("40001")
+
+
 def test_the_ipv6_command_is_exactly_this() -> None:
     addresses = ["2001:db8::25", "fe80::25%eth0"]
 

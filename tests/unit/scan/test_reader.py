@@ -159,7 +159,11 @@ def test_a_report_that_says_nothing_certain_is_an_error_that_says_why(
     [
         (b'down="1"', b"", NO_ANSWER),
         (b"", b"", "nmap scanned no host"),
-        (b"", b"WARNING: No targets\nmore\n", "nmap scanned no host; WARNING: No targets"),
+        (
+            b"",
+            b"WARNING: No targets\nmore\nyet more\n",
+            "nmap scanned no host; WARNING: No targets",
+        ),
     ],
 )
 def test_an_nmap_that_scanned_no_host_says_why(down: bytes, stderr: bytes, said: str) -> None:

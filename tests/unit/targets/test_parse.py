@@ -194,6 +194,10 @@ def test_a_family_is_kept_for_an_address_of_it_and_for_a_name(
     for parse in (parse_targets, parse_plugin_words, parse_balancer_words):
         assert parse([host, "25"], family) == expected
     assert parse_balancer_words([], family) == expected
+    assert parse_balancer_words(["b.example", "26"]) == [Target("b.example", 26)]
+    monkeypatch.delenv("HAPROXY_SERVER_PORT")
+    with pytest.raises(UsageError, match="no arguments given"):
+        parse_balancer_words([], family)
     assert parse_lines([f"{host} 25"], "file", family) == expected
     assert make(host, "25", family) == expected[0]
 

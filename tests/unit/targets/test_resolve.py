@@ -1,5 +1,6 @@
 """Names to addresses, once or round after round, and ports to service names."""
 
+import re
 import socket
 import threading
 import time
@@ -175,7 +176,9 @@ def test_a_slow_name_costs_the_others_nothing_and_is_found_by_the_same_question(
         found = resolver.resolve([WEB, MAIL], far())
         assert time.monotonic() - began < 5
         assert found[MAIL] == SECOND
-        assert "cannot resolve web.example yet: no answer for " in str(found[WEB])
+        assert re.search(
+            r"cannot resolve web\.example yet: no answer for [0-9] s;", str(found[WEB])
+        )
         assert "--" not in str(found[WEB]), "no option gives a resolver more time"
     assert not late.is_set()
     may_answer.set()
