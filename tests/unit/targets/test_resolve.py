@@ -28,7 +28,8 @@ class Names:
         self.asked: List[Tuple[str, int]] = []
         self.may_answer: Dict[str, threading.Event] = {}
 
-    def __call__(self, host: str, _: None, family: int, *__: object) -> List[Any]:
+    def __call__(self, host: str, _: None, family: int, *kind: int) -> List[Any]:
+        assert kind == (socket.SOCK_STREAM, socket.IPPROTO_TCP)  # each address once
         self.asked.append((host, family))
         if host in self.may_answer:
             assert self.may_answer[host].wait(30)
