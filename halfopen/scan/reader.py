@@ -242,7 +242,7 @@ def _parsed(xml: bytes) -> ET.Element:
 
 def _number(port: ET.Element) -> int:
     """Return a port's number; raise ValueError for one that nmap does not write so, as 025."""
-    text = port.get("portid", "")
+    text = port.attrib["portid"]  # python-nmap has read it
     if text != str(int(text)):
         raise ValueError(text)
     return int(text)

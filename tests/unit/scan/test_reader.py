@@ -29,7 +29,7 @@ def ended(
 ) -> NmapRun:
     """Return a run that printed these hosts."""
     xml = RUN.format(hosts="\n".join(hosts), up=len(hosts))
-    xml = xml.replace('args="nmap"', f'args="{command}"')
+    xml = xml.replace('args="nmap"', f'args="{command}"' if command else "")
     return NmapRun(["nmap"], code, xml.encode(), stderr, 0.1, cut)
 
 
@@ -283,6 +283,15 @@ def test_a_name_in_a_recordings_command_line_is_the_host_that_nmap_found_for_it(
 
     assert recorded(run).addresses == found
     assert bool(recorded(run).why_none) is not bool(found)
+
+
+def test_a_recording_without_a_command_line_was_asked_nothing_that_is_known() -> None:
+    run = ended(command="")
+    down = run.stdout.replace(b'down="0"', b'down="1"')
+
+    assert recorded(run._replace(stdout=down)) == Recorded(
+        [], None, NO_ANSWER.replace(SERVER, "the asked host")
+    )
 
 
 def test_a_recording_of_no_host_says_so() -> None:
