@@ -218,7 +218,7 @@ def parse_lines(lines: Iterable[str], source: str, family: Optional[int] = None)
     targets: List[Target] = []
     errors: List[LineError] = []
     for number, line in enumerate(lines, 1):
-        label, equals, target = map(str.strip, line.split("#", 1)[0].rpartition("="))
+        label, equals, target = map(str.strip, line.partition("#")[0].rpartition("="))
         if not equals and not target:
             continue
         named = f"label {_shortened(label)!r}"

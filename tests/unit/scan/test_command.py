@@ -79,14 +79,18 @@ def test_the_command_of_many_ports_is_exactly_this(count: int, rate: str, added:
     )
 
 
-def test_without_a_real_data_folder_nmap_reads_its_own_tables(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("folder", "options"), [("/run/tables", ["--datadir", "/run/tables"]), ("", [])]
+)
+def test_in_a_single_file_nmap_reads_the_tables_of_root_or_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str, options: List[str]
 ) -> None:
     inside_a_zip = tmp_path / "halfopen.pyz" / "halfopen" / "scan" / "command.py"
     monkeypatch.setattr(command, "__file__", str(inside_a_zip))
-    monkeypatch.setattr(tables, "folder", lambda: "")
+    monkeypatch.setattr(tables, "folder", lambda: folder)
 
-    assert "--datadir" not in built()
+    assert command.data_folder() == options
+    assert ("--datadir" in built()) is bool(options)
 
 
 def test_the_data_folder_has_the_tables_that_nmap_reads_at_its_start() -> None:
