@@ -214,7 +214,27 @@ def farm(closed: int, size: int = 300) -> List[Verdict]:
 def test_empty_lines_of_nmaps_messages_count_as_output_too() -> None:
     report = Report((OPEN, CLOSED), Expectation(), (run_of(b"\n" * 100_000),), 1.0, 0.5)
 
-    assert len(output("nagios", report, {}, True).text) <= 8192
+    assert len(output("nagios", report, {}, True).text) == FULL
+
+
+FULL = 8192 - len("and 2 more\n | ") + 1
+"""What there is room for if nothing is left out."""
+
+
+def test_messages_and_rows_and_perfdata_are_told_as_far_as_there_is_room() -> None:
+    """One of the lengths fits to the byte."""
+    messages = [told("nagios", OPEN, CLOSED, runs=[run_of(b"x" * n)]) for n in range(7900, 8000)]
+    farms = [farm(300) for _ in range(60)]
+    for number, verdicts in enumerate(farms):
+        verdicts[20] = seen("closed", "h" * number + ".example")
+    first_lines = [
+        told("nagios", seen("open", "h" * number, rtt=0.1), *farm(0, 60)).text.splitlines()[0]
+        for number in range(1, 60)
+    ]
+
+    assert max(len(output.text) for output in messages) == FULL
+    assert max(len(told("haproxy", *verdicts).text) for verdicts in farms) == 8188
+    assert max(map(len, first_lines)) == 1023
 
 
 @pytest.mark.parametrize("closed", [0, 1, 2, 40, 150, 300])
