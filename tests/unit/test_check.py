@@ -3,7 +3,8 @@
 import socket
 import time
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Tuple
+from types import SimpleNamespace
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import pytest
 from support.fake_run import NAMES, FakeNmap, addresses_of, hang, ports_of, value_of
@@ -22,6 +23,7 @@ from halfopen.model import (
     Target,
     Verdict,
 )
+from halfopen.scan import attempts
 
 NMAP = "/opt/nmap"
 SERVER = "192.0.2.25"
@@ -466,6 +468,22 @@ def test_databases_that_hang_leave_time_to_ask_the_others_twice(
     assert [len(attempt) for attempt in nmap.looks] == [1, 3]
     assert states(report) == ["error", "filtered"]
     assert str(report.verdicts[0].error) == "no time left for resolving names; raise --timeout"
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(3.0, 1.5), (10.0, 10.0 - attempts.longest())])
+def test_names_have_half_of_a_short_time_and_of_a_long_one_all_but_both_attempts(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, left: float
+) -> None:
+    monkeypatch.setattr("halfopen.check.time", SimpleNamespace(monotonic=lambda: 5.0, time=int))
+    deadlines: List[float] = []
+
+    def resolver(targets: Sequence[Target], deadline: float) -> Dict[Target, Any]:
+        deadlines.append(deadline)
+        return dict.fromkeys(targets, CheckError("no such name"))
+
+    check([MAIL], 5.0 + seconds, ScanOptions(NMAP), run=FakeNmap(), resolver=resolver)
+
+    assert deadlines == [pytest.approx(5.0 + left)]
 
 
 def test_a_report_says_when_the_check_began_and_how_long_it_took(
