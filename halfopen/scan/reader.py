@@ -127,7 +127,7 @@ class _Scan:
 
     def observation(self, address: str, port: int) -> Observation:
         """Return what was seen of a port; raise CheckError if the scan says nothing certain."""
-        bare = address.split("%", 1)[0]  # nmap prints no zone
+        bare = address.partition("%")[0]  # nmap prints no zone
         for what, key in ((bare, None), (f"port {port}", port)):
             if self.count[bare, key] > 1:
                 raise CheckError(f"nmap reported {what} more than once; run it again")

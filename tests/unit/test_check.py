@@ -453,7 +453,13 @@ def test_what_was_seen_is_judged_by_what_is_expected(
     outcome: Outcome, expected: Expectation, status: Status
 ) -> None:
     # judge takes all our errors, not only the kind that a run can end in.
-    assert judge(MAIL, outcome, expected).status is status
+    verdict = judge(MAIL, outcome, expected, "smtp")
+
+    assert verdict.status is status
+    if isinstance(outcome, Observation):
+        as_expected = outcome.state == expected.state
+        assert verdict.slow is (as_expected and status is not Status.OK)
+        assert verdict.service == "smtp"
 
 
 def test_databases_that_hang_leave_time_to_ask_the_others_twice(

@@ -10,6 +10,7 @@ from support.reports import BAD_WORD, EXIT_CODES, VALIDATOR, document, run_of, s
 
 from halfopen.errors import CheckError, LineError
 from halfopen.formats.registry import FORMATS, listing, output
+from halfopen.formats.wording import place, surprise
 from halfopen.model import Expectation, NmapRun, Report, Target, Verdict, failure
 
 LIMITS, CLOSED_EXPECTED = Expectation("open", 0.1, 0.5), Expectation("closed")
@@ -217,6 +218,11 @@ def test_empty_lines_of_nmaps_messages_count_as_output_too() -> None:
     assert len(output("nagios", report, {}, True).text) == FULL
 
 
+def test_what_a_verdict_lacks_is_told_by_nothing() -> None:
+    assert place(OPEN) == place(FAILED) == ""
+    assert surprise(FAILED, Report((FAILED,), CLOSED_EXPECTED)) == ""
+
+
 FULL = 8192 - len("and 2 more\n | ") + 1
 """What there is room for if nothing is left out."""
 
@@ -339,9 +345,9 @@ def test_the_schema_refuses_a_document_that_lacks_a_key_or_has_a_wrong_value() -
             right, places[where][key] = places[where][key], wrong
             assert not VALIDATOR.is_valid(whole), (where, key, wrong)
             places[where][key] = right
-    for place in places.values():
-        for key, right in list(place.items()):
-            del place[key]
+    for part in places.values():
+        for key, right in list(part.items()):
+            del part[key]
             assert VALIDATOR.is_valid(whole) == (key == "nmap"), key
-            place[key] = right
+            part[key] = right
     VALIDATOR.validate(whole)

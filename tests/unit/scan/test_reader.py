@@ -92,8 +92,9 @@ def test_a_complete_report_of_another_tool_is_told_from_a_broken_one(
     )
 
 
-def test_a_warning_of_a_run_that_went_well_changes_nothing() -> None:
-    run = ended(host(SERVER), stderr=b"Warning: Operation not permitted\n")
+@pytest.mark.parametrize("stderr", [b"Warning: Operation not permitted\n", b"\xff\xfe is no text"])
+def test_a_warning_of_a_run_that_went_well_changes_nothing(stderr: bytes) -> None:
+    run = ended(host(SERVER), stderr=stderr)
 
     assert read(run, [SERVER], [25]) == {
         (SERVER, 25): Observation("open", "syn-ack", SERVER, 0.000065)
@@ -159,6 +160,7 @@ def test_a_report_that_says_nothing_certain_is_an_error_that_says_why(
     [
         (b'down="1"', b"", NO_ANSWER),
         (b"", b"", "nmap scanned no host"),
+        (b"", b"W" * 300, f"nmap scanned no host; {'W' * 200}"),
         (
             b"",
             b"WARNING: No targets\nmore\nyet more\n",
@@ -201,7 +203,7 @@ def test_a_host_that_is_there_twice_is_not_believed_even_if_the_port_is_there_on
 def test_a_port_number_that_nmap_does_not_write_so_is_not_believed(number: str) -> None:
     odd = host(SERVER).replace('portid="25"', f'portid="{number}"')
 
-    assert error_of(ended(odd)).startswith("cannot make sense of nmap's XML")
+    assert error_of(ended(odd)).startswith("cannot make sense of nmap's XML (ValueError)")
 
 
 def test_hosts_that_python_nmap_takes_for_one_are_not_mixed_up() -> None:
