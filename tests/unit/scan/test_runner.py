@@ -225,30 +225,27 @@ def test_nothing_stays_open_and_no_zombie_is_left(folder: Path) -> None:
     assert fakes.until(no_child_after_a_start, 10)
 
 
-def test_one_that_outlasts_its_kill_is_no_zombie_after_the_next_start(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As sudo's is where we may not kill it."""
+@pytest.fixture
+def outlasting(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return the number of a program that we may not kill, as sudo's, and that ended later."""
     with monkeypatch.context() as patch:
         patch.setattr(process, "_kill_group", lambda _: None)
         (given,) = run(sh("exec sleep 60"), seconds=0.1)
-    (child,) = children()
     assert given.cut == LATE
+    (child,) = map(int, children())
+    os.kill(child, signal.SIGKILL)
+    return child
 
-    os.kill(int(child), signal.SIGKILL)
 
+@pytest.mark.usefixtures("outlasting")
+def test_one_that_outlasts_its_kill_is_no_zombie_after_the_next_start() -> None:
     assert fakes.until(no_child_after_a_start, 10)
 
 
 def test_one_that_somebody_else_has_waited_for_keeps_no_other_from_starting(
-    monkeypatch: pytest.MonkeyPatch,
+    outlasting: int,
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(process, "_kill_group", lambda _: None)
-        run(sh("exec sleep 60"), seconds=0.1)
-    (child,) = map(int, children())
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    os.waitpid(outlasting, 0)
 
     (given,) = run(sh("echo out"))
 
